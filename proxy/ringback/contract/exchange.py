@@ -1,0 +1,99 @@
+"""The two halves of an HTTP exchange, as plain values.
+
+Every part of the project speaks in these: the proxy side makes a `Request` of what a client sent, the
+contract and the cassettes answer it with an `Answer`. Nothing here knows a socket or mitmproxy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
+SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
+
+PROVENANCE_PREFIX: Final = "ringback-"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as the client sent it.
+
+    Attributes:
+        method: The method, upper case.
+        host: The host that the gate agreed upon: lower case, without port and trailing dot.
+        target: Path and query, percent-encoding untouched.
+        headers: All header fields in order, names as sent.
+        body: The bytes after transfer coding, before content coding is removed.
+        scheme: `https` or `http`.
+    """
+
+    method: str
+    host: str
+    target: str
+    headers: Headers = ()
+    body: bytes = b""
+    scheme: str = "https"
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    def header(self, name: str) -> str | None:
+        """The first value of the header field `name` (any case), or None."""
+        return first_header(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an answer came from; becomes the `Ringback-…` response headers.
+
+    Attributes:
+        kind: Which part answered.
+        rule: The contract's row or rule, the cassette's interaction, or the gate's rule.
+        basis: How well the answer is known; None for what the live API itself said.
+        reason: One line that a user can act on, for refusals.
+    """
+
+    kind: SourceKind
+    rule: str = ""
+    basis: Basis | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response, ready to be sent: body decoded, lengths right, provenance beside it.
+
+    Attributes:
+        status: HTTP status.
+        reason: HTTP/1 reason phrase.
+        headers: Response header fields in order, without the `Ringback-…` ones.
+        body: The body, without content coding.
+        source: Where it came from.
+    """
+
+    status: int
+    reason: str
+    headers: Headers
+    body: bytes
+    source: Source
+
+    def header(self, name: str) -> str | None:
+        """The first value of the header field `name` (any case), or None."""
+        return first_header(self.headers, name)
+
+    def with_source(self, source: Source) -> Answer:
+        """The same answer with another provenance."""
+        return replace(self, source=source)
+
+
+def first_header(headers: Headers, name: str) -> str | None:
+    """The first value of `name` (any case) in `headers`, or None."""
+    wanted = name.lower()
+    for key, value in headers:
+        if key.lower() == wanted:
+            return value
+    return None
