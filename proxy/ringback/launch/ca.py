@@ -1,0 +1,300 @@
+"""The local CA on disk: made on first use, private to its owner, renewed before it ends.
+
+Layout below the directory of the CA::
+
+    current -> 20260102T030405-1a2b3c4d   the one in use; swapped by renaming a symbolic link
+    20260102T030405-1a2b3c4d/             mitmproxy's confdir, never changed once it is there
+        mitmproxy-ca.pem                  intermediate key, intermediate, root (0600)
+        mitmproxy-ca-cert.pem             the root: the one certificate that clients trust
+        mitmproxy-dhparam.pem             so that mitmproxy has nothing of its own to write here
+    lock                                  held while one is made
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+from cryptography.hazmat.primitives import hashes, serialization
+
+from ringback.launch.certificates import make_chain, read_certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MITMPROXY_PEM = "mitmproxy-ca.pem"
+ROOT_PEM = "mitmproxy-ca-cert.pem"
+DHPARAM_PEM = "mitmproxy-dhparam.pem"
+CURRENT = "current"
+LOCK = "lock"
+
+RENEW_BEFORE = timedelta(days=30)
+
+# ffdhe2048 of RFC 7919. mitmproxy writes its own file when there is none, without a lock, and another process
+# that starts at that moment reads half of it.
+FFDHE2048 = b"""\
+-----BEGIN DH PARAMETERS-----
+MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz
++8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a
+87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7
+YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
+7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD
+ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
+-----END DH PARAMETERS-----
+"""
+
+
+class AuthorityError(Exception):
+    """The CA cannot be used; the message says which file is wrong and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The CA in use.
+
+    Attributes:
+        directory: mitmproxy's confdir. Renewing makes another, so a running proxy keeps the one it has.
+        root_pem: The certificate that clients trust, of exactly this CA.
+        mitmproxy_pem: Intermediate key, intermediate, root.
+        lasting_pem: The root by a path that follows every renewal; for people and for settings files.
+        fingerprint: SHA-256 of the root, upper-case hex pairs joined by colons, as openssl prints it.
+        not_before: Start of validity, aware, UTC.
+        not_after: End of validity, aware, UTC.
+        warnings: Sentences for the person who runs the program.
+    """
+
+    directory: Path
+    root_pem: Path
+    mitmproxy_pem: Path
+    lasting_pem: Path
+    fingerprint: str
+    not_before: datetime
+    not_after: datetime
+    warnings: tuple[str, ...] = ()
+
+
+def default_directory() -> Path:
+    """Where the CA lives: below RINGBACK_HOME if that is set, else in the user's data directory."""
+    home = os.environ.get("RINGBACK_HOME")
+    return (Path(home).expanduser() if home else platformdirs.user_data_path("ringback")).absolute() / "ca"
+
+
+def ensure_authority(directory: Path | None = None, *, now: datetime | None = None) -> Authority:
+    """Return the CA of a directory, made or renewed when needed; safe under concurrent first use.
+
+    Args:
+        directory: Where it lives. None is `default_directory()`, or a private temporary directory (with a
+            warning) where the user has no home or cannot write to it.
+        now: The time, aware; the system's clock if None.
+
+    Raises:
+        AuthorityError: Its key is somebody else's or readable by others, or the directory cannot be written.
+    """
+    now = now or datetime.now(UTC)
+    if directory is not None:
+        return _ensure(directory, now)
+    wanted = default_directory()
+    if os.environ.get("RINGBACK_HOME") or _has_home():
+        try:
+            return _ensure(wanted, now)
+        except _NotWritableError as error:
+            if os.environ.get("RINGBACK_HOME"):
+                raise
+            why = str(error)
+    else:
+        why = "this user has no home directory"
+    substitute = _private_temporary()
+    warning = (
+        f"{why}; the CA lives in {substitute} for now. Set RINGBACK_HOME to a directory that can be written."
+    )
+    found = _ensure(substitute, now)
+    return replace(found, warnings=(warning, *found.warnings))
+
+
+def rotate_authority(directory: Path | None = None, *, now: datetime | None = None) -> Authority:
+    """Replace the CA by a new one, whatever state the old one is in.
+
+    A proxy that is running keeps the old one until it ends.
+
+    Raises:
+        AuthorityError: The directory is somebody else's or cannot be written.
+    """
+    now = now or datetime.now(UTC)
+    directory = directory or default_directory()
+    with _locked(directory):
+        _make(directory, now)
+        found = _current(directory, now)
+    if not isinstance(found, Authority):
+        raise AuthorityError(found)
+    return found
+
+
+class _NotWritableError(AuthorityError):
+    pass
+
+
+def _ensure(directory: Path, now: datetime) -> Authority:
+    found = _current(directory, now)
+    if isinstance(found, Authority):
+        return found
+    with _locked(directory):
+        # Another process may have made it while this one waited.
+        again = _current(directory, now)
+        if isinstance(again, Authority):
+            return again
+        _make(directory, now)
+        made = _current(directory, now)
+    if not isinstance(made, Authority):
+        raise AuthorityError(made)
+    return replace(made, warnings=(found,)) if found else made
+
+
+def _current(directory: Path, now: datetime) -> Authority | str:
+    """The CA in use, or why a new one is needed (empty when there simply is none yet)."""
+    link = directory / CURRENT
+    confdir = link.resolve()
+    key_file = confdir / MITMPROXY_PEM
+    try:
+        pem = _read_private(key_file)
+        intermediate, root = read_certificates(pem)
+    except FileNotFoundError:
+        return ""
+    except PermissionError:
+        raise AuthorityError(
+            f"{key_file} cannot be read: it holds the key of Ringback's CA and belongs to another user. "
+            f"Set RINGBACK_HOME to a directory of your own."
+        ) from None
+    except (ValueError, TypeError) as error:
+        return f"{key_file} {str(error) or 'is damaged'}; a new CA was made"
+    end = min(intermediate.not_valid_after_utc, root.not_valid_after_utc)
+    if end - now < RENEW_BEFORE:
+        return (
+            ""
+            if end > now
+            else f"the CA ended on {end:%Y-%m-%d}; a new one was made: trust it where you trusted the old one"
+        )
+    root_pem = confdir / ROOT_PEM
+    if not root_pem.is_file() or not (confdir / DHPARAM_PEM).is_file():
+        return f"{confdir} is not complete; a new CA was made"
+    return Authority(
+        directory=confdir,
+        root_pem=root_pem,
+        mitmproxy_pem=key_file,
+        lasting_pem=link / ROOT_PEM,
+        fingerprint=root.fingerprint(hashes.SHA256()).hex(":").upper(),
+        not_before=max(intermediate.not_valid_before_utc, root.not_valid_before_utc),
+        not_after=end,
+    )
+
+
+def _read_private(path: Path) -> bytes:
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid():
+            raise AuthorityError(
+                f"{path} holds the key of Ringback's CA and belongs to user {status.st_uid}, not to you "
+                f"(user {os.geteuid()}). Set RINGBACK_HOME to a directory of your own."
+            )
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise AuthorityError(
+                f"{path} holds the key of Ringback's CA and others may use it (mode "
+                f"{stat.S_IMODE(status.st_mode):04o} instead of 0600). "
+                f"Make a new one with `ringback ca --rotate`."
+            )
+        return file.read()
+
+
+def _make(directory: Path, now: datetime) -> None:
+    """Write a new CA and make it the current one. The caller holds the lock."""
+    chain = make_chain(now)
+    previous = (directory / CURRENT).resolve().name
+    name = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
+    for file, content, mode in (
+        (MITMPROXY_PEM, chain.for_mitmproxy(), 0o600),
+        (ROOT_PEM, chain.root.public_bytes(serialization.Encoding.PEM), 0o644),
+        (DHPARAM_PEM, FFDHE2048, 0o644),
+    ):
+        _write(new / file, content, mode)
+    new.rename(directory / name)
+    link = directory / f".{name}"
+    link.symlink_to(name)
+    link.replace(directory / CURRENT)
+    # The one before stays, because a running proxy goes on reading it.
+    keep = {name, previous}
+    for old in directory.iterdir():
+        if old.is_dir() and not old.is_symlink() and old.name not in keep:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_directory(directory)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _NotWritableError(f"{directory} cannot be written ({error.strerror})") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        except OSError as error:
+            raise _NotWritableError(f"{directory} cannot be written ({error.strerror})") from None
+    finally:
+        os.close(descriptor)
+
+
+def _check_directory(directory: Path) -> None:
+    status = directory.stat()
+    if status.st_uid != os.geteuid():
+        raise AuthorityError(
+            f"{directory} belongs to user {status.st_uid}, not to you (user {os.geteuid()}). "
+            f"Set RINGBACK_HOME to a directory of your own."
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise AuthorityError(
+            f"others may write to {directory} (mode {stat.S_IMODE(status.st_mode):04o}), so they could "
+            f"replace Ringback's CA. Take that right away: chmod go-w '{directory}'"
+        )
+
+
+def _has_home() -> bool:
+    """Whether there is a home at all: service users often have one that does not exist."""
+    if os.environ.get("XDG_DATA_HOME"):
+        return True
+    try:
+        return Path.home().is_dir() and Path.home() != Path("/")
+    except RuntimeError:
+        return False
+
+
+def _private_temporary() -> Path:
+    """A directory in the temporary directory that only this user can enter, the same one on the next call."""
+    shared = Path(tempfile.gettempdir()) / f"ringback-{os.geteuid()}"
+    try:
+        shared.mkdir(mode=0o700, exist_ok=True)
+        status = shared.lstat()
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="ringback-"))
+    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    # Somebody else got there first: an old trick in shared temporary directories.
+    return shared if mine else Path(tempfile.mkdtemp(prefix="ringback-"))
