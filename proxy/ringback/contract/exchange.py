@@ -14,6 +14,7 @@ Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
 SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
 
 PROVENANCE_PREFIX: Final = "ringback-"
+_LONGEST_VALUE: Final = 400  # a header that quotes the request must not grow with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,36 @@ class Source:
     Attributes:
         kind: Which part answered.
         rule: The contract's row or rule, the cassette's interaction, or the gate's rule.
-        basis: How well the answer is known; None for what the live API itself said.
+        basis: How well the outcome is known; None for what the live API itself said.
         reason: One line that a user can act on, for refusals.
+        line: The line of the documentation page, if it speaks of this.
+        text: How well the wire text is known, where that differs from the outcome.
     """
 
     kind: SourceKind
     rule: str = ""
     basis: Basis | None = None
     reason: str | None = None
+    line: int | None = None
+    text: Basis | None = None
+
+    def headers(self) -> Headers:
+        """The `Ringback-Source` and `Ringback-Reason` fields that tell a client all this."""
+        parts: list[str] = [self.kind]
+        parts += [
+            f"{name}={value}"
+            for name, value in (
+                ("rule", self.rule),
+                ("basis", self.basis),
+                ("text", self.text if self.text != self.basis else None),
+                ("line", self.line),
+            )
+            if value
+        ]
+        fields = [("Ringback-Source", header_value("; ".join(parts)))]
+        if self.reason:
+            fields.append(("Ringback-Reason", header_value(self.reason)))
+        return tuple(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +120,9 @@ def first_header(headers: Headers, name: str) -> str | None:
         if key.lower() == wanted:
             return value
     return None
+
+
+def header_value(text: str) -> str:
+    """`text` as a header value: printable ASCII on one line, so that nothing quoted can add a field."""
+    safe = "".join(char if " " <= char <= "~" else "?" for char in text)
+    return safe if len(safe) <= _LONGEST_VALUE else safe[: _LONGEST_VALUE - 3] + "..."

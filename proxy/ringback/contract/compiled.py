@@ -1,0 +1,147 @@
+"""The contract as the rules read it: the data, and the lookups made from it once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ringback.contract.numbers import magic_key
+
+if TYPE_CHECKING:
+    from ringback.contract.model import (
+        Erratum,
+        ErrorText,
+        Example,
+        Gate,
+        MagicRow,
+        Refusal,
+        Refused,
+        Requirement,
+        Resource,
+    )
+
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The documentation as data.
+
+    Attributes:
+        resources: The three resources.
+        errors: Every error text.
+        gate: Hosts, refusals and what every answer carries.
+        examples: The page's eight examples.
+        errata: The page's own mistakes.
+
+    Raises:
+        ValueError: A row names an error code without a text, or an example an erratum that is not there.
+    """
+
+    resources: tuple[Resource, ...]
+    errors: tuple[ErrorText, ...]
+    gate: Gate
+    examples: tuple[Example, ...] = ()
+    errata: tuple[Erratum, ...] = ()
+    by_path: dict[str, Resource] = field(init=False, repr=False, compare=False)
+    refusals: dict[str, Refusal] = field(init=False, repr=False, compare=False)
+    api_host: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    twilio_host: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _texts: dict[tuple[int, str | None, str | None], ErrorText] = field(init=False, repr=False, compare=False)
+    _magic: dict[tuple[str, str, str], MagicRow] = field(init=False, repr=False, compare=False)
+    _with_rows: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        put("by_path", {resource.path: resource for resource in self.resources})
+        put("refusals", {refusal.id: refusal for refusal in self.gate.refusals})
+        put("api_host", re.compile(self.gate.hosts.api))
+        put("twilio_host", re.compile(self.gate.hosts.product))
+        put("_texts", {(text.code, text.resource, text.variant): text for text in self.errors})
+        put(
+            "_magic",
+            {
+                (
+                    resource.resource,
+                    row.parameter,
+                    row.value if row.value == OTHER else magic_key(row.value),
+                ): row
+                for resource in self.resources
+                for row in resource.magic
+            },
+        )
+        put("_with_rows", frozenset((resource, parameter) for resource, parameter, _ in self._magic))
+        self._check()
+
+    def resource(self, name: str) -> Resource:
+        """The resource called `name`.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for resource in self.resources:
+            if resource.resource == name:
+                return resource
+        raise KeyError(name)
+
+    def magic(self, resource: str, parameter: str, value: str) -> MagicRow | None:
+        """The row for this very value, after normalising it; None when the page has none."""
+        if (resource, parameter) not in self._with_rows:
+            return None
+        return self._magic.get((resource, parameter, magic_key(value)))
+
+    def other(self, resource: str, parameter: str) -> MagicRow | None:
+        """The row for every other value of `parameter`; None when there is none."""
+        return self._magic.get((resource, parameter, OTHER))
+
+    def text(self, code: int | str, resource: str | None = None) -> ErrorText:
+        """The text of an error code (`21211`, or with a variant `21205/malformed`) for `resource`.
+
+        Raises:
+            KeyError: The contract has no text for it.
+        """
+        number, _, variant = str(code).partition("/")
+        for owner in (resource, None):
+            found = self._texts.get((int(number), owner, variant or None))
+            if found:
+                return found
+        raise KeyError(code)
+
+    def is_api(self, host: str) -> bool:
+        """Whether `host` (lower case, no port) is Twilio's REST API, in any region or edge."""
+        return self.api_host.fullmatch(host) is not None
+
+    def is_twilio(self, host: str) -> bool:
+        """Whether `host` (lower case, no port) belongs to Twilio."""
+        return self.twilio_host.fullmatch(host) is not None
+
+    def _check(self) -> None:
+        for resource in self.resources:
+            entries: tuple[MagicRow | Requirement | Refused, ...] = (
+                *resource.magic,
+                *resource.required,
+                *resource.refused,
+            )
+            codes: list[tuple[str, int | str | None]] = [(entry.id, entry.error) for entry in entries]
+            codes += [(name, parameter.error) for name, parameter in resource.parameters.items()]
+            for name, code in codes:
+                if code is not None:
+                    self._check_text(resource.resource, name, code)
+            unknown = [entry.parameter for entry in entries if entry.parameter not in resource.parameters]
+            if unknown:
+                raise ValueError(f"{resource.resource} has rows for unknown parameters: {', '.join(unknown)}")
+        known = {erratum.id for erratum in self.errata}
+        for example in self.examples:
+            missing = set(example.errata) - known
+            if missing:
+                raise ValueError(f"example {example.id} names unknown errata: {', '.join(sorted(missing))}")
+
+    def _check_text(self, resource: str, name: str, code: int | str) -> None:
+        try:
+            self.text(code, resource)
+        except KeyError:
+            advice = f"add {{code: {code}, message: ...}} to errors"
+            raise ValueError(f"{resource} {name} answers {code}, which has no text: {advice}") from None

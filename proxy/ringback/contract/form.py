@@ -1,0 +1,83 @@
+"""Reading a form body: strict, limited, and with fields in order, repeats and blanks kept."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import parse_qsl
+
+if TYPE_CHECKING:
+    from ringback.contract.exchange import Request
+
+Fields: TypeAlias = tuple[tuple[str, str], ...]
+
+MAX_BODY = 1024 * 1024  # bytes; a message's text has at most 1,600 characters, TwiML 4,000
+MAX_FIELDS = 1000
+MAX_HEADERS = 32 * 1024  # bytes, names and values
+FORM_TYPE = "application/x-www-form-urlencoded"
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+class FormError(Exception):
+    """A body that is no form.
+
+    Attributes:
+        rule: The gate's refusal that answers it.
+        detail: What is wrong with it, for people.
+    """
+
+    def __init__(self, rule: str, detail: str) -> None:
+        super().__init__(detail)
+        self.rule = rule
+        self.detail = detail
+
+
+def read(request: Request) -> Fields:
+    """The form fields of `request`, in order.
+
+    A missing Content-Type counts as a form: hand-written clients often leave it out.
+
+    Raises:
+        FormError: Too large, of another media type or content coding, or not decodable.
+    """
+    size = sum(len(name) + len(value) for name, value in request.headers)
+    if size > MAX_HEADERS:
+        raise FormError("headers.too-large", f"{size} bytes, the limit is {MAX_HEADERS}")
+    if len(request.body) > MAX_BODY:
+        raise FormError("form.too-large", f"{len(request.body)} bytes, the limit is {MAX_BODY}")
+    media_type = (request.header("Content-Type") or FORM_TYPE).partition(";")[0].strip().lower()
+    if media_type != FORM_TYPE and request.body:
+        raise FormError("form.type", media_type or "nothing")
+    coding = (request.header("Content-Encoding") or "identity").strip().lower()
+    if coding != "identity" and request.body:
+        raise FormError("form.coding", coding)
+    return parse(request.body)
+
+
+def parse(body: bytes) -> Fields:
+    """The fields of a urlencoded `body`, repeats and blanks kept.
+
+    Raises:
+        FormError: Bytes outside ASCII and UTF-8, a broken percent escape, a NUL, or too many fields.
+    """
+    if not body:
+        return ()
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormError("form.malformed", f"byte {error.start} is not UTF-8") from None
+    broken = _BAD_ESCAPE.search(text)
+    if broken:
+        raise FormError("form.malformed", f"broken percent-encoding at byte {broken.start()}")
+    try:
+        fields = tuple(
+            parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS, separator="&")
+        )
+    except UnicodeDecodeError:
+        raise FormError("form.malformed", "a percent-encoded value is not UTF-8") from None
+    except ValueError:
+        raise FormError("form.malformed", f"more than {MAX_FIELDS} fields") from None
+    for name, value in fields:
+        if "\0" in name or "\0" in value:
+            raise FormError("form.malformed", f"a NUL character in {name!r}")
+    return fields

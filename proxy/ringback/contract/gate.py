@@ -1,0 +1,211 @@
+"""Who may ask what: host, credentials, account, resource, in this order. Pure.
+
+A request that passes is `Admitted`; everything else is `Refused` and never reaches the contract, a cassette
+or the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ringback.contract.compiled import Contract
+    from ringback.contract.exchange import Request
+    from ringback.contract.model import Refusal, Resource
+
+Format: TypeAlias = Literal["json", "xml"]
+
+_ACCOUNT = re.compile(r"AC[0-9A-Za-z]+")  # also placeholders such as the ACXXXX... of the page's samples
+_ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]+)(?:[/.](.*))?")
+_EXTENSION = re.compile(r"\.(json|xml)$")
+_PORTS = {"https": (443,), "http": (80,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The one pair that counts as test credentials; both None means any `AC…` with any token (offline)."""
+
+    sid: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Every way in which a connection names the host it wants; None where there is no such name.
+
+    Attributes:
+        host: From the Host header, `:authority` or the absolute request target.
+        connect: The CONNECT target.
+        sni: The server name of the TLS handshake.
+        port: The port that goes with them, or None where the client could not name one.
+    """
+
+    host: str
+    connect: str | None = None
+    sni: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request for one of the three resources, with credentials that may be test credentials."""
+
+    resource: Resource
+    account: str
+    token: str = field(repr=False)
+    format: Format
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that goes no further.
+
+    Attributes:
+        refusal: The rule that refuses it.
+        format: In which format it is told.
+        known: What the rule's texts quote.
+    """
+
+    refusal: Refusal
+    format: Format
+    known: Mapping[str, str]
+
+
+def admit(contract: Contract, request: Request, names: Names, credentials: Credentials) -> Admitted | Refused:
+    """Let `request` pass, or say by which rule it is refused.
+
+    Source: the order of the checks is assumed; status and code of each are in `gate.yaml` with their basis.
+    """
+    path = request.path
+    form = answer_format(contract, names.host, path)
+    known = {
+        "method": request.method,
+        "host": names.host,
+        "path": path,
+        "resource": path.removeprefix(f"/{contract.gate.version}"),
+    }
+
+    def refuse(rule: str, **more: str) -> Refused:
+        return Refused(contract.refusals[rule], form, {**known, **more})
+
+    wrong, detail = _transport(request, names)
+    if wrong:
+        return refuse(wrong, detail=detail)
+    who = _credentials(request.header("Authorization"))
+    if isinstance(who, str):
+        return refuse(who)
+    username, token = who
+    unfit = _judge(username, token, credentials)
+    if unfit:
+        return refuse(unfit, username=username)
+    if not contract.is_api(names.host):
+        return refuse("resource.product-host")
+    return _resource(contract, request, username, token, refuse_with=(form, known))
+
+
+def _transport(request: Request, names: Names) -> tuple[str, str]:
+    """The id of the rule that refuses the way the request came, with its detail; else two empty strings."""
+    mismatch = disagreement(names)
+    if mismatch:
+        return "host.mismatch", mismatch
+    if names.port is not None and names.port not in _PORTS[request.scheme]:
+        return "host.port", f"the request was for port {names.port}"
+    if request.header("Upgrade") is not None:
+        return "host.upgrade", ""
+    return "", ""
+
+
+def disagreement(names: Names) -> str | None:
+    """What the connection's names disagree on, or None."""
+    given = [("CONNECT", names.connect), ("TLS", names.sni), ("Host", names.host)]
+    distinct = {name for _, name in given if name is not None}
+    if len(distinct) < 2:
+        return None
+    return ", ".join(f"{place} says {name}" for place, name in given if name is not None)
+
+
+def answer_format(contract: Contract, host: str, path: str) -> Format:
+    """JSON or XML, by the path's extension alone under `/2010-04-01/` of the API, else JSON.
+
+    Source: recorded (Accept is ignored; no extension is XML).
+    """
+    if contract.is_api(host) and path.startswith(f"/{contract.gate.version}/") and not path.endswith(".json"):
+        return "xml"
+    return "json"
+
+
+def canonical_host(name: str) -> str:
+    """A host name as the gate compares it: lower case, without port and trailing dot."""
+    if name.startswith("["):  # an IPv6 literal
+        return name[: name.find("]") + 1].lower()
+    return name.rpartition(":")[0 if ":" in name else 2].lower().rstrip(".")
+
+
+def _credentials(header: str | None) -> tuple[str, str] | str:
+    """User name and password of a Basic header, or the id of the rule that refuses it."""
+    if not header:
+        return "auth.missing"
+    scheme, _, encoded = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return "auth.malformed"
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        return "auth.malformed"
+    username, colon, token = decoded.partition(":")
+    if not colon:
+        return "auth.malformed"
+    return username, token
+
+
+def _judge(username: str, token: str, credentials: Credentials) -> str | None:
+    """The id of the rule that refuses this pair, or None."""
+    if username.startswith("SK"):
+        return "auth.api-key"
+    if not _ACCOUNT.fullmatch(username):
+        return "auth.username"
+    if credentials.sid is not None and not compare_digest(username.encode(), credentials.sid.encode()):
+        return "auth.unknown"
+    if not token:
+        return "auth.token"
+    if credentials.token is not None and not compare_digest(token.encode(), credentials.token.encode()):
+        return "auth.token"
+    return None
+
+
+def _resource(
+    contract: Contract,
+    request: Request,
+    username: str,
+    token: str,
+    *,
+    refuse_with: tuple[Format, Mapping[str, str]],
+) -> Admitted | Refused:
+    form, known = refuse_with
+    version = f"/{contract.gate.version}"
+    found = (
+        _ACCOUNT_PATH.fullmatch(request.path.removeprefix(version))
+        if request.path.startswith(version)
+        else None
+    )
+    account, below = (found[1], found[2] or "") if found else ("", "")
+    if found and account != username:
+        return Refused(contract.refusals["account.other"], form, {**known, "account": account})
+    name = _EXTENSION.sub("", below)
+    resource = contract.by_path.get(name)
+    if (
+        resource is not None
+        and request.method == "POST"
+        and request.path.startswith(f"{version}/Accounts/{account}/")
+    ):
+        return Admitted(resource, account, token, form)
+    rule = "resource.sms-messages" if name == "SMS/Messages" else "resource.unsupported"
+    known = {**known, "account": account, "resource": name or known["resource"]}
+    return Refused(contract.refusals[rule], form, known)

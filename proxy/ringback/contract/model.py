@@ -1,0 +1,246 @@
+"""The contract's data, as it stands in the YAML files: one frozen class per kind of entry.
+
+These classes are the schema: an unknown key, a missing one or a value of another type is refused at load with
+the file, the entry and what was expected there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from ringback.contract.exchange import Basis  # noqa: TC001 - msgspec reads the annotations at run time
+
+Code = Annotated[int, msgspec.Meta(ge=10000, le=99999)]
+Status = Annotated[int, msgspec.Meta(ge=200, le=499)]
+Line = Annotated[int, msgspec.Meta(ge=1)]
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+Scalar = str | int | float | bool | None
+ResourceName = Literal["Messages", "Calls", "IncomingPhoneNumbers"]
+ParameterType = Literal[
+    "address",
+    "area-code",
+    "boolean",
+    "date-time",
+    "enum",
+    "integer",
+    "method",
+    "number",
+    "sid",
+    "string",
+    "url",
+]
+AddressKind = Literal["number", "short-code", "alphanumeric", "whatsapp", "messenger", "client", "sip"]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every entry says about itself.
+
+    Attributes:
+        line: The page's line, if the page speaks of it.
+        basis: How well it is known.
+        evidence: What kind of recording or quotation stands behind `recorded`.
+    """
+
+    line: Line | None = None
+    basis: Basis = "documented"
+    evidence: str | None = None
+
+
+class MagicRow(Entry, frozen=True, kw_only=True):
+    """One row of the page's tables: this value of this parameter provokes this error, or passes."""
+
+    id: Slug
+    parameter: str
+    value: str
+    error: Code | None
+    reason: str | None = None
+
+
+class Requirement(Entry, frozen=True, kw_only=True):
+    """A parameter that must be there, or one of its alternatives."""
+
+    id: Slug
+    parameter: str
+    error: Code
+    alternatives: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class Refused(Entry, frozen=True, kw_only=True):
+    """A parameter that test credentials cannot use."""
+
+    id: Slug
+    parameter: str
+    error: Code
+    reason: str
+
+
+class Parameter(Entry, frozen=True, kw_only=True):
+    """A form parameter: its type, its limits, and the error for a value that does not fit.
+
+    Attributes:
+        type: What its values are.
+        error: The error for a value that does not fit.
+        kinds: For an address: which kinds of address Twilio takes there.
+        numbers: For an address: whether a number must be assigned or only have the form of one.
+        values: For an enumeration: its values.
+        prefix: For a sid: its two letters.
+        pattern: For a string: what it must match.
+        max_length: For a string: how many characters it may have.
+        repeats: Whether it may be sent several times.
+        unless: The parameter that makes this one irrelevant.
+    """
+
+    type: ParameterType
+    error: Code | str = 20001
+    kinds: tuple[AddressKind, ...] = ()
+    numbers: Literal["valid", "possible"] = "valid"
+    values: tuple[str, ...] = ()
+    prefix: str = ""
+    pattern: str | None = None
+    max_length: int | None = None
+    repeats: bool = False
+    unless: str | None = None
+
+
+class Field(Entry, frozen=True, kw_only=True):
+    """One field of a success answer, in both formats.
+
+    Attributes:
+        json: The JSON key.
+        xml: The XML element.
+        value: What it holds: a constant, or a `$reference`.
+        default: What it holds where the referenced form parameter is absent or blank.
+        type: For a value that is null here: the type it has when it is not.
+        fields: The fields of a nested object, instead of a value.
+    """
+
+    json: str
+    xml: str
+    value: Scalar = None
+    default: Scalar = None
+    type: Literal["string", "integer", "date"] | None = None
+    fields: tuple[Field, ...] = ()
+
+
+class ErrorText(Entry, frozen=True, kw_only=True):
+    """The wire text of one error code, optionally of one resource or variant of it."""
+
+    code: Code
+    message: str
+    status: Status = 400
+    resource: ResourceName | None = None
+    variant: str | None = None
+
+
+class Resource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the three resources: everything the page says about it."""
+
+    resource: ResourceName
+    path: str
+    line: Line
+    element: str
+    sid: str
+    order: tuple[str, ...]
+    magic: tuple[MagicRow, ...]
+    required: tuple[Requirement, ...]
+    parameters: dict[str, Parameter]
+    answer: tuple[Field, ...]
+    refused: tuple[Refused, ...] = ()
+    number: str = ""  # what is bought where only an area code was asked for
+
+
+class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Regular expressions for Twilio's host names."""
+
+    api: str
+    product: str
+
+
+class Refusal(Entry, frozen=True, kw_only=True):
+    """A refusal before the contract is asked: credentials, account, resource, host, form."""
+
+    id: Slug
+    status: Status
+    code: Code
+    message: str
+    reason: str
+
+
+class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hosts, refusals and what every answer carries."""
+
+    hosts: Hosts
+    version: str
+    phrases: dict[int, str]
+    headers: dict[str, str]
+    more_info: str
+    challenge: str
+    refusals: tuple[Refusal, ...]
+
+
+class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the page's examples: its request, its outcome and where its two answers stand."""
+
+    id: Slug
+    resource: ResourceName
+    line: Line
+    json_line: Line
+    xml_line: Line
+    form: tuple[tuple[str, str], ...]
+    expect: Code | None
+    message: str | None = None
+    errata: tuple[Slug, ...] = ()
+
+
+class Erratum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place where the page contradicts itself or the live API."""
+
+    id: Slug
+    lines: tuple[Line, ...]
+    page: str
+    answered: str
+    basis: Basis
+    resource: ResourceName | None = None
+    pointer: str | None = None
+
+
+class ErrorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of error texts."""
+
+    errors: tuple[ErrorText, ...]
+
+
+class ExampleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of examples."""
+
+    examples: tuple[Example, ...]
+
+
+class ErratumFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of errata."""
+
+    errata: tuple[Erratum, ...]
+
+
+class UserRow(MagicRow, frozen=True, kw_only=True):
+    """A magic row of a user's own file: its basis is `user` unless it says otherwise; it needs no id."""
+
+    resource: ResourceName
+    id: Slug = ""
+    basis: Basis = "user"
+
+
+class UserError(ErrorText, frozen=True, kw_only=True):
+    """An error text of a user's own file."""
+
+    basis: Basis = "user"
+
+
+class UserFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `--contract FILE` may hold: rows and texts that add to the contract's or take their place."""
+
+    magic: tuple[UserRow, ...] = ()
+    errors: tuple[UserError, ...] = ()

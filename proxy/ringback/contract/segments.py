@@ -1,0 +1,47 @@
+"""How many SMS segments a text takes.
+
+Source: 3GPP TS 23.038 for the alphabet; 160 GSM-7 characters fit one segment and 153 each of several, 70 and
+67 UTF-16 units otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_BASIC: Final = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENDED: Final = frozenset("\f^{}\\[~]|€")  # two septets each, never split over two segments
+_GSM_SINGLE: Final = 160
+_GSM_PART: Final = 153
+_UCS2_SINGLE: Final = 70
+_UCS2_PART: Final = 67
+
+
+def count(text: str) -> int:
+    """The number of segments of `text`, at least 1."""
+    widths = _gsm_widths(text)
+    if widths is not None:
+        return _packed(widths, _GSM_SINGLE, _GSM_PART)
+    return _packed([2 if ord(char) > 0xFFFF else 1 for char in text], _UCS2_SINGLE, _UCS2_PART)
+
+
+def _gsm_widths(text: str) -> list[int] | None:
+    if _BASIC.issuperset(text):
+        return [1] * len(text)
+    if any(char not in _BASIC and char not in _EXTENDED for char in text):
+        return None
+    return [1 if char in _BASIC else 2 for char in text]
+
+
+def _packed(widths: list[int], single: int, part: int) -> int:
+    """Segments needed for characters of these widths, none of which may be cut in two."""
+    if sum(widths) <= single:
+        return 1
+    segments, room = 1, part
+    for width in widths:
+        if width > room:
+            segments, room = segments + 1, part
+        room -= width
+    return segments
