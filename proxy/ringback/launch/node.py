@@ -1,0 +1,33 @@
+"""Node.js: twilio 2 to 6, axios, request, fetch."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from ringback.launch.settings import Setting, quoted
+
+if TYPE_CHECKING:
+    from ringback.launch.settings import Context
+
+SHIM = "preload.cjs"
+
+
+def _options(context: Context, old: str) -> str:
+    """Never `--use-env-proxy` here: Node 20 refuses to start with an option that it does not know."""
+    place = context.directory / "node"
+    place.mkdir(exist_ok=True)
+    preload = place / SHIM
+    preload.write_bytes(resources.files("ringback.launch").joinpath("shims", SHIM).read_bytes())
+    return f"{old} --require {quoted(str(preload))}".strip()
+
+
+def _extra(context: Context, old: str) -> str:
+    return str(context.bundles.adding("NODE_EXTRA_CA_CERTS", old))
+
+
+SETTINGS = (
+    Setting("NODE_EXTRA_CA_CERTS", _extra, "added to Node's own roots, for every client"),
+    Setting("NODE_USE_ENV_PROXY", lambda *_: "1", "newer Node's fetch and https use the proxy variables"),
+    Setting("NODE_OPTIONS", _options, "carries the preload that gives Node 18 and 20's fetch a proxy"),
+)

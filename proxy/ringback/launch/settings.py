@@ -1,0 +1,97 @@
+"""The words that the runtimes' tables are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - a data class's annotations are part of its interface
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ringback.launch.bundles import Bundles
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Where the proxy listens and how a client names itself to it.
+
+    Attributes:
+        host: Name or address that the child can reach.
+        port: The HTTP proxy's port.
+        user: User name in the proxy URL (the cassette's name), or None.
+        password: The proxy's password, or None where none is needed.
+        socks_port: Port of the SOCKS5 listener on the same host, or None where there is none.
+    """
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+    socks_port: int | None = None
+
+    @property
+    def url(self) -> str:
+        """The proxy URL, always `http://`: twilio-node 3 to 6 take nothing else."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.user is None and self.password is None:
+            return f"http://{host}:{self.port}"
+        # requests sends no Proxy-Authorization when the password is empty.
+        user, password = quote(self.user or "ringback", safe=""), quote(self.password or "x", safe="")
+        return f"http://{user}:{password}@{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a setting's value can depend on.
+
+    Attributes:
+        proxy: The proxy to point at.
+        root: The CA's root, copied into `directory`.
+        parent: The environment to extend.
+        directory: A directory of this launch alone.
+        bundles: Writes trust bundles into `directory`.
+        no_proxy: The parent's NO_PROXY without what could match Twilio.
+        warn: Takes a sentence for the person who runs the program.
+    """
+
+    proxy: Proxy
+    root: Path
+    parent: Mapping[str, str]
+    directory: Path
+    bundles: Bundles
+    no_proxy: str
+    warn: Callable[[str], None]
+
+
+Value: TypeAlias = Callable[[Context, str], str | None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable.
+
+    Attributes:
+        name: The variable.
+        value: From the context and the parent's value (empty if unset) to the child's; None takes the
+            variable away.
+        why: Who reads it, and why it is needed.
+    """
+
+    name: str
+    value: Value
+    why: str
+
+
+def bundle(name: str, why: str) -> Setting:
+    """A variable whose file replaces the trust store: what it named before, or the usual roots, and ours."""
+    return Setting(name, lambda context, old: str(context.bundles.replacing(name, old)), why)
+
+
+def quoted(text: str, quotable: str = ' "\\') -> str:
+    """`text` as NODE_OPTIONS and JAVA_TOOL_OPTIONS read it: in double quotes if it needs them."""
+    if not any(character in text for character in quotable):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

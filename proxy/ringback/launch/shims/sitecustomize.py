@@ -1,0 +1,236 @@
+# Python 2.7 and 3.5 must be able to read this file, so newer forms and annotations are out of the question:
+# ruff: noqa: ANN001, ANN002, ANN003, ANN201, ANN202, ANN204, ARG002, B905, INP001, N807, PLC0415
+# ruff: noqa: PTH100, PTH118, PTH120, PTH123, SIM105, UP004, UP024, UP031, UP036
+# mypy: ignore-errors
+"""Runs at the start of every Python program that Ringback launches.
+
+Ringback itself never imports this: it is copied into a launch's directory and found through PYTHONPATH. It
+changes modules only when the program imports them, so a program without a network pays nothing:
+
+* ssl (and pyOpenSSL): whatever roots a client loads, Ringback's is loaded too. Old SDKs read no CA variable.
+* httplib2: twilio 3 to 5 say that they want no proxy; they get the environment's.
+* aiohttp: the SDK's asynchronous client ignores the proxy variables unless it is told to trust them.
+* socket: a client that looks up Twilio's address is on its way past the proxy. It is stopped there.
+"""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LAUNCH = os.path.dirname(HERE)
+ROOT = os.path.join(LAUNCH, "root.pem")
+BUNDLE = os.path.join(LAUNCH, "bundle.pem")
+DOMAIN = "twilio.com"
+
+
+def leave_mark(kind, text):
+    """Leave a file that says what happened in this process; a launch reads them when it ends."""
+    try:
+        with open(os.path.join(LAUNCH, "%s-python-%d" % (kind, os.getpid())), "w") as mark:
+            mark.write(text)
+    except (IOError, OSError):
+        pass  # the launch is over, or this user may not write to its directory: nobody is there to read it
+
+
+def is_twilio(host):
+    """Whether `host` (text, bytes or None) is twilio.com or a name below it."""
+    if isinstance(host, bytes) and not isinstance(host, str):
+        host = host.decode("ascii", "replace")
+    name = (host or "").lower().rstrip(".")
+    return name == DOMAIN or name.endswith("." + DOMAIN)
+
+
+def patch_ssl(module):
+    """Load our root wherever a context loads its roots."""
+    context = getattr(module, "SSLContext", None)
+    if context is None:
+        return  # Python before 2.7.9 verifies nothing
+    load = context.load_verify_locations
+    load_default = context.load_default_certs
+
+    def load_verify_locations(self, *args, **kwargs):
+        load(self, *args, **kwargs)
+        load(self, ROOT)
+
+    def load_default_certs(self, *args, **kwargs):
+        load_default(self, *args, **kwargs)
+        load(self, ROOT)
+
+    context.load_verify_locations = load_verify_locations
+    context.load_default_certs = load_default_certs
+
+
+def patch_pyopenssl(module):
+    """The same for pyOpenSSL, which old versions of requests prefer where it is installed."""
+    load = module.Context.load_verify_locations
+    load_default = module.Context.set_default_verify_paths
+
+    def load_verify_locations(self, *args, **kwargs):
+        load(self, *args, **kwargs)
+        load(self, ROOT)
+
+    def set_default_verify_paths(self):
+        load_default(self)
+        load(self, ROOT)
+
+    module.Context.load_verify_locations = load_verify_locations
+    module.Context.set_default_verify_paths = set_default_verify_paths
+
+
+def patch_httplib2(module):
+    """Take the environment's proxy where a client says None, and a bundle that holds our root."""
+    original = module.Http.__init__
+    names = ("cache", "timeout", "proxy_info", "ca_certs")
+
+    def from_environment(*args):
+        info = module.proxy_info_from_environment(*args)
+        if info is not None:
+            info.proxy_rdns = True  # older versions look the name up themselves and ask for an address
+        return info
+
+    def __init__(self, *args, **kwargs):
+        kwargs.update(zip(names, args))
+        rest = args[len(names) :]
+        if kwargs.get("proxy_info") is None:
+            # Before 0.7.5 a function was not understood.
+            callable_is_known = hasattr(module.HTTPConnectionWithTimeout, "connect") and hasattr(
+                module, "proxy_info_from_url"
+            )
+            kwargs["proxy_info"] = from_environment if callable_is_known else from_environment()
+        kwargs["ca_certs"] = BUNDLE
+        if rest:
+            original(self, *([kwargs.pop(name, None) for name in names] + list(rest)), **kwargs)
+        else:
+            original(self, **kwargs)
+
+    module.Http.__init__ = __init__
+
+
+def patch_aiohttp(module):
+    """Trust the proxy variables unless the program says otherwise."""
+    original = module.ClientSession.__init__
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("trust_env", True)
+        original(self, *args, **kwargs)
+
+    module.ClientSession.__init__ = __init__
+
+
+def patch_socket(module):
+    """Refuse to look up Twilio's hosts: through the proxy nobody needs their address."""
+
+    def guarded(original):
+        def look_up(host, *args, **kwargs):
+            if is_twilio(host):
+                leave_mark("bypassed", "%s\n%s\n" % (host, " ".join(getattr(sys, "argv", None) or [])))
+                raise module.gaierror(
+                    module.EAI_NONAME,
+                    "Ringback stopped a connection to %s that would have gone past its proxy: "
+                    "this client does not use HTTPS_PROXY" % host,
+                )
+            return original(host, *args, **kwargs)
+
+        return look_up
+
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+        setattr(module, name, guarded(getattr(module, name)))
+
+
+PATCHES = {
+    "ssl": patch_ssl,
+    "OpenSSL.SSL": patch_pyopenssl,
+    "httplib2": patch_httplib2,
+    "aiohttp": patch_aiohttp,
+    "socket": patch_socket,
+}
+
+
+class Finder(object):
+    """Patches a module right after it has been loaded by whoever would have loaded it."""
+
+    def __init__(self):
+        self.waiting = dict(PATCHES)
+
+    def find_spec(self, name, path=None, target=None):
+        """Python 3: let the others find it and hook the loader's last step."""
+        if name not in self.waiting:
+            return None
+        for finder in sys.meta_path:
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec = find(name, path, target) if find else None
+            if spec is not None:
+                break
+        else:
+            return None
+        patch = self.waiting.pop(name)
+        execute = getattr(spec.loader, "exec_module", None)
+        if execute is None:
+            return spec
+
+        def exec_module(module):
+            execute(module)
+            patch(module)
+
+        try:
+            spec.loader.exec_module = exec_module
+        except (AttributeError, TypeError):
+            pass  # a loader that cannot be changed belongs to a frozen program
+        return spec
+
+    def find_module(self, name, path=None):
+        """Python 2."""
+        if sys.version_info[0] > 2 or name not in self.waiting:
+            return None
+        return self
+
+    def load_module(self, name):
+        """Python 2: import it again without this hook."""
+        import importlib
+
+        patch = self.waiting.pop(name)
+        module = importlib.import_module(name)
+        patch(module)
+        return module
+
+
+def install():
+    """Patch what is there already and wait for the rest."""
+    finder = Finder()
+    for name, patch in PATCHES.items():
+        if name in sys.modules:
+            del finder.waiting[name]
+            patch(sys.modules[name])
+    sys.meta_path.insert(0, finder)
+
+
+def run_next():
+    """Run the sitecustomize that this one hides."""
+    others = [entry for entry in sys.path if os.path.abspath(entry or ".") != HERE]
+    if sys.version_info[0] > 2:
+        from importlib.machinery import PathFinder
+        from importlib.util import module_from_spec
+
+        spec = PathFinder.find_spec("sitecustomize", others)
+        if spec is None or spec.loader is None:
+            return
+        module = module_from_spec(spec)
+        sys.modules["sitecustomize"] = module
+        spec.loader.exec_module(module)
+    else:
+        import imp
+
+        try:
+            found = imp.find_module("sitecustomize", others)
+        except ImportError:
+            return
+        try:
+            imp.load_module("sitecustomize", *found)
+        finally:
+            if found[0]:
+                found[0].close()
+
+
+leave_mark("started", sys.version.split()[0])
+install()
+run_next()
