@@ -1,0 +1,238 @@
+"""The mitmproxy addon: thin event handlers around the responder."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+from mitmproxy import ctx, exceptions, http
+
+from ringback import contract
+from ringback.addon import flows
+from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
+from ringback.contract.gate import canonical_host
+from ringback.identities import identities
+from ringback.responder import Responder
+
+if TYPE_CHECKING:
+    from mitmproxy.addonmanager import Loader
+    from mitmproxy.connection import Client
+    from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+    from mitmproxy.tls import ClientHelloData
+
+    from ringback.contract import Answer
+
+logger = logging.getLogger(__name__)
+
+_MARKS = {"contract": ":blue_book:", "cassette": ":vhs:", "live": ":satellite:", "gate": ":no_entry:"}
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, never bound
+_SECURED = {
+    "ignore_hosts",
+    "allow_hosts",
+    "tcp_hosts",
+    "udp_hosts",
+    "listen_host",
+    "mode",
+    "connection_strategy",
+}
+
+
+@dataclass
+class _Tunnel:
+    """What is known of a client connection: its CONNECT target, and who it says it is."""
+
+    target: tuple[str, int] | None = None
+    user: str | None = None
+
+
+class RingbackAddon:
+    """Answers every request to Twilio's hosts, and lets no connection to them out.
+
+    Attributes:
+        settings: The options in force.
+        responder: Who answers.
+    """
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.responder = Responder(contract.load())
+        self._tunnels: dict[str, _Tunnel] = {}
+
+    # -- options
+
+    def load(self, loader: Loader) -> None:
+        """Register the options."""
+        add_options(loader)
+
+    def configure(self, updated: set[str]) -> None:
+        """Check the options and build the responder from them."""
+        if updated & _SECURED:
+            secure(ctx.options, password=self.settings.password)
+        if not updated & {name for name, *_ in OPTIONS}:
+            return
+        settings = read_settings(ctx.options)
+        secure(ctx.options, password=settings.password)
+        try:
+            loaded = contract.load(settings.contract)
+        except contract.ContractError as error:
+            raise exceptions.OptionsError(f"ringback_contract: {error}") from None
+        self.settings = settings
+        self.responder = Responder(
+            contract=loaded,
+            credentials=settings.credentials,
+            identities=identities(settings.seed),
+            tally=self.responder.tally,
+            mode=settings.mode,
+        )
+
+    # -- connections
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Remember the tunnel's target and user; refuse what must not be tunnelled."""
+        if flow.response:
+            return
+        host, port = flows.canonical_host_name(flow.request.host), flow.request.port
+        user, password = _proxy_credentials(flow.request)
+        if not self._password_fits(password):
+            flow.response = _proxy_authentication_required()
+            return
+        if self._is_own(flow.client_conn, host, port):
+            flow.response = _refused_tunnel("404 Ringback does not tunnel to itself")
+            return
+        if self.settings.block_other_hosts and not self.responder.contract.is_twilio(host):
+            flow.response = _refused_tunnel(
+                f"403 Ringback blocks {host}: it was started with --block-other-hosts"
+            )
+            return
+        self._tunnels[flow.client_conn.id] = _Tunnel((host, port), user)
+
+    def tls_clienthello(self, data: ClientHelloData) -> None:
+        """Take apart TLS for Twilio's hosts alone; every other host's stays untouched, end to end."""
+        address = data.context.server.address
+        named = [name for name in (data.client_hello.sni, address[0] if address else None) if name]
+        if not any(self._is_twilio(name) for name in named):
+            data.ignore_connection = True
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """The last line of defence: no connection to a host of Twilio's is ever opened."""
+        address, sni = data.server.address, data.server.sni
+        named = [name for name in (address[0] if address else None, sni) if name]
+        if any(self._is_twilio(name) for name in named):
+            data.server.error = "Ringback is offline: no connection to Twilio is opened"
+
+    def client_disconnected(self, client: Client) -> None:
+        """Forget the connection's tunnel."""
+        self._tunnels.pop(client.id, None)
+
+    # -- requests
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Stream what is not Twilio's: downloads by plain HTTP pass through unchanged and unbuffered."""
+        if flow.response or flow.error or not flow.live:
+            return
+        if self._tunnels.get(flow.client_conn.id) is None:
+            _user, password = _proxy_credentials(flow.request)
+            if not self._password_fits(password):
+                flow.response = _proxy_authentication_required()
+                return
+        if not self._is_ours(flow) and not self._is_own_request(flow):
+            flow.request.headers.pop("Proxy-Authorization", None)
+            if not self.settings.block_other_hosts:
+                flow.request.stream = True
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """The other half of `requestheaders`."""
+        if flow.response and flow.request.stream:
+            flow.response.stream = True
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Answer the request if it is for Twilio or for the proxy itself."""
+        if flow.response or flow.error or not flow.live:
+            return
+        names = self._names(flow)
+        request = flows.to_request(flow, names)
+        if self._is_own_request(flow):
+            flow.response = flows.to_response(self.responder.own(request))
+        elif self._is_ours(flow):
+            try:
+                answer = self.responder.respond(request, names)
+            except Exception:
+                logger.exception("Ringback failed on %s %s", request.method, request.path)
+                answer = self.responder.refuse(request, "proxy.error", detail="unexpected error")
+            self._send(flow, answer)
+        elif self.settings.block_other_hosts:
+            flow.response = _refused_tunnel(
+                f"403 Ringback blocks {names.host}: started with --block-other-hosts"
+            )
+
+    def _send(self, flow: http.HTTPFlow, answer: Answer) -> None:
+        flow.response = flows.to_response(answer)
+        source = answer.source
+        flow.marked = _MARKS[source.kind]
+        flow.comment = " - ".join(part for part in (source.headers()[0][1], source.reason) if part)
+        flow.metadata["ringback"] = source
+
+    # -- names
+
+    def _names(self, flow: http.HTTPFlow) -> contract.Names:
+        tunnel = self._tunnels.get(flow.client_conn.id)
+        names = flows.to_names(flow, tunnel.target if tunnel else None)
+        own = flow.client_conn.sockname
+        if tunnel is None and names.port == own[1]:
+            # The client came to this port by another name (a hosts entry): it could not choose the port.
+            return contract.Names(names.host, names.connect, names.sni, None)
+        return names
+
+    def _is_twilio(self, name: str) -> bool:
+        return self.responder.contract.is_twilio(canonical_host(name))
+
+    def _is_ours(self, flow: http.HTTPFlow) -> bool:
+        names = self._names(flow)
+        told = [*names.host.split(" and "), names.connect, names.sni]
+        return any(self.responder.contract.is_twilio(name) for name in told if name)
+
+    def _is_own_request(self, flow: http.HTTPFlow) -> bool:
+        names = self._names(flow)
+        return (
+            flow.client_conn.id not in self._tunnels
+            and not self._is_ours(flow)
+            and self._is_own(flow.client_conn, names.host, flow.request.port)
+        )
+
+    @staticmethod
+    def _is_own(client: Client, host: str, port: int) -> bool:
+        own = client.sockname
+        return bool(port == own[1] and host.strip("[]") in {own[0], *_OWN_NAMES})
+
+    def _password_fits(self, password: str) -> bool:
+        wanted = self.settings.password
+        return wanted is None or compare_digest(password.encode(), wanted.encode())
+
+
+def _proxy_credentials(request: http.Request) -> tuple[str | None, str]:
+    """User name (None without any) and password of Proxy-Authorization."""
+    scheme, _, encoded = request.headers.get("Proxy-Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None, ""
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None, ""
+    return user, password
+
+
+def _proxy_authentication_required() -> http.Response:
+    return http.Response.make(
+        407,
+        b"Ringback wants its proxy password: http://NAME:PASSWORD@HOST:PORT\n",
+        {"Proxy-Authenticate": 'Basic realm="Ringback"', "Content-Type": "text/plain"},
+    )
+
+
+def _refused_tunnel(text: str) -> http.Response:
+    status, _, reason = text.partition(" ")
+    return http.Response.make(int(status), f"{reason}\n", {"Content-Type": "text/plain"})

@@ -1,0 +1,61 @@
+"""Counting what was answered, for the summary and the health answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ringback.contract.exchange import Answer
+
+# A client of the old kind asks first without credentials and repeats the request when it is challenged.
+CHALLENGE = "auth.missing"
+
+
+@dataclass
+class Tally:
+    """What has been answered so far.
+
+    Attributes:
+        by_source: Answers by who gave them (contract, cassette, live, gate).
+        refused: The gate's refusals by rule.
+        reasons: The last reason given for each refusal or misleading error, by rule.
+        failed: The contract's 4xx answers by rule.
+        challenged: Requests without credentials, which old clients send before each real one.
+    """
+
+    by_source: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+    challenged: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many requests were answered, challenges apart."""
+        return self.by_source.total()
+
+    def count(self, answer: Answer) -> None:
+        """Count `answer`."""
+        source = answer.source
+        if source.rule == CHALLENGE:
+            self.challenged += 1
+            return
+        self.by_source[source.kind] += 1
+        if source.kind == "gate":
+            self.refused[source.rule] += 1
+        elif source.kind == "contract" and answer.status >= 400:
+            self.failed[source.rule] += 1
+        if source.reason:
+            self.reasons[source.rule] = source.reason
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, for JSON."""
+        return {
+            "answered": self.total,
+            "by_source": dict(self.by_source),
+            "refused": dict(self.refused),
+            "failed": dict(self.failed),
+            "challenged": self.challenged,
+        }
