@@ -42,9 +42,10 @@ class CannedProxy:
 def canned_proxy(authority: Authority, directory: Path) -> Iterator[CannedProxy]:
     log = directory / "requests.jsonl"
     command = [sys.executable, "-c", MITMDUMP, "--quiet", "-s", str(CANNED)]
-    for option in (f"confdir={authority.directory}", "connection_strategy=lazy", "listen_host=127.0.0.1"):
+    for option in (f"confdir={authority.directory}", "connection_strategy=lazy"):
         command += ["--set", option]
-    command += ["--mode", "regular@0", "--mode", "socks5@0"]
+    # mitmproxy refuses two listeners at port 0 of one address; the same address by another name will do.
+    command += ["--mode", "regular@127.0.0.1:0", "--mode", "socks5@127.1:0"]
     environment = {"PATH": os.environ["PATH"], "CANNED_LOG": str(log)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,0 +1,108 @@
+"""Node's own clients with the preload; the SDK's generations are driven in tests/sdk/node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.launch.traces import bypass_hint, seen_runtimes, stopped_bypasses
+from support.launching import needs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.launching import Launcher
+
+URL = "https://api.twilio.com/2010-04-01/Accounts/AC0/Messages.json"
+FETCH = f"""
+const answer = await fetch({URL!r}, {{
+  method: 'POST', body: new URLSearchParams({{ To: '1' }}), headers: {{ Authorization: 'Basic eDp5' }},
+}});
+console.log(answer.status);
+"""
+WORKER = f"""
+const {{ Worker }} = require('node:worker_threads');
+new Worker(`(async () => {{ {FETCH} }})()`, {{ eval: true }});
+"""
+HTTPS = f"""
+require('https').get({URL!r}).on('error', (error) => {{ console.log(error.message); process.exitCode = 1; }});
+"""
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    return needs("node")
+
+
+@pytest.mark.parametrize("kind", ["commonjs", "module", "worker"])
+def test_fetch(kind: str, node: str, launcher: Launcher, tmp_path: Path) -> None:
+    code = {"commonjs": f"(async () => {{ {FETCH} }})()", "module": FETCH, "worker": WORKER}[kind]
+    program = tmp_path / ("program.mjs" if kind == "module" else "program.cjs")
+    program.write_text(code)
+    launched = launcher()
+    done = launched.run([node, program])
+    assert done.stderr == ""
+    assert done.stdout == "201\n"
+    assert [request["form"] for request in launched.requests()] == ["To=1"]
+    assert {mark.runtime for mark in seen_runtimes(launched.launch.directory)} == {"node"}
+
+
+def test_the_cassettes_name_and_odd_characters(node: str, launcher: Launcher, tmp_path: Path) -> None:
+    directory = tmp_path / 'quotes " and späces'
+    directory.mkdir()
+    launched = launcher(user="night run", directory=directory)
+    done = launched.run([node, "--input-type=module", "-e", FETCH])
+    assert (done.stdout, done.stderr) == ("201\n", "")
+
+
+def test_a_client_past_the_proxy_is_stopped_and_named(node: str, launcher: Launcher) -> None:
+    launched = launcher()
+    done = launched.run([node, "-e", HTTPS])
+    assert done.returncode == 1
+    assert "Ringback stopped a connection to api.twilio.com" in done.stdout
+    assert launched.requests() == []
+    (mark,) = stopped_bypasses(launched.launch.directory)
+    assert mark.host == "api.twilio.com"
+    assert bypass_hint(["npm", "test"], launched.launch.directory).startswith("Node.js (")
+
+
+def test_the_promised_lookup_is_stopped_too(node: str, launcher: Launcher) -> None:
+    code = "await require('dns').promises.lookup('api.twilio.com')"
+    done = launcher().run([node, "-e", f"(async () => {{ {code} }})().catch((e) => console.log(e.code))"])
+    assert done.stdout == "ENOTFOUND\n"
+
+
+def test_other_names_resolve_as_ever(node: str, launcher: Launcher) -> None:
+    code = (
+        "require('dns').lookup('localhost', { family: 4 }, (error, address) => console.log(error, address))"
+    )
+    assert launcher().run([node, "-e", code]).stdout == "null 127.0.0.1\n"
+
+
+def test_inherited_options_go_on_to_hold(node: str, launcher: Launcher, tmp_path: Path) -> None:
+    (tmp_path / "mine.cjs").write_text("globalThis.mine = 'mine';")
+    launched = launcher(
+        {"NODE_OPTIONS": f"--require {tmp_path}/mine.cjs", "NODE_EXTRA_CA_CERTS": "/not/there"}
+    )
+    done = launched.run([node, "--input-type=module", "-e", f"console.log(mine); {FETCH}"])
+    assert (done.stdout, done.stderr) == ("mine\n201\n", "")
+    assert "NODE_EXTRA_CA_CERTS names /not/there" in launched.launch.warnings[0]
+
+
+def test_other_hosts_are_fetched_directly(node: str, launcher: Launcher) -> None:
+    """A server of the test's own on loopback: the preload leaves its requests alone."""
+    code = """
+    const server = require('http').createServer((request, answer) => answer.end(request.url));
+    server.listen(0, '127.0.0.1', async () => {
+      console.log(await (await fetch(`http://127.0.0.1:${server.address().port}/own`)).text());
+      server.close();
+    });
+    """
+    done = launcher().run([node, "-e", code])
+    assert (done.stdout, done.stderr) == ("/own\n", "")
+
+
+def test_a_program_that_ends_at_once_still_ends(node: str, launcher: Launcher) -> None:
+    done = launcher().run([node, "-e", ""])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.launch.traces import Mark, bypass_hint, seen_runtimes, stopped_bypasses
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _started(directory: Path, runtime: str, version: str = "1.2", pid: int = 7) -> None:
+    (directory / f"started-{runtime}-{pid}").write_text(version)
+
+
+def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
+    _started(tmp_path, "python", "3.12.1", 30)
+    _started(tmp_path, "node", "v20.1.0\n", 4)
+    (tmp_path / "bypassed-python-30").write_text("api.twilio.com\nsend.py --now\n")
+    assert seen_runtimes(tmp_path) == (Mark("node", 4, "v20.1.0"), Mark("python", 30, "3.12.1"))
+    assert stopped_bypasses(tmp_path) == (Mark("python", 30, host="api.twilio.com", program="send.py --now"),)
+
+
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        ("python3.11 -E send.py", "`python3.11 -E` starts Python without"),
+        ("/usr/bin/python -I -m pytest", "`python -I` starts Python without"),
+        ("python -BIu send.py", "`python -I`"),
+        ("go test ./...", "-count=1"),
+        ("mvn -q test", "`mvn` started no JVM"),
+        ("gradle test", "`gradle --stop`"),
+        ("env -i ./send", "`env -i` clears"),
+        ("docker run app", "container does not inherit"),
+        ("sudo -u app ./send", "`sudo`: sudo clears"),
+        ("tox -e py", "pass_env"),
+        ("./send", "No Python, Node.js or Java was seen to start"),
+    ],
+)
+@pytest.mark.parametrize("shell", [False, True])
+def test_the_command_itself_gives_the_cause_away(
+    command: str, said: str, shell: bool, tmp_path: Path
+) -> None:
+    words = ["sh", "-c", command] if shell else command.split()
+    assert said in bypass_hint(words, tmp_path)
+
+
+@pytest.mark.parametrize("command", ["python -c -E", "python -m tool -I", "python send.py -E"])
+def test_a_programs_own_options_are_not_pythons(command: str, tmp_path: Path) -> None:
+    assert "sitecustomize" not in bypass_hint(command.split(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "runtime, said",
+    [
+        ("python", "Python 1.2 started and reached no Twilio host: requests"),
+        ("node", "Node.js 1.2 started and reached no Twilio host: an agent"),
+        ("java", "Java 1.2 started and reached no Twilio host: a proxy"),
+    ],
+)
+def test_a_runtime_that_started_is_named_with_what_it_needs(runtime: str, said: str, tmp_path: Path) -> None:
+    _started(tmp_path, runtime)
+    assert said in bypass_hint(["make", "test"], tmp_path)
+
+
+def test_a_stopped_client_comes_first(tmp_path: Path) -> None:
+    _started(tmp_path, "node")
+    (tmp_path / "bypassed-node-7").write_text("api.twilio.com\nindex.js\n")
+    said = bypass_hint(["docker", "run"], tmp_path).splitlines()
+    assert said[0].startswith("Node.js (index.js) was on its way to api.twilio.com past the proxy")
+    assert "docker" in said[1]
+
+
+def test_java_options_that_win(tmp_path: Path) -> None:
+    _started(tmp_path, "java")
+    environment = {"_JAVA_OPTIONS": "-Dhttps.proxyHost=other"}
+    assert "_JAVA_OPTIONS sets a proxy" in bypass_hint(["java", "-jar", "a.jar"], tmp_path, environment)
