@@ -1,0 +1,52 @@
+"""The command line. Each command is a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+from ringback import __version__
+
+# command: (its module, its line in the help)
+COMMANDS: Final = {
+    "run": ("run", "Run a program whose Twilio requests are answered here."),
+    "serve": ("serve", "Run the proxy in the foreground."),
+    "contract": ("contract", "Show the documented contract, or explain one request."),
+    "addon": ("addon", "Print the path of the addon script for mitmdump and mitmweb."),
+    "ca": ("ca", "Show, export or replace the CA that clients trust."),
+    "env": ("env", "Print the shell exports for a running proxy."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only to run it: `--version` must not wait for mitmproxy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """All commands, in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Import the command called `cmd_name`."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"ringback.cli.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def ringback() -> None:
+    """Answer like Twilio's test credentials: offline, for any language's SDK.
+
+    \b
+    ringback run -- pytest          your program, unchanged, without a network
+    ringback contract explain POST Messages From=+15005550001 To=+15005550006
+    """  # noqa: D301 - click wants a real backspace
