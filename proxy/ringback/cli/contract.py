@@ -1,0 +1,191 @@
+"""`ringback contract`: the documented table, and what one request would get and why."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import click
+
+from ringback.contract import Contract, ContractError, Credentials, Names, Request, answer, load
+from ringback.contract.listing import HEADINGS, as_json, markdown, rows
+from ringback.identities import identities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ringback.contract import Answer
+
+_ACCOUNT = "AC" + "f" * 32
+_FILES = click.option(
+    "--contract",
+    "contracts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    envvar="RINGBACK_CONTRACT",
+    help="Your own rows and texts, laid over the documented contract.",
+)
+
+
+@click.group(invoke_without_command=True)
+@_FILES
+@click.option("--json", "form", flag_value="json", help="Rows, refusals and errata as JSON.")
+@click.option("--markdown", "form", flag_value="markdown", help="The page's rows as a Markdown table.")
+@click.option(
+    "--errata", "form", flag_value="errata", help="Where the page contradicts itself or the live API."
+)
+@click.pass_context
+def command(ctx: click.Context, contracts: tuple[Path, ...], form: str | None) -> None:
+    """Show the table of magic inputs, with the documentation page's lines; or `explain` one request."""
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = contracts
+        return
+    contract = _load(contracts)
+    if form == "json":
+        click.echo(json.dumps(as_json(contract), indent=2))
+    elif form == "markdown":
+        click.echo(markdown(contract), nl=False)
+    elif form == "errata":
+        entries = [
+            (erratum.id, ", ".join(map(str, erratum.lines)), erratum.page, erratum.answered)
+            for erratum in contract.errata
+        ]
+        _table("Errata of the page", ("name", "lines", "the page", "answered here"), entries)
+    else:
+        _magic(contract)
+
+
+@command.command()
+@click.argument("method")
+@click.argument("resource")
+@click.argument("fields", metavar="[KEY=VALUE]...", nargs=-1)
+@_FILES
+@click.option("--xml", is_flag=True, help="Ask for XML, as a path without .json does.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@click.option("--seed", type=int, envvar="RINGBACK_SEED", help="Make the sid and date repeat.")
+@click.pass_obj
+def explain(  # noqa: PLR0913 - click hands over each option by itself
+    outer: tuple[Path, ...],
+    method: str,
+    resource: str,
+    fields: tuple[str, ...],
+    contracts: tuple[Path, ...],
+    *,
+    xml: bool,
+    as_object: bool,
+    seed: int | None,
+) -> None:
+    """Tell what METHOD RESOURCE with these form fields would get, why, and where the page says so.
+
+    RESOURCE is Messages, Calls, IncomingPhoneNumbers, any other resource below the account, or a whole path.
+
+    \b
+    ringback contract explain POST Messages From=+15005550006 To=+15005550009 Body=hi
+    ringback contract explain GET Recordings
+    """  # noqa: D301 - click wants a real backspace
+    contract = _load((*outer, *contracts))
+    request = _request(method, resource, fields, xml=xml)
+    got = answer(contract, request, Names(request.host), Credentials(), identities(seed).of(request))
+    if as_object:
+        click.echo(json.dumps(_as_object(got), indent=2))
+        return
+    source = got.source
+    lines = [
+        ("request", f"{request.method} {request.target}"),
+        ("answer", f"{got.status} {got.reason}"),
+        ("from", f"{source.kind}, rule {source.rule}"),
+        ("page", f"line {source.line}" if source.line else "says nothing about this"),
+        ("basis", source.basis or ""),
+        ("text", source.text or "" if source.text != source.basis else ""),
+        ("why", source.reason or ""),
+    ]
+    for name, text in lines:
+        if text:
+            click.echo(f"{click.style(f'{name:>8}', bold=True)}  {text}")
+    click.echo()
+    click.echo(_pretty(got))
+
+
+def _magic(contract: Contract) -> None:
+    """The table of magic inputs: one piped, one for each resource on a terminal, where width is dear."""
+    found = rows(contract)
+    if not sys.stdout.isatty():
+        _table("", HEADINGS, [row.cells() for row in found])
+        return
+    for resource in contract.resources:
+        cells = [
+            (row.parameter, row.value, row.answer, str(row.line or row.basis))
+            for row in found
+            if row.resource == resource.resource
+        ]
+        _table(f"POST {resource.resource}", ("parameter", "value", "answer", "line"), cells)
+
+
+def _load(files: tuple[Path, ...]) -> Contract:
+    try:
+        return load(files)
+    except ContractError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) -> Request:
+    pairs = []
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not equals or not name:
+            raise click.BadArgumentUsage(f"{field!r} is not KEY=VALUE, e.g. To=+15005550006")
+        pairs.append((name, value))
+    target = resource
+    if not resource.startswith("/"):
+        extension = "" if xml or resource.endswith((".json", ".xml")) else ".json"
+        target = f"/2010-04-01/Accounts/{_ACCOUNT}/{resource}{extension}"
+    basic = base64.b64encode(f"{_ACCOUNT}:token".encode()).decode()
+    headers = (("Authorization", f"Basic {basic}"), ("Content-Type", "application/x-www-form-urlencoded"))
+    return Request(method.upper(), "api.twilio.com", target, headers, urlencode(pairs).encode())
+
+
+def _as_object(got: Answer) -> dict[str, Any]:
+    source = got.source
+    return {
+        "status": got.status,
+        "reason": got.reason,
+        "source": source.kind,
+        "rule": source.rule,
+        "basis": source.basis,
+        "text_basis": source.text,
+        "line": source.line,
+        "why": source.reason,
+        "content_type": got.header("Content-Type"),
+        "body": got.body.decode(),
+    }
+
+
+def _pretty(got: Answer) -> str:
+    """The body as it is when piped; indented where a person reads it."""
+    body = got.body.decode()
+    if sys.stdout.isatty() and got.header("Content-Type") == "application/json":
+        return json.dumps(json.loads(body), indent=2)
+    return body
+
+
+def _table(title: str, headings: Sequence[str], cells: Sequence[tuple[str, ...]]) -> None:
+    """A rich table on a terminal, tab-separated lines when piped."""
+    if not sys.stdout.isatty():
+        for line in (headings, *cells):
+            click.echo("\t".join(line))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where a person looks
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(title=title, title_justify="left", title_style="bold", expand=True)
+    for heading in headings:
+        wide = heading in {"answer", "the page", "answered here"}
+        table.add_column(heading, overflow="fold", ratio=1 if wide else None)
+    for line in cells:
+        table.add_row(*(Text(cell) for cell in line))
+    Console().print(table)
