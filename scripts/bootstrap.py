@@ -1,0 +1,52 @@
+"""A virtual environment of the checkout's own, made with nothing but Python and pip."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OLDEST = (3, 11)
+
+
+def environment(extra: str = "", python: str = sys.executable) -> Path:
+    """The Python of a virtual environment with the project installed, editable, with the `extra` of its name.
+
+    It is made anew only when `pyproject.toml` or the interpreter has changed.
+
+    Raises:
+        SystemExit: Python is too old, or pip failed; pip has said why.
+    """
+    version = tuple(map(int, _output(python, "import sys; print(*sys.version_info[:3])").split()))
+    if version[:2] < OLDEST:
+        sys.exit(f"{python} is Python {'.'.join(map(str, version))}; Ringback needs 3.11 or newer")
+    home = ROOT / ".venv" / f"{extra or 'run'}-{version[0]}.{version[1]}"
+    interpreter = home / "bin" / "python"
+    wanted = hashlib.sha256(
+        (ROOT / "pyproject.toml").read_bytes() + repr((python, version)).encode()
+    ).hexdigest()
+    stamp = home / "ringback-setup"
+    if stamp.is_file() and stamp.read_text() == wanted and interpreter.exists():
+        return interpreter
+    print(f"setting up {home.relative_to(ROOT)} (once)", file=sys.stderr, flush=True)
+    # Debian has the pip of venv in a package of its own; the pip at hand installs from outside.
+    _run(python, "-m", "venv", "--clear", "--without-pip", str(home))
+    target = f"{ROOT}[{extra}]" if extra else str(ROOT)
+    _run(
+        *(sys.executable, "-m", "pip", "--python", str(interpreter), "--disable-pip-version-check"),
+        *("install", "--quiet", "--editable", target),
+    )
+    stamp.write_text(wanted)
+    return interpreter
+
+
+def _output(python: str, code: str) -> str:
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, check=False, cwd=ROOT)
+    if done.returncode:
+        sys.exit(f"set-up failed: {' '.join(command)} ended with {done.returncode}")

@@ -1,0 +1,87 @@
+"""Set up everything that the tests need and run them: linters, types, tests.
+
+python3 scripts/test.py                  all of it, with this Python
+python3 scripts/test.py -k gate          further arguments go to pytest
+python3 scripts/test.py --every-python   and the core again with a Python of the other mitmproxy major
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bootstrap import ROOT, environment
+
+NEWER = ("3.14", "3.13", "3.12")  # these get mitmproxy 12, Python 3.11 gets 11
+# Run a second time with the other major: all that depends on mitmproxy, and one SDK of each language.
+CORE = (
+    "tests/addon",
+    "tests/contract",
+    "tests/cli",
+    "tests/malformed",
+    "tests/online",
+    "tests/cassettes",
+    "tests/drift",
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the checks and the tests; 0 if all passed."""
+    every = "--every-python" in arguments
+    rest = [argument for argument in arguments if argument != "--every-python"]
+    python = str(environment("check"))
+    steps = [] if rest else [[python, "-m", *step] for step in _checks()]
+    steps.append(_pytest(python, rest or ["tests"]))
+    if every:
+        other = _other_python()
+        if other:
+            newer = str(environment("check", other))
+            steps += [
+                [newer, "-m", "mypy"],
+                _pytest(newer, [part for part in CORE if (ROOT / part).exists()]),
+            ]
+        else:
+            print(f"no second Python found ({', '.join(NEWER)}): the tests ran with one mitmproxy major only")
+    failed = 0
+    for step in steps:
+        started = time.monotonic()
+        print(f"\n$ {' '.join(_short(part) for part in step)}", flush=True)
+        code = subprocess.run(step, check=False, cwd=ROOT).returncode
+        print(f"  ended with {code} after {time.monotonic() - started:.0f} s", flush=True)
+        failed += code != 0
+    if failed:
+        print(f"\n{failed} of {len(steps)} steps failed", flush=True)
+    return 1 if failed else 0
+
+
+def _checks() -> list[list[str]]:
+    return [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
+
+
+def _pytest(python: str, rest: list[str]) -> list[str]:
+    workers = str(max(2, os.cpu_count() or 2))
+    return [python, "-m", "pytest", "-q", "-n", workers, "--dist", "loadgroup", *rest]
+
+
+def _other_python() -> str | None:
+    """A Python that gets the other mitmproxy major than this one, on PATH or under pyenv."""
+    wanted = NEWER if sys.version_info < (3, 12) else ("3.11",)
+    for version in wanted:
+        found = shutil.which(f"python{version}")
+        if found and subprocess.run([found, "-c", ""], check=False, capture_output=True).returncode == 0:
+            return found
+        for candidate in sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python")):
+            return str(candidate)
+    return None
+
+
+def _short(part: str) -> str:
+    return part.removeprefix(f"{ROOT}/")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
