@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "addon": ("addon", "Print the path of the addon script for mitmdump and mitmweb."),
     "ca": ("ca", "Show, export or replace the CA that clients trust."),
     "env": ("env", "Print the shell exports for a running proxy."),
+    "completion": ("completion", "Print the completion script for a shell."),
 }
 
 
