@@ -50,11 +50,15 @@ def running() -> None:
 
 
 def tls_clienthello(data: tls.ClientHelloData) -> None:
-    if not _is_twilio(data.client_hello.sni):
+    name, port = data.context.server.address or (None, None)
+    # Clients of the oldest kind send no SNI.
+    name = data.client_hello.sni or name
+    if not _is_twilio(name):
         data.ignore_connection = True
-    elif data.context.server.address:
-        # The address that a SOCKS client asked for shall not be in the leaf: the CA vouches for names only.
-        data.context.server.address = (data.client_hello.sni, data.context.server.address[1])
+        return
+    # No address, this machine's or a SOCKS client's, shall get into the leaf: the CA vouches for names only.
+    data.context.client.sni = name
+    data.context.server.address = (name, port)
 
 
 def request(flow: http.HTTPFlow) -> None:

@@ -1,31 +1,35 @@
-"""Java: no variable of the environment reaches its clients, so everything goes through JAVA_TOOL_OPTIONS."""
+"""Java: no variable of the environment reaches its clients, so an agent goes in through JAVA_TOOL_OPTIONS.
+
+Its source is `shims/RingbackAgent.java`. Properties alone (-Dhttps.proxyHost) miss twilio-java before 7.5 and
+every client with a builder of its own, and catch Maven's downloads.
+"""
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from ringback.launch.settings import Setting, quoted
-from ringback.launch.truststore import PASSWORD, write_jks
+from ringback.launch.truststore import write_jks
 
 if TYPE_CHECKING:
     from ringback.launch.settings import Context
 
-AGENT = "ringback-agent.jar"
+SHIM = "ringback-agent.jar"
 
 
 def _options(context: Context, old: str) -> str:
-    """What comes later wins, so an inherited option of the same name loses to ours."""
-    store = context.directory / "truststore.jks"
-    write_jks(store, context.bundles.default)
-    options = [
-        f"-Djavax.net.ssl.trustStore={store}",
-        "-Djavax.net.ssl.trustStoreType=JKS",
-        f"-Djavax.net.ssl.trustStorePassword={PASSWORD}",
-        f"-Dhttps.proxyHost={context.proxy.host}",
-        f"-Dhttps.proxyPort={context.proxy.port}",
-        "-Dhttp.nonProxyHosts=",
-    ]
-    return " ".join([old, *(quoted(option) for option in options)]).strip()
+    place = context.directory / "java"
+    place.mkdir(exist_ok=True)
+    jar = place / SHIM
+    jar.write_bytes(resources.files("ringback.launch").joinpath("shims", SHIM).read_bytes())
+    write_jks(context.directory / "truststore.jks", context.bundles.default)
+    proxy = context.proxy
+    # Without a SOCKS listener bare sockets find nobody at port 0 and fail, which is better than a bypass.
+    argument = f"{proxy.host},{proxy.port},{proxy.socks_port or 0},{context.directory}"
+    return f"{old} {quoted(f'-javaagent:{jar}={argument}')}".strip()
 
 
-SETTINGS = (Setting("JAVA_TOOL_OPTIONS", _options, "proxy and trust store for every JVM that is started"),)
+SETTINGS = (
+    Setting("JAVA_TOOL_OPTIONS", _options, "every JVM that is started, also Surefire's and Gradle's workers"),
+)

@@ -82,26 +82,22 @@ def patch_httplib2(module):
     original = module.Http.__init__
     names = ("cache", "timeout", "proxy_info", "ca_certs")
 
+    # Called so since 0.8.
+    look_up = getattr(module, "proxy_info_from_environment", None) or module.ProxyInfo.from_environment
+
     def from_environment(*args):
-        info = module.proxy_info_from_environment(*args)
+        info = look_up(*args)
         if info is not None:
             info.proxy_rdns = True  # older versions look the name up themselves and ask for an address
         return info
 
     def __init__(self, *args, **kwargs):
         kwargs.update(zip(names, args))
-        rest = args[len(names) :]
         if kwargs.get("proxy_info") is None:
-            # Before 0.7.5 a function was not understood.
-            callable_is_known = hasattr(module.HTTPConnectionWithTimeout, "connect") and hasattr(
-                module, "proxy_info_from_url"
-            )
-            kwargs["proxy_info"] = from_environment if callable_is_known else from_environment()
+            kwargs["proxy_info"] = from_environment
         kwargs["ca_certs"] = BUNDLE
-        if rest:
-            original(self, *([kwargs.pop(name, None) for name in names] + list(rest)), **kwargs)
-        else:
-            original(self, **kwargs)
+        first = [kwargs.pop(name, None) for name in names]
+        original(self, *(first + list(args[len(names) :])), **kwargs)
 
     module.Http.__init__ = __init__
 

@@ -1,0 +1,49 @@
+"""Builds the Java agent from its source: `python -m ringback.launch.agent`, with a JDK of `JAVAC`'s version.
+
+The jar is part of the package, because those who test a Java program need not have a Java compiler where
+Ringback is installed from. It comes out the same, byte for byte, from the same compiler.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+SHIMS = Path(__file__).with_name("shims")
+SOURCE = SHIMS / "RingbackAgent.java"
+JAR = SHIMS / "ringback-agent.jar"
+JAVAC = 17
+
+MANIFEST = f"Manifest-Version: 1.0\r\nPremain-Class: {SOURCE.stem}\r\nBuild-Jdk-Spec: {JAVAC}\r\n\r\n"
+# The oldest date that a zip file can hold.
+DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def compile_agent(javac: str = "javac") -> dict[str, bytes]:
+    """Compile the source for Java 8 and return each class file by its name.
+
+    Raises:
+        subprocess.CalledProcessError: The compiler refused it.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        # -options: newer compilers warn about Java 8 as a target.
+        command = [javac, "--release", "8", "-Xlint:-options", "-g:none", "-d", directory, str(SOURCE)]
+        subprocess.run(command, check=True)  # noqa: S603 - arguments of our own
+        return {path.name: path.read_bytes() for path in sorted(Path(directory).glob("*.class"))}
+
+
+def pack(classes: dict[str, bytes]) -> bytes:
+    """A jar of the classes with the agent's manifest; equal classes give an equal jar."""
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w") as jar:
+        for name, content in ({"META-INF/MANIFEST.MF": MANIFEST.encode()} | classes).items():
+            # Stored, because what deflate makes of it depends on zlib.
+            jar.writestr(zipfile.ZipInfo(name, DATE), content)
+    return stream.getvalue()
+
+
+if __name__ == "__main__":
+    JAR.write_bytes(pack(compile_agent()))
