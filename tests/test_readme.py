@@ -1,0 +1,65 @@
+"""The README says what is true: its table, commands, options and files are held to the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from ringback.cli import COMMANDS, ringback
+from ringback.contract import load
+from ringback.contract.listing import markdown
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_magic_inputs_is_the_contract() -> None:
+    shown = README.partition("<!-- generated: ringback contract --markdown -->\n")[2].partition(
+        "<!-- end -->"
+    )[0]
+    assert shown == markdown(load()), "paste the output of: ringback contract --markdown"
+
+
+def test_the_table_has_the_pages_24_rows() -> None:
+    assert len(markdown(load()).splitlines()) == 24 + 2
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(re.findall(r"ringback ([a-z]+)\b(?! is)", README)) & set(COMMANDS))
+)
+def test_commands_it_names_can_be_called(name: str) -> None:
+    command = ringback.get_command(click.Context(ringback), name)
+    assert command is not None
+
+
+def test_every_command_is_named() -> None:
+    assert [name for name in COMMANDS if f"ringback {name}" not in README] == []
+
+
+def test_options_it_names_exist() -> None:
+    known = {
+        option
+        for name in COMMANDS
+        for parameter in _parameters(ringback.get_command(click.Context(ringback), name))
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    known |= {"--every-python", "--help", "--set"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+    assert named - known == set()
+
+
+def test_files_it_names_exist() -> None:
+    named = {*re.findall(r"\]\(([^)#:]+)\)", README), *re.findall(r"python3 (\S+\.py)", README)}
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def _parameters(command: click.Command | None) -> list[click.Parameter]:
+    assert command is not None
+    found = list(command.params)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            found += _parameters(command.get_command(click.Context(command), name))
+    return found
