@@ -127,6 +127,7 @@ class Contract:
             )
             codes: list[tuple[str, int | str | None]] = [(entry.id, entry.error) for entry in entries]
             codes += [(name, parameter.error) for name, parameter in resource.parameters.items()]
+            codes += [(name, parameter.most_error) for name, parameter in resource.parameters.items()]
             for name, code in codes:
                 if code is not None:
                     self._check_text(resource.resource, name, code)

@@ -90,6 +90,8 @@ class Parameter(Entry, frozen=True, kw_only=True):
         pattern: For a string: what it must match.
         max_length: For a string: how many characters it may have.
         repeats: Whether it may be sent several times.
+        most: How many times it may be sent.
+        most_error: The error for sending it more often.
         unless: The parameter that makes this one irrelevant.
     """
 
@@ -102,6 +104,8 @@ class Parameter(Entry, frozen=True, kw_only=True):
     pattern: str | None = None
     max_length: int | None = None
     repeats: bool = False
+    most: int | None = None
+    most_error: Code | None = None
     unless: str | None = None
 
 

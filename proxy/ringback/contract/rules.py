@@ -131,6 +131,9 @@ def _check(call: _Call, name: str, parameter: Parameter) -> Outcome | MagicRow |
     if parameter.unless is not None and parameter.unless in call.form:
         return None
     sent = [value for field, value in call.fields if field == name and value]
+    if parameter.most_error is not None and len(sent) > (parameter.most or 0):
+        rule = f"{name.lower()}.too-many"
+        return call.error(parameter.most_error, rule, parameter.basis, parameter.line, parameter=name)
     for value in sent if parameter.repeats else sent[-1:]:
         found = _check_value(call, name, parameter, value)
         if found is not None:
