@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
-from ringback.addon import flows
+from ringback.addon import flows, wire
 from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
 from ringback.contract.gate import canonical_host
 from ringback.identities import identities
@@ -134,6 +134,7 @@ class RingbackAddon:
         """Stream what is not Twilio's: downloads by plain HTTP pass through unchanged and unbuffered."""
         if flow.response or flow.error or not flow.live:
             return
+        wire.acknowledge(wire.client_socket(flow.client_conn))
         if self._tunnels.get(flow.client_conn.id) is None:
             _user, password = _proxy_credentials(flow.request)
             if not self._password_fits(password):
