@@ -1,0 +1,240 @@
+"""Appending that lasts, also with several processes on one file.
+
+One append is: lock the file, cut what a crash has left at its end, write, fsync, unlock. A file comes into
+being, and is rewritten, under another name first; only whole files ever carry the cassette's name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ringback.cassettes import layout, reading
+from ringback.cassettes.errors import recording_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from ringback.cassettes.interactions import Interaction
+    from ringback.cassettes.redaction import Redaction
+
+
+def write_whole(path: Path, metadata: dict[str, Any], parts: Iterable[bytes], *, overwrite: bool) -> int:
+    """Write a whole file under another name, make it last, and give it its own name.
+
+    Args:
+        path: The name it gets.
+        metadata: Its metadata.
+        parts: Its entries.
+        overwrite: False keeps a file that is there already.
+
+    Returns:
+        A descriptor of the file, locked.
+
+    Raises:
+        FileExistsError: `overwrite` is False and there is one.
+        OSError: The disk said no; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        write_all(handle, layout.head(metadata))
+        for part in parts:
+            write_all(handle, part)
+        os.fsync(handle)
+        if overwrite:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+        sync_directory(path.parent)
+    except BaseException:
+        os.close(handle)
+        raise
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return handle
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of `data`, however often the system takes only a part."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a new name in `directory` last."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class CassetteFile:
+    """Appends to one file, shared with other processes that do the same.
+
+    Args:
+        path: The file.
+        metadata: What a new file gets as its metadata.
+        redaction: What is taken out of exchanges that are written again.
+        tell: Called with a line for people when something was repaired.
+        carried: A cassette in another format whose exchanges a new file begins with.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: dict[str, Any],
+        redaction: Redaction,
+        tell: Callable[[str], None],
+        carried: Path | None = None,
+    ) -> None:
+        self.path = path
+        self._carried = carried
+        self._redaction = redaction
+        self.metadata = metadata
+        self.tell = tell
+        self.handle = -1
+        self.size = -1  # what the file had after our last append
+
+    def append(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
+        """Append entries; when this returns they last.
+
+        Returns:
+            The file's inode, and the offset of each entry.
+
+        Raises:
+            RecordingError: The disk said no; the file is as it was.
+            CassetteFormatError: Somebody else has damaged the file.
+        """
+        try:
+            while True:
+                with self._locked() as there:
+                    if there:
+                        return self.append_locked(new)
+                try:
+                    return self._create(new)
+                except FileExistsError:
+                    continue  # another process was faster
+        except OSError as error:
+            raise recording_error(self.path, error) from error
+
+    def repair(self) -> None:
+        """Cut a torn tail now.
+
+        Raises:
+            RecordingError: The disk said no.
+        """
+        try:
+            with self._locked() as there:
+                if there:
+                    self.size = self._make_whole(os.fstat(self.handle).st_size)
+        except OSError as error:
+            raise recording_error(self.path, error) from error
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Hold the lock of the file that carries the name now; False if there is none."""
+        while True:
+            if self.handle < 0:
+                try:
+                    self.handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    yield False
+                    return
+                self.size = -1
+            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            if same_file(self.handle, self.path):
+                break
+            self.close()  # it was replaced meanwhile
+        try:
+            yield True
+        finally:
+            if self.handle >= 0:
+                fcntl.flock(self.handle, fcntl.LOCK_UN)
+
+    def _create(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
+        found: tuple[Interaction, ...] = ()
+        if self._carried is not None and self._carried.is_file():
+            found, _ = reading.read_foreign(self._carried)
+            self.tell(f"{self._carried}: its {len(found)} exchanges are carried over into {self.path}")
+        handle = write_whole(
+            self.path, self.metadata, [*reading.entries(found, self._redaction), *new], overwrite=False
+        )
+        self.close()
+        self.handle = handle
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        status = os.fstat(handle)
+        self.size = status.st_size
+        return status.st_ino, offsets_of(status.st_size - sum(map(len, new)), new)
+
+    def append_locked(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
+        """As `append`, with the lock held already; raises OSError."""
+        status = os.fstat(self.handle)
+        size = status.st_size
+        if size != self.size:
+            size = self._make_whole(size)
+            status = os.fstat(self.handle)
+        try:
+            write_all(self.handle, b"".join(new))
+            os.fsync(self.handle)
+        except OSError:
+            self.size = -1
+            with suppress(OSError):
+                os.ftruncate(self.handle, size)
+            raise
+        self.size = size + sum(map(len, new))
+        return status.st_ino, offsets_of(size, new)
+
+    def _make_whole(self, size: int) -> int:
+        """Make a file that somebody else has written fit to be appended to; returns its size."""
+        try:
+            index = reading.scan(self.path, self.handle)
+        except layout.ForeignLayoutError:
+            return self._rewrite()
+        if index.torn:
+            os.ftruncate(self.handle, index.end)
+            os.fsync(self.handle)
+            self.tell(reading.torn_message(self.path, index))
+            return index.end
+        return size
+
+    def _rewrite(self) -> int:
+        found, metadata = reading.read_foreign(self.path)
+        parts = reading.entries(found, reading.left_to_do(metadata, self._redaction))
+        handle = write_whole(self.path, {**metadata, **self.metadata}, parts, overwrite=True)
+        self.close()
+        self.handle = handle  # locked since before it had the name
+        self.tell(f"{self.path}: rewritten so that it can be appended to ({len(found)} exchanges kept)")
+        return os.fstat(handle).st_size
+
+
+def same_file(handle: int, path: Path) -> bool:
+    """Whether the open file `handle` is the one at `path`."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(handle), named)
+
+
+def offsets_of(start: int, new: Sequence[bytes]) -> list[int]:
+    """Where each of `new` stands when the first is at `start`."""
+    offsets = []
+    for part in new:
+        offsets.append(start)
+        start += len(part)
+    return offsets

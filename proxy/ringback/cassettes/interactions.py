@@ -1,0 +1,225 @@
+"""One exchange as vcrpy keeps it, in both directions, by vcrpy's own classes and its safe YAML loader."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import yaml
+from vcr.request import Request as VcrRequest
+from vcr.serialize import deserialize, serialize
+from vcr.serializers import jsonserializer, yamlserializer
+
+from ringback.contract.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ringback.contract.exchange import Headers
+
+FIELD_SOURCE: Final = "Ringback-Source"
+FIELD_RECORDED: Final = "Ringback-Recorded"
+
+_LIST: Final = "interactions:\n"
+_LONGEST_REASON: Final = 60  # one line of YAML, so that a torn one cannot look whole
+_PARSE_ERRORS: Final = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError)
+
+
+class InteractionError(ValueError):
+    """The text is no interaction; says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A recorded exchange.
+
+    Attributes:
+        request: What was asked.
+        answer: What came back.
+        provenance: The `Ringback-...` fields of the recorded response.
+    """
+
+    request: Request
+    answer: Answer
+    provenance: Headers = ()
+
+    def said(self, name: str) -> str | None:
+        """The first value of the provenance field `name`."""
+        return first_header(self.provenance, name)
+
+
+def dump(interaction: Interaction) -> bytes:
+    """The YAML list item of `interaction`, from `- ` to its final newline."""
+    request, answer = interaction.request, interaction.answer
+    recorded = VcrRequest(
+        request.method,
+        f"{request.scheme}://{request.host}{request.target}",
+        request.body,
+        _grouped(request.headers),
+    )
+    response = {
+        "status": {"code": answer.status, "message": _one_line(answer.reason)},
+        "headers": _grouped((*answer.headers, *interaction.provenance)),
+        "body": {"string": answer.body},
+    }
+    text: str = serialize({"requests": [recorded], "responses": [response]}, yamlserializer)
+    start, end = text.index(_LIST) + len(_LIST), text.rindex("version:")
+    return text[start:end].encode("ascii")  # vcrpy's dumper escapes everything else
+
+
+def parse(item: bytes) -> Interaction:
+    """The interaction of one YAML list item.
+
+    Raises:
+        InteractionError: It is none, or not whole.
+    """
+    found, _ = _interactions(_LIST + item.decode("utf-8", "replace"), yamlserializer)
+    if len(found) != 1:
+        raise InteractionError("no interaction")
+    return found[0]
+
+
+def parse_request(item: bytes) -> Request:
+    """The request of one YAML list item as `dump` writes it, without the cost of reading its answer.
+
+    Raises:
+        InteractionError: It is none.
+    """
+    head = item.partition(b"\n  response:\n")[0].decode("utf-8", "replace")
+    try:
+        data = yamlserializer.deserialize(head)[0]["request"]
+        return _request(VcrRequest._from_dict(data))  # noqa: SLF001 - what vcr.serialize itself calls
+    except _PARSE_ERRORS as error:
+        raise InteractionError(_first_line(error)) from error
+
+
+def load_foreign(text: str, *, as_json: bool = False) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
+    """Everything in a cassette file of any layout that vcrpy reads, and the file's metadata.
+
+    Raises:
+        InteractionError: vcrpy cannot read it either; the text says why.
+    """
+    return _interactions(text, jsonserializer if as_json else yamlserializer)
+
+
+def dump_mapping(mapping: Mapping[str, Any]) -> bytes:
+    """`mapping` as block YAML."""
+    text: str = yamlserializer.serialize(dict(mapping))
+    return text.encode("ascii")
+
+
+def load_mapping(text: bytes) -> dict[str, Any]:
+    """The mapping in `text`, empty if it holds none.
+
+    Raises:
+        InteractionError: It is no YAML.
+    """
+    try:
+        data = yamlserializer.deserialize(text.decode())
+    except _PARSE_ERRORS as error:
+        raise InteractionError(_first_line(error)) from error
+    return data if isinstance(data, dict) else {}
+
+
+def _interactions(text: str, serializer: Any) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
+    try:
+        requests, responses, *metadata = deserialize(text, serializer)
+        found = tuple(
+            _interaction(request, response) for request, response in zip(requests, responses, strict=True)
+        )
+    except _PARSE_ERRORS as error:
+        raise InteractionError(_why(error, text)) from error
+    known = metadata[0] if metadata and isinstance(metadata[0], dict) else {}
+    return found, known
+
+
+def _why(error: Exception, text: str) -> str:
+    if text.lstrip().startswith(("- request", "[")) and "older version" in str(error):
+        return "an old cassette without a version: run `python -m vcr.migration FILE` once"
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem:
+        return f"no YAML that vcrpy reads: {error.problem}"
+    if isinstance(error, KeyError):
+        return f"no whole interaction: {error.args[0]!r} is missing"
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON: {error.msg}"
+    if isinstance(error, InteractionError):
+        return str(error)
+    return f"no interaction ({type(error).__name__})"
+
+
+def _interaction(request: VcrRequest, response: Any) -> Interaction:
+    if "status_code" in response:  # how older vcrpy wrote what httpx received
+        response = {
+            "status": {"code": response["status_code"], "message": response.get("reason", "")},
+            "headers": response["headers"],
+            "body": {"string": response["content"]},
+        }
+    status = response["status"]
+    if not isinstance(status["code"], int):
+        raise InteractionError("no whole interaction: the status is no number")
+    body = response["body"]["string"] if response.get("body") else b""
+    headers = _pairs(response["headers"] or {})
+    provenance = tuple(pair for pair in headers if pair[0].lower().startswith(PROVENANCE_PREFIX))
+    answer = Answer(
+        status=status["code"],
+        reason=str(status["message"] or ""),
+        headers=tuple(pair for pair in headers if pair not in provenance),
+        body=_bytes(body),
+        source=Source("cassette"),
+    )
+    return Interaction(_request(request), answer, provenance)
+
+
+def _request(recorded: VcrRequest) -> Request:
+    uri = urlsplit(recorded.uri)
+    body = recorded.body
+    if hasattr(body, "read"):
+        body = body.read()
+    elif body is not None and not isinstance(body, (bytes, str)):
+        body = b"".join(_bytes(part) for part in body)
+    return Request(
+        method=str(recorded.method).upper(),
+        host=(uri.hostname or "").rstrip("."),
+        target=(uri.path or "/") + (f"?{uri.query}" if uri.query else ""),
+        headers=_pairs(recorded.headers),
+        body=_bytes(body),
+        scheme=uri.scheme,
+    )
+
+
+def _pairs(headers: Mapping[Any, Any]) -> Headers:
+    """Header fields of every shape that vcrpy has written: values as a list, a string or bytes."""
+    return tuple(
+        (_text(name), _text(value))
+        for name, values in headers.items()
+        for value in (values if isinstance(values, (list, tuple)) else [values])
+    )
+
+
+def _grouped(headers: Headers) -> dict[str, list[str]]:
+    """Header fields by name as vcrpy keeps them; the first spelling of a name counts."""
+    spelled: dict[str, str] = {}
+    grouped: dict[str, list[str]] = {}
+    for name, value in headers:
+        grouped.setdefault(spelled.setdefault(name.lower(), name), []).append(value)
+    return grouped
+
+
+def _bytes(value: Any) -> bytes:
+    if value is None:
+        return b""
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _one_line(reason: str) -> str:
+    return " ".join(reason.split())[:_LONGEST_REASON]

@@ -1,0 +1,75 @@
+"""Names of cassettes: slugs, so that nothing in a name can reach outside the cassette directory."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from ringback.cassettes.errors import CassetteNameError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT_NAME: Final = "default"
+SUFFIX: Final = ".yaml"
+READ_SUFFIXES: Final = (".yaml", ".yml", ".json")  # in this order; vcrpy writes all three, we write the first
+_LONGEST: Final = 100
+_SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def check_name(name: str) -> str:
+    """`name`, if it can name a cassette.
+
+    Raises:
+        CassetteNameError: It is no slug; the text says which rule it breaks.
+    """
+    if not name:
+        raise CassetteNameError("a cassette needs a name, such as 'default'")
+    shown = ascii(name[:40]) + ("..." if len(name) > 40 else "")
+    if len(name) > _LONGEST:
+        raise CassetteNameError(
+            f"the cassette name {shown} has {len(name)} characters, {_LONGEST} are allowed"
+        )
+    if not _SLUG.fullmatch(name):
+        raise CassetteNameError(
+            f"{shown} cannot name a cassette: use letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    if name.lower().endswith(READ_SUFFIXES):
+        raise CassetteNameError(f"{shown} is a file name: leave out the ending")
+    return name
+
+
+def cassette_path(directory: Path, name: str) -> Path:
+    """Where the cassette `name` is written."""
+    return directory / f"{check_name(name)}{SUFFIX}"
+
+
+def existing_path(directory: Path, name: str) -> Path:
+    """Where the cassette `name` is read from: the first of `READ_SUFFIXES` that exists, else `.yaml`."""
+    check_name(name)
+    for suffix in READ_SUFFIXES:
+        path = directory / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    return cassette_path(directory, name)
+
+
+def free_path(directory: Path, name: str, why: str) -> Path:
+    """A path for a cassette of its own beside `name`, such as `name-interrupted-1.yaml`, that is free."""
+    number = 1
+    while (path := directory / f"{name}-{why}-{number}{SUFFIX}").exists():
+        number += 1
+    return path
+
+
+def cassette_names(directory: Path) -> tuple[str, ...]:
+    """The names of all cassettes in `directory`, sorted; none if there is no such directory."""
+    if not directory.is_dir():
+        return ()
+    found = {
+        path.stem
+        for path in directory.iterdir()
+        if path.suffix in READ_SUFFIXES and _SLUG.fullmatch(path.stem) and path.is_file()
+    }
+    return tuple(sorted(found))

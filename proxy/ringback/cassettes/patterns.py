@@ -1,0 +1,75 @@
+"""What a secret looks like: by its shape, or by the name that it stands under."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import Final
+
+ACCOUNT_PLACEHOLDER: Final = "AC" + 32 * "0"
+REDACTED: Final = "REDACTED"
+
+SECRET_HEADER: Final = re.compile(
+    r"cookie|authorization|token|secret|password|passwd|api-?key|session", re.IGNORECASE
+)
+_SECRET_NAME: Final = re.compile(
+    r"(?:.*(?:password|passwd|secret|apikey|accesskey|privatekey)|pwd|(?!.*page).*token|.*credentials?"
+    r"|authorization|cookie|sessionid)"
+)
+_BARE_HEX: Final = r"(?<![0-9A-Za-z])[0-9a-fA-F]{32}(?![0-9A-Za-z])"  # the shape of Twilio's auth tokens
+_DOTTED: Final = r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+PATTERNS: Final = {
+    "account SID": re.compile(rf"(?!{ACCOUNT_PLACEHOLDER})AC[0-9a-fA-F]{{32}}"),
+    "auth token": re.compile(_BARE_HEX),
+    "JSON web token": re.compile(_DOTTED),
+    "credentials": re.compile(r"\b(?:Basic|Bearer)\s+[A-Za-z0-9+/_.~-]{8,}=*", re.IGNORECASE),
+    "credentials in a URL": re.compile(r"(?<=://)(?!REDACTED@)[^/\s@\"'<>?#]+@"),
+    "private key": re.compile(
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+    ),
+    "named secret": re.compile(
+        r"(?i)\b((?:auth|access|refresh|api|secret)?[_-]?(?:token|password|passwd|secret|apikey|api[_-]key)"
+        r"[\"']?\s*(?:=|:)\s*[\"']?)(?!REDACTED|redacted-)([^\s\"'&,;<>]{4,})"
+    ),
+}
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a value under `name` (a field, a JSON key, an XML element) is a secret by its name."""
+    return _SECRET_NAME.fullmatch(plain_name(name)) is not None
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether a response header field is left out for its name."""
+    lower = name.lower()
+    return (
+        SECRET_HEADER.search(lower) is not None
+        and not lower.startswith("access-control-")
+        and lower != "www-authenticate"
+    )
+
+
+def scrub_patterns(text: str) -> str:
+    """`text` without everything that has the shape of a secret, and with account SIDs replaced."""
+    text = PATTERNS["account SID"].sub(ACCOUNT_PLACEHOLDER, text)
+    text = PATTERNS["private key"].sub(REDACTED, text)
+    text = PATTERNS["credentials in a URL"].sub(f"{REDACTED}@", text)
+    text = PATTERNS["credentials"].sub(_keep_realm, text)
+    text = PATTERNS["JSON web token"].sub(_digested, text)
+    text = PATTERNS["auth token"].sub(_digested, text)
+    return PATTERNS["named secret"].sub(rf"\1{REDACTED}", text)
+
+
+def plain_name(name: str) -> str:
+    """`name` as names are compared: lower case, without punctuation."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _digested(found: re.Match[str]) -> str:
+    # 128 random bits cannot be guessed from a digest, and different values stay different
+    return f"redacted-{sha256(found[0].encode()).hexdigest()[:12]}"
+
+
+def _keep_realm(found: re.Match[str]) -> str:
+    scheme, _, rest = found[0].partition(" ")
+    return found[0] if rest.lower().startswith(("realm", REDACTED.lower())) else f"{scheme} {REDACTED}"

@@ -1,0 +1,71 @@
+"""Where recordings come from: a file's metadata, and the `Ringback-...` fields of an exchange."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ringback.cassettes.errors import RedactionError
+from ringback.cassettes.interactions import FIELD_SOURCE
+from ringback.cassettes.matching import MATCHING_VERSION
+from ringback.cassettes.pseudonyms import KEY_VARIABLE, key_id
+from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
+from ringback.contract.exchange import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ringback.cassettes.interactions import Interaction
+    from ringback.contract.exchange import Basis
+
+DOCUMENTED: Final = "documentation"
+
+
+def provenance(redaction: Redaction, source: str | None = None) -> dict[str, Any]:
+    """What a cassette's metadata says under `ringback`."""
+    said: dict[str, Any] = {
+        "matching": MATCHING_VERSION,
+        "redaction": {"version": REDACTION_VERSION},
+    }
+    if redaction.fields:
+        said["redaction"] |= {"fields": list(redaction.fields), "key": key_id(redaction.key)}
+    if source:
+        said["source"] = source
+    return said
+
+
+def redacted_fields(known: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The fields that a cassette with the metadata `known` has pseudonyms for, and the id of their key."""
+    redaction = known.get("redaction")
+    if not isinstance(redaction, dict):
+        return (), ""
+    return tuple(str(name) for name in redaction.get("fields") or ()), str(redaction.get("key") or "")
+
+
+def with_key(redaction: Redaction, key: bytes) -> Redaction:
+    """`redaction` with the key of its pseudonyms."""
+    return Redaction(redaction.fields, key, redaction.secrets)
+
+
+def check_key(path: Path, wanted: str, key: bytes) -> None:
+    """Hold `key` against the id in a cassette's metadata.
+
+    Raises:
+        RedactionError: It is another key.
+    """
+    if wanted != key_id(key):
+        raise RedactionError(
+            f"{path} was redacted with the key {wanted}, the key here is {key_id(key)}: set "
+            f"{KEY_VARIABLE} to the key it was recorded with"
+        )
+
+
+def source_of(name: str, number: int, found: Interaction) -> Source:
+    """What an answer from recording `number` (0-based) of the cassette `name` says of itself."""
+    basis: Basis = "recorded"
+    line = None
+    said = found.said(FIELD_SOURCE) or ""
+    kind, *rest = [part.strip() for part in said.split(";")]
+    if kind == DOCUMENTED:
+        basis = "documented"
+        line = next((int(part[5:]) for part in rest if part.startswith("line=") and part[5:].isdigit()), None)
+    return Source("cassette", f"{name}#{number + 1}", basis, line=line)

@@ -1,0 +1,108 @@
+"""Cassette files, read: ours by their layout, others by vcrpy."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ringback.cassettes import interactions, layout, matching
+from ringback.cassettes.errors import CassetteFormatError
+from ringback.cassettes.names import READ_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ringback.cassettes.interactions import Interaction
+    from ringback.cassettes.layout import Index
+    from ringback.cassettes.redaction import Redaction
+
+
+def read(path: Path) -> tuple[Index, int]:
+    """The index of the file at `path`, and an open descriptor to read its items from.
+
+    Raises:
+        layout.ForeignLayoutError: Not our layout.
+        CassetteFormatError: Damaged in the middle.
+        OSError: It cannot be read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # not every file system has locks; without them a tail may look torn
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        index = scan(path, handle)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+    except BaseException:
+        os.close(handle)
+        raise
+    return index, handle
+
+
+def scan(path: Path, handle: int) -> Index:
+    """The index of the open file `handle`, which is at `path`; errors as `read`."""
+    if os.fstat(handle).st_size == 0:
+        raise layout.ForeignLayoutError
+    with mmap.mmap(handle, 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return layout.scan(data)
+        except layout.DamageError as error:
+            line = data[: error.offset].count(b"\n") + 1
+            detail = f"{error.detail}; `ringback cassettes verify --repair` takes it out"
+            raise CassetteFormatError(path, line, detail) from None
+
+
+def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
+    """Everything in a file of another layout, read by vcrpy.
+
+    Raises:
+        CassetteFormatError: vcrpy cannot read it either.
+        OSError: It cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode()
+        if not text.strip():
+            return (), {}  # vcrpy takes an empty file for a cassette that does not exist yet
+        return interactions.load_foreign(text, as_json=path.suffix == READ_SUFFIXES[2])
+    except UnicodeDecodeError as error:
+        raise CassetteFormatError(path, 1, f"byte {error.start} is not UTF-8") from None
+    except interactions.InteractionError as error:
+        raise CassetteFormatError(path, 1, str(error)) from None
+
+
+def entries(found: Iterable[Interaction], redaction: Redaction) -> list[bytes]:
+    """`found` as entries of our layout, redacted."""
+    return [make_entry(scrubbed(one, redaction)) for one in found]
+
+
+def scrubbed(one: Interaction, redaction: Redaction) -> Interaction:
+    """`one` without what must not reach the disk.
+
+    Raises:
+        CodingError: Its content coding cannot be opened.
+    """
+    exchange = redaction.scrub(one.request)
+    return replace(one, request=exchange.request, answer=exchange.answer(one.answer))
+
+
+def left_to_do(metadata: dict[str, Any], redaction: Redaction) -> Redaction:
+    """What of `redaction` a file with `metadata` still needs: pseudonyms are not put in twice."""
+    return replace(redaction, fields=()) if isinstance(metadata.get("ringback"), dict) else redaction
+
+
+def make_entry(one: Interaction) -> bytes:
+    """The entry of a redacted interaction."""
+    return layout.entry(bytes.fromhex(matching.plain_key(one.request).digest), interactions.dump(one))
+
+
+def torn_message(path: Path, index: Index, *, cut: bool = True) -> str:
+    """What is told about a torn tail."""
+    done = "cut" if cut else "passed over; `ringback cassettes verify --repair` cuts it"
+    return (
+        f"{path}: the last {index.torn} bytes are no whole exchange (a write was interrupted): {done}; "
+        f"{len(index)} exchanges are whole"
+    )

@@ -1,0 +1,225 @@
+"""Redaction: what must not reach the disk is taken out of an exchange, and put back when it is replayed.
+
+Always: credentials, cookies, tokens and account SIDs, wherever they stand. On request (`--redact To,Body`):
+the values of form fields, by pseudonyms. The same is done to a request before it is looked up, so that
+redacted recordings match, and what was taken out of the caller's own request is put back into the answer that
+the caller gets.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, quote_plus, unquote, urlencode
+
+from ringback.cassettes import codings, matching, pseudonyms
+from ringback.cassettes.covers import Cover, covers_of, substitute
+from ringback.cassettes.patterns import (
+    ACCOUNT_PLACEHOLDER,
+    PATTERNS,
+    REDACTED,
+    SECRET_HEADER,
+    is_secret_header,
+    is_secret_name,
+    plain_name,
+    scrub_patterns,
+)
+from ringback.cassettes.strings import rewrite_body
+
+if TYPE_CHECKING:
+    from ringback.cassettes.matching import Fields, MatchKey
+    from ringback.contract.exchange import Answer, Headers, Request
+
+REDACTION_VERSION: Final = 1  # stands in a cassette's metadata
+# Replaying needs nothing else of a request, and who knows what a program puts into fields of its own.
+KEPT_REQUEST_HEADERS: Final = frozenset(
+    ("accept", "accept-charset", "accept-encoding", "accept-language", "content-type", "host", "user-agent")
+)
+_HOP_BY_HOP: Final = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+)
+_SHORTEST_SECRET: Final = 8  # a proxy password of "x" cannot be searched for
+
+
+@dataclass(frozen=True)
+class Redaction:
+    """What is taken out.
+
+    Attributes:
+        fields: The form fields whose values get pseudonyms.
+        key: The key of the pseudonyms; needed when there are `fields`.
+        secrets: Values that are searched for besides the request's own credentials.
+    """
+
+    fields: tuple[str, ...] = ()
+    key: bytes = field(default=b"", repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The fields' names as they are compared."""
+        return frozenset(plain_name(name) for name in self.fields)
+
+    def scrub(self, request: Request) -> Scrubbed:
+        """`request` without what must not reach the disk, and what is needed to put it back."""
+        return Scrubbed(request, self)
+
+
+class Scrubbed:
+    """One exchange's redaction, made from its request.
+
+    Attributes:
+        request: The request as it may be written: body without content coding, few header fields.
+        key: What it is looked up by.
+    """
+
+    def __init__(self, request: Request, redaction: Redaction) -> None:
+        self._redaction = redaction
+        self._secrets = _secret_pattern(known_secrets(request) | redaction.secrets)
+        self._account = _caller(request)
+        self._covers: list[Cover] = []
+        self._back: dict[str, str] = {}  # a whole value as it is written, and as the caller sent it
+        self.request = self._scrub_request(request)
+        self.key: MatchKey = matching.plain_key(self.request)
+
+    def text(self, text: str, name: str = "") -> str:
+        """`text`, which stands under `name`, without secrets and with pseudonyms."""
+        if text and name and is_secret_name(name):
+            return REDACTED
+        if self._covers:
+            text = substitute(text, name, self._covers)
+        if self._secrets is not None:
+            text = self._secrets.sub(REDACTED, text)
+        return scrub_patterns(text)
+
+    def answer(self, answer: Answer) -> Answer:
+        """`answer` as it may be written: body without content coding, no secrets, its length set right.
+
+        Raises:
+            CodingError: The content coding cannot be opened.
+        """
+        body = rewrite_body(codings.decode(answer.body, answer.header("Content-Encoding")), self.text)
+        headers = tuple(
+            (name, self.text(value))
+            for name, value in answer.headers
+            if name.lower() not in _HOP_BY_HOP | {"content-encoding"} and not is_secret_header(name)
+        )
+        return replace(answer, headers=with_length(headers, len(body)), body=body)
+
+    def restore(self, answer: Answer) -> Answer:
+        """A recorded `answer` with the caller's own account and values in the places of the redacted ones."""
+        body, headers = answer.body, answer.headers
+        if self._covers or self._back:
+            backward = [cover.reversed() for cover in self._covers]
+            backward += [Cover(new, old, "") for new, old in self._back.items()]
+            body = rewrite_body(body, lambda text, name: substitute(text, name, backward))
+            headers = tuple((name, substitute(value, "", backward)) for name, value in headers)
+        if self._account:
+            body = body.replace(ACCOUNT_PLACEHOLDER.encode(), self._account.encode())
+            headers = tuple(
+                (name, value.replace(ACCOUNT_PLACEHOLDER, self._account or "")) for name, value in headers
+            )
+        return replace(answer, headers=with_length(headers, len(body)), body=body)
+
+    def _scrub_request(self, request: Request) -> Request:
+        path, mark, query = request.target.partition("?")
+        body = matching.decoded_body(request)
+        form = matching.form_fields(request)
+        query_fields = matching.parse_fields(query)
+        for name, value in (*query_fields, *(form or ())):
+            if plain_name(name) in self._redaction.names:
+                self._covers += covers_of(name, value, self._redaction.key)
+        if form is not None:
+            body = self._scrub_fields(form, body.decode("utf-8", "surrogateescape")).encode(
+                "utf-8", "surrogateescape"
+            )
+        else:
+            body = rewrite_body(body, self.text)
+        headers = tuple(
+            (name, self.text(value))
+            for name, value in request.headers
+            if name.lower() in KEPT_REQUEST_HEADERS
+        )
+        target = self._scrub_path(path) + mark + self._scrub_fields(query_fields, query)
+        return replace(request, target=target, headers=headers, body=body)
+
+    def _scrub_path(self, path: str) -> str:
+        plain = unquote(path)
+        scrubbed = self.text(plain)
+        return path if scrubbed == plain else quote(scrubbed)
+
+    def _scrub_fields(self, fields: Fields, raw: str) -> str:
+        """`raw` itself when nothing in `fields` is to be taken out, so that the client's spelling is kept."""
+        scrubbed = []
+        for name, value in fields:
+            if plain_name(name) in self._redaction.names:
+                new = pseudonyms.stand_in(value, self._redaction.key)
+            else:
+                new = self.text(value, name)
+                if new not in (value, REDACTED, ACCOUNT_PLACEHOLDER):
+                    self._back[new] = value
+            scrubbed.append((self.text(name), new))
+        if tuple(scrubbed) == fields:
+            return raw
+        return urlencode(scrubbed, errors="surrogateescape")
+
+
+def with_length(headers: Headers, length: int) -> Headers:
+    """`headers` with the value of Content-Length, where there is one, set to `length`."""
+    return tuple(
+        (name, str(length) if name.lower() == "content-length" else value) for name, value in headers
+    )
+
+
+def known_secrets(request: Request) -> frozenset[str]:
+    """The credentials and cookies that `request` itself carries."""
+    found = set()
+    for name, value in request.headers:
+        lower = name.lower()
+        if lower in ("authorization", "proxy-authorization"):
+            found.add(value.partition(" ")[2].strip())
+            found.update(_basic(value)[1:])
+        elif lower == "cookie":
+            found.update(part.partition("=")[2].strip() for part in value.split(";"))
+        elif SECRET_HEADER.search(lower):
+            found.add(value)
+    return frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
+
+
+def _basic(authorization: str) -> tuple[str, ...]:
+    """User and password of Basic credentials, or nothing."""
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return ()
+    try:
+        user, _, password = (
+            base64.b64decode(encoded.strip(), validate=True).decode("utf-8", "replace").partition(":")
+        )
+    except binascii.Error:
+        return ()
+    return user, password
+
+
+def _caller(request: Request) -> str | None:
+    """The account SID to put back: the caller's by its credentials, else the one in the path."""
+    credentials = _basic(request.header("Authorization") or "")
+    for sid in (*credentials[:1], matching.account_of(request.path)):
+        if sid and PATTERNS["account SID"].fullmatch(sid):
+            return sid
+    return None
+
+
+def _secret_pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
+    """Finds each secret as it is, percent-encoded, and in Base64."""
+    spellings = set()
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            encoded = base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode().rstrip("=")
+            spellings |= {secret, quote(secret, safe=""), quote_plus(secret), encoded}
+    if not spellings:
+        return None
+    return re.compile("|".join(re.escape(one) for one in sorted(spellings, key=len, reverse=True)))
