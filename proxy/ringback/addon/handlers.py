@@ -7,7 +7,7 @@ import binascii
 import logging
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mitmproxy import ctx, exceptions, http
 
@@ -19,12 +19,16 @@ from ringback.identities import identities
 from ringback.responder import Responder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy.addonmanager import Loader
     from mitmproxy.connection import Client
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import ClientHelloData
 
-    from ringback.contract import Answer
+    from ringback.contract import Answer, Names, Request
+
+    ShortWay: TypeAlias = Callable[[Request, Names], Answer]
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +100,7 @@ class RingbackAddon:
         if flow.response:
             return
         host, port = flows.canonical_host_name(flow.request.host), flow.request.port
-        user, password = _proxy_credentials(flow.request)
+        user, password = proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))
         if not self._password_fits(password):
             flow.response = _proxy_authentication_required()
             return
@@ -136,7 +140,7 @@ class RingbackAddon:
             return
         wire.acknowledge(wire.client_socket(flow.client_conn))
         if self._tunnels.get(flow.client_conn.id) is None:
-            _user, password = _proxy_credentials(flow.request)
+            _user, password = proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))
             if not self._password_fits(password):
                 flow.response = _proxy_authentication_required()
                 return
@@ -159,16 +163,35 @@ class RingbackAddon:
         if self._is_own_request(flow):
             flow.response = flows.to_response(self.responder.own(request))
         elif self._is_ours(flow):
-            try:
-                answer = self.responder.respond(request, names)
-            except Exception:
-                logger.exception("Ringback failed on %s %s", request.method, request.path)
-                answer = self.responder.refuse(request, "proxy.error", detail="unexpected error")
-            self._send(flow, answer)
+            self._send(flow, self.answer(request, names))
         elif self.settings.block_other_hosts:
             flow.response = _refused_tunnel(
                 f"403 Ringback blocks {names.host}: started with --block-other-hosts"
             )
+
+    def answer(self, request: Request, names: Names) -> Answer:
+        """The answer to a Twilio request, at once and whatever goes wrong."""
+        try:
+            return self.responder.respond(request, names)
+        except Exception:
+            logger.exception("Ringback failed on %s %s", request.method, request.path)
+            return self.responder.refuse(request, "proxy.error", detail="unexpected error")
+
+    def short_way(self, host: str, authorization: str) -> ShortWay | None:
+        """Who answers the requests of a tunnel without a flow for each.
+
+        Args:
+            host: The CONNECT target's host, canonical.
+            authorization: The CONNECT's Proxy-Authorization, or an empty string.
+
+        Returns:
+            The function that answers, or None where mitmproxy has to see the tunnel: another host's, a wrong
+            password's, or one whose answers may have to wait.
+        """
+        _user, password = proxy_credentials(authorization)
+        if self.settings.mode != "offline" or not self._is_twilio(host) or not self._password_fits(password):
+            return None
+        return self.answer
 
     def _send(self, flow: http.HTTPFlow, answer: Answer) -> None:
         flow.response = flows.to_response(answer)
@@ -214,9 +237,9 @@ class RingbackAddon:
         return wanted is None or compare_digest(password.encode(), wanted.encode())
 
 
-def _proxy_credentials(request: http.Request) -> tuple[str | None, str]:
-    """User name (None without any) and password of Proxy-Authorization."""
-    scheme, _, encoded = request.headers.get("Proxy-Authorization", "").partition(" ")
+def proxy_credentials(authorization: str) -> tuple[str | None, str]:
+    """User name (None without any) and password of a Proxy-Authorization header's value."""
+    scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None, ""
     try:
