@@ -1,0 +1,179 @@
+"""Real SDKs: installed once from their registries into `tests/.cache`, whoever asks first.
+
+A test skips, saying why, where a runtime or a registry is missing; with RINGBACK_REQUIRE_SDKS=1, as in CI, it
+fails instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+CACHE: Final = Path(__file__).parents[1] / ".cache"
+
+# The last release of each generation when this was written; fixed, so that a run can be repeated.
+PYTHON: Final = {"9": "9.13.0", "8": "8.13.0", "7": "7.17.0", "6": "6.63.2", "5": "5.7.0"}
+NODE: Final = {"6": "6.2.0", "5": "5.13.1", "4": "4.23.0", "3": "3.84.1", "2": "2.11.1"}
+
+# Programs that can import twilio 5: it needs Python 3.7 or older.
+OLD_PYTHONS: Final = ("3.7", "3.6", "2.7")
+
+# Read once: tests run without the variables of whoever runs them.
+REQUIRED: Final = bool(os.environ.get("RINGBACK_REQUIRE_SDKS"))
+
+_DONE: Final = "installed"  # a file that tells a whole installation from a broken one
+_PATIENCE: Final = 280
+
+
+class MissingError(Exception):
+    """An SDK cannot be had here; says why."""
+
+
+@dataclass(frozen=True)
+class Sdk:
+    """An installed SDK.
+
+    Attributes:
+        runtime: The interpreter to run it with.
+        path: The directory to import it from.
+        variable: The environment variable that makes the runtime look there.
+    """
+
+    runtime: str
+    path: Path
+    variable: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variable that makes the runtime find it."""
+        return {self.variable: str(self.path)}
+
+
+def python_sdk(generation: str) -> Sdk:
+    """twilio-python of a generation, and the Python to run it with: this one, or an old one for 5."""
+    return _or_skip(_python_sdk, generation)
+
+
+def node_sdk(generation: str) -> Sdk:
+    """twilio-node of a generation."""
+    return _or_skip(_node_sdk, generation)
+
+
+def node() -> str:
+    """Node's path."""
+    found = shutil.which("node")
+    if found is None:
+        _absent("node is not installed here")
+    return found
+
+
+def _or_skip(get: functools._lru_cache_wrapper[Sdk | MissingError], generation: str) -> Sdk:
+    got = get(generation)
+    if isinstance(got, MissingError):
+        _absent(str(got))
+    return got
+
+
+def _absent(why: str) -> NoReturn:
+    if REQUIRED:
+        pytest.fail(f"{why} (RINGBACK_REQUIRE_SDKS is set)")
+    pytest.skip(why)
+
+
+@functools.lru_cache
+def _python_sdk(generation: str) -> Sdk | MissingError:
+    version = PYTHON[generation]
+    try:
+        runtime = sys.executable if generation != "5" else _old_python()
+        tag = _output([runtime, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
+        path = CACHE / f"python{tag}-twilio-{version}"
+        pip = [runtime, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+        limits = ["--timeout", "30", "--retries", "2"]
+        _install(path, [*pip, *limits, "--target", str(path), f"twilio=={version}"])
+    except MissingError as missing:
+        return missing
+    return Sdk(runtime, path, "PYTHONPATH")
+
+
+@functools.lru_cache
+def _node_sdk(generation: str) -> Sdk | MissingError:
+    programs = shutil.which("node"), shutil.which("npm")
+    if programs[0] is None or programs[1] is None:
+        return MissingError("node and npm are not both installed here")
+    path = CACHE / ("node-twilio-" + "-".join(NODE.values()))
+    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error", "--fetch-retries", "1"]
+    # All generations at once, under names of their own: npm resolves them together in a third of the time.
+    names = [f"twilio-{name}@npm:twilio@{version}" for name, version in NODE.items()]
+    try:
+        _install(path, [programs[1], "install", "--prefix", str(path), *quiet, *names], _name_generations)
+    except MissingError as missing:
+        return missing
+    return Sdk(programs[0], path / generation / "node_modules", "NODE_PATH")
+
+
+def _name_generations(path: Path) -> None:
+    """Give every generation a directory in which it is called `twilio`, as programs know it."""
+    for name in NODE:
+        modules = path / name / "node_modules"
+        modules.mkdir(parents=True, exist_ok=True)
+        (modules / "twilio").symlink_to(path / "node_modules" / f"twilio-{name}")
+
+
+def _old_python() -> str:
+    """A Python that can import twilio 5."""
+    pyenv = Path.home() / ".pyenv" / "versions"
+    for version in OLD_PYTHONS:
+        places = [str(place) for place in sorted(pyenv.glob(f"{version}.*/bin/python"))]
+        for candidate in (*places, shutil.which(f"python{version}")):
+            # pyenv's own shims are on the PATH and fail where their version is not switched on.
+            with contextlib.suppress(MissingError):
+                if candidate and _output([candidate, "-c", "import pip; print('pip')"]):
+                    return candidate
+    raise MissingError(
+        f"no Python {' or '.join(OLD_PYTHONS)} with pip here; twilio 5 imports on no newer one"
+    )
+
+
+def _install(path: Path, command: Sequence[str], finish: Callable[[Path], None] | None = None) -> None:
+    with _locked(path.with_suffix(path.suffix + ".lock")):
+        if (path / _DONE).exists():
+            return
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        _output(command)
+        if finish:
+            finish(path)
+        (path / _DONE).touch()
+
+
+def _output(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE)
+    except subprocess.CalledProcessError as error:
+        said = [line for line in f"{error.stdout}\n{error.stderr}".splitlines() if line.strip()]
+        raise MissingError(f"{command[0]} failed: {said[-1] if said else error.returncode}") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MissingError(f"{command[0]}: {error}") from None
+    return done.stdout
+
+
+@contextlib.contextmanager
+def _locked(lock: Path) -> Iterator[None]:
+    """Hold `lock` against every other process of the test run."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
