@@ -159,12 +159,8 @@ def likeness(asked: MatchKey, recorded: MatchKey) -> float:
     fields = len(mine & theirs) / len(mine | theirs) if mine | theirs else float(asked.body == recorded.body)
     names = {name for name, _ in mine}, {name for name, _ in theirs}
     named = len(names[0] & names[1]) / len(names[0] | names[1]) if names[0] | names[1] else fields
-    return (
-        0.5 * (asked.path == recorded.path)
-        + 0.1 * (asked.method == recorded.method)
-        + 0.3 * fields
-        + 0.1 * named
-    )
+    weighed = 5 * (asked.path == recorded.path) + (asked.method == recorded.method) + 3 * fields + named
+    return weighed / 10
 
 
 def _body_kind(one: MatchKey) -> str:

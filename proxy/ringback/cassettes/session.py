@@ -198,8 +198,8 @@ class Session:
             recorded = f"--redact {','.join(fields)}" if fields else "no --redact"
             wish = f"--redact {','.join(asked.fields)}"
             raise RedactionError(
-                f"{self._recordings.path} was recorded with {recorded}, asked for is {wish}: change the "
-                f"cassette first with `ringback cassettes redact {self.name} {wish}`, or record afresh: --mode online"
+                f"{self._recordings.path} was recorded with {recorded}, asked for is {wish}: change "
+                f"it with `ringback cassettes redact {self.name} {wish}`, or record afresh with --mode online"
             )
         self._redaction = Redaction(fields, b"", asked.secrets)
         if fields:

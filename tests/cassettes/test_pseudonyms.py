@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringback.cassettes import RedactionError
+from ringback.cassettes.pseudonyms import key_id, load_key, permuted, stand_in
+
+KEY = b"k" * 32
+DIGITS = st.text("0123456789", min_size=1, max_size=15)
+
+
+@given(st.sets(st.text(max_size=30), min_size=2, max_size=8))
+def test_different_values_stay_different(values: set[str]) -> None:
+    assert len({stand_in(value, KEY) for value in values}) == len(values)
+
+
+@given(DIGITS, DIGITS)
+def test_digits_are_permuted(one: str, other: str) -> None:
+    assert len(permuted(one, KEY)) == len(one)
+    assert (permuted(one, KEY) == permuted(other, KEY)) == (one == other)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_short_digits_are_permuted_without_a_gap(length: int) -> None:
+    every = [f"{number:0{length}d}" for number in range(10**length)]
+    assert sorted(permuted(one, KEY) for one in every) == every
+
+
+@pytest.mark.parametrize("number", ["+15005550006", "15005550001", "5005550009", "(500) 555-0006"])
+def test_magic_numbers_are_nobodys_and_stay(number: str) -> None:
+    assert stand_in(number, KEY) == number
+
+
+@given(st.integers(0, 9999))
+def test_nothing_becomes_a_magic_number(number: int) -> None:
+    assert not re.fullmatch(r"500555\d{4}", permuted(f"410555{number:04d}", KEY))
+
+
+@pytest.mark.parametrize(
+    "value,shape",
+    [
+        ("+14105550100", r"\+1\d{10}"),
+        ("(410) 555-0100", r"\(\d{3}\) \d{3}-\d{4}"),
+        ("410.555.0100", r"\d{3}\.\d{3}\.\d{4}"),
+        ("+442079460018", r"\+44\d{10}"),
+        ("whatsapp:+14105550100", r"whatsapp:\+1\d{10}"),
+        ("33", r"\d\d"),
+        ("client:alice", r"client:redacted-[0-9a-f]{12}"),
+        ("https://example.com/a?b=c", r"https://redacted-[0-9a-f]{12}\.example/"),
+        ("hello", r"redacted-[0-9a-f]{12}"),
+        ("1-800-FLOWERS", r"redacted-[0-9a-f]{12}"),
+        ("", ""),
+    ],
+)
+def test_a_stand_in_is_of_the_same_kind(value: str, shape: str) -> None:
+    got = stand_in(value, KEY)
+    assert re.fullmatch(shape, got), got
+    assert got != value or not value
+    assert stand_in(value, b"another key") != got or not value
+
+
+def test_spellings_of_one_number_stay_spellings_of_one_number() -> None:
+    digits = {re.sub(r"\D", "", stand_in(value, KEY))[-10:] for value in ("+14105550100", "(410) 555-0100")}
+    assert len(digits) == 1
+
+
+def test_the_key_is_made_once_for_the_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "redact-key"
+    first = load_key({}, path)
+    assert load_key({}, path) == first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_key({}, tmp_path / "other") != first
+
+
+def test_the_key_lives_in_the_users_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    load_key({})
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["redact-key"]
+
+
+def test_the_environment_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "redact-key"
+    assert load_key({"RINGBACK_REDACT_KEY": "x" * 16}, path) == load_key(
+        {"RINGBACK_REDACT_KEY": "x" * 16}, path
+    )
+    assert not path.exists()
+
+
+def test_a_short_key_is_refused_without_being_told(tmp_path: Path) -> None:
+    with pytest.raises(RedactionError, match="at least 16 characters, it has 6") as caught:
+        load_key({"RINGBACK_REDACT_KEY": "secret"}, tmp_path / "redact-key")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prepare", [Path.mkdir, lambda path: path.write_text("\n")])
+def test_a_key_file_that_holds_no_key_is_named(tmp_path: Path, prepare: object) -> None:
+    path = tmp_path / "redact-key"
+    prepare(path)  # type: ignore[operator]  # one of the two above
+    with pytest.raises(RedactionError, match=re.escape(str(path))):
+        load_key({}, path)
+
+
+def test_the_id_tells_keys_apart_and_does_not_tell_them() -> None:
+    assert re.fullmatch(r"[0-9a-f]{8}", key_id(KEY))
+    assert key_id(KEY) != key_id(os.urandom(32))
+    assert KEY.hex()[:8] != key_id(KEY)

@@ -1,0 +1,376 @@
+"""What must not reach the disk does not, wherever it stands; what the caller sent comes back to it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+from xml.sax.saxutils import escape
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringback.cassettes import ACCOUNT_PLACEHOLDER, CodingError, Redaction, reading
+from ringback.cassettes.redaction import KEPT_REQUEST_HEADERS, known_secrets
+from support.exchanges import (
+    FORM,
+    JSON,
+    OTHER_SID,
+    SID,
+    TOKEN,
+    XML,
+    Shelf,
+    answer,
+    basic,
+    found,
+    record,
+    request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ringback.contract.exchange import Answer, Request
+
+KEY = b"k" * 32
+NOTHING = Redaction()
+PHONES = Redaction(("To", "From"), KEY)
+PACKERS = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstandard.compress}
+
+# Secrets that can be known by their shape or from the request's own credentials.
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.c2lnbmF0dXJlLW9mLWl0"
+ODD = 'pa&ss"w\\o/r<d> é+%'  # one that every escape changes
+COOKIE = "c00k1e-jar-0123456789"
+
+
+def spellings(secret: str) -> set[bytes]:
+    """Every way in which `secret` could be readable in a file, or in what its YAML holds."""
+    plain = {secret, quote(secret), quote(secret, safe=""), escape(secret), json.dumps(secret)[1:-1]}
+    encoded = {base64.b64encode(secret.encode()).decode().rstrip("=")[:-1], secret.encode().hex()}
+    return {one.encode() for one in plain | encoded}
+
+
+def on_disk(shelf: Shelf) -> bytes:
+    """All bytes of all files, and the strings that their YAML holds (a long one is folded in the file)."""
+    data = b""
+    for path in shelf.directory.rglob("*"):
+        data += path.read_bytes()
+        for one in reading.read_foreign(path)[0]:
+            asked, answered = one.request, one.answer
+            parts = [asked.target, asked.host, *(f"{k}: {v}" for k, v in (*asked.headers, *answered.headers))]
+            data += "\n".join(parts).encode() + asked.body + answered.body
+    assert data
+    return data
+
+
+def assert_absent(shelf: Shelf, *secrets: str) -> None:
+    data = on_disk(shelf)
+    for secret in secrets:
+        for spelled in spellings(secret):
+            assert spelled not in data, spelled
+
+
+def escaped(text: str) -> bytes:
+    """Every character as a JSON escape."""
+    return b"".join(b"\\u%04x" % ord(char) for char in text)
+
+
+PLACES: dict[str, Callable[[str], tuple[Request, Answer]]] = {
+    "authorization": lambda secret: (request(token=secret), answer()),
+    "another header": lambda secret: (request(headers=(FORM, ("X-My-Header", secret))), answer()),
+    "a kept header": lambda secret: (request(headers=(FORM, ("User-Agent", f"me/{secret}"))), answer()),
+    "proxy authorization": lambda secret: (
+        request(headers=(FORM, ("Proxy-Authorization", basic("name", secret)[1]))),
+        answer(),
+    ),
+    "bearer": lambda secret: (request(headers=(FORM, ("Authorization", f"Bearer {secret}"))), answer()),
+    "cookie": lambda secret: (request(headers=(FORM, ("Cookie", f"a=b; session={secret}"))), answer()),
+    "path": lambda secret: (request(resource=f"Messages/{quote(secret, safe='')}.json"), answer()),
+    "query": lambda secret: (request(query=urlencode({"q": secret})), answer()),
+    "query by name": lambda secret: (request(query=urlencode({"AuthToken": secret})), answer()),
+    "form": lambda secret: (request({"Body": f"it is {secret}"}), answer()),
+    "form by name": lambda secret: (request({"SipAuthPassword": secret}), answer()),
+    "form, name of a field": lambda secret: (request({f"x {secret}": "y"}), answer()),
+    "URL user info": lambda secret: (
+        request({"MediaUrl": f"https://me:{quote(secret, safe='')}@example.com/a"}),
+        answer(),
+    ),
+    "JSON request": lambda secret: (request(json.dumps({"a": [secret]}).encode(), headers=(JSON,)), answer()),
+    "JSON body": lambda secret: (request(), answer({"deep": [{"body": f"<{secret}>"}]})),
+    "JSON body, escaped": lambda secret: (
+        request(),
+        answer(b'{"a": "%s"}' % escaped(secret)),
+    ),
+    "JSON body by name": lambda secret: (request(), answer({"auth_token": secret})),
+    "JSON key": lambda secret: (request(), answer({secret: 1})),
+    "XML body": lambda secret: (
+        request(),
+        answer(f"<R><A>{escape(secret)}</A></R>".encode(), headers=(XML,)),
+    ),
+    "XML body by name": lambda secret: (
+        request(),
+        answer(f"<R><AuthToken>{escape(secret)}</AuthToken></R>".encode(), headers=(XML,)),
+    ),
+    "error text": lambda secret: (
+        request(),
+        answer({"code": 20003, "message": f"Authenticate: {secret} is wrong"}, status=401),
+    ),
+    "error page": lambda secret: (request(), answer(f"bad token {secret} given".encode(), status=502)),
+    "response cookie": lambda secret: (
+        request(),
+        answer(headers=(JSON, ("Set-Cookie", f"s={secret}; Path=/"))),
+    ),
+    "response header": lambda secret: (request(), answer(headers=(JSON, ("X-Debug", f"token={secret}")))),
+    "response token header": lambda secret: (request(), answer(headers=(JSON, ("X-Csrf-Token", secret)))),
+    **{
+        f"{name} body": lambda secret, name=name, pack=pack: (
+            request(),
+            answer(
+                pack(json.dumps({"a": f"- {secret} -"}).encode()), headers=(JSON, ("Content-Encoding", name))
+            ),
+        )
+        for name, pack in PACKERS.items()
+    },
+    "gzip request": lambda secret: (
+        request(
+            gzip.compress(urlencode({"Body": secret}).encode()), headers=(FORM, ("Content-Encoding", "gzip"))
+        ),
+        answer(),
+    ),
+    "binary body": lambda secret: (request(), answer(b"\xff\x00" + secret.encode("latin-1") + b"\x00\xfe")),
+}
+
+
+@pytest.mark.parametrize("secret", [TOKEN, JWT, ODD])
+@pytest.mark.parametrize("place", PLACES)
+def test_the_callers_own_token_never_reaches_the_disk(shelf: Shelf, place: str, secret: str) -> None:
+    asked, answered = PLACES[place](secret)
+    if not any(name == "Authorization" for name, _ in asked.headers[1:]):
+        asked = replace(asked, headers=(basic(token=secret), *asked.headers[1:]))
+    shelf.write((asked, answered))
+    assert_absent(shelf, secret, TOKEN)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_token_of_somebody_else_is_known_by_its_shape(shelf: Shelf, place: str) -> None:
+    secret = "0f1e2d3c" * 4
+    shelf.write(PLACES[place](secret))
+    assert_absent(shelf, secret)
+
+
+BY_PLACE = [place for place in PLACES if "by name" in place or "cookie" in place or "header" in place]
+
+
+@pytest.mark.parametrize("place", [place for place in BY_PLACE if place != "a kept header"])
+def test_a_secret_without_a_shape_is_known_by_its_name(shelf: Shelf, place: str) -> None:
+    shelf.write(PLACES[place](COOKIE))
+    assert_absent(shelf, COOKIE)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_configured_secret_is_searched_for(shelf: Shelf, place: str) -> None:
+    asked, answered = PLACES[place](COOKIE)
+    shelf.write((asked, answered), secrets=[COOKIE])
+    assert_absent(shelf, COOKIE)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_account_sids_are_replaced_everywhere(shelf: Shelf, place: str) -> None:
+    asked, answered = PLACES[place](OTHER_SID)
+    shelf.write((asked, answered))
+    assert_absent(shelf, OTHER_SID, SID)
+
+
+def test_the_callers_sid_comes_back_in_json_xml_and_headers(shelf: Shelf) -> None:
+    uri = f"/2010-04-01/Accounts/{SID}/Messages/SM1.json"
+    as_json = answer({"account_sid": SID, "uri": uri}, headers=(JSON, ("Location", uri)))
+    as_xml = answer(f"<R><AccountSid>{SID}</AccountSid></R>".encode(), headers=(XML,))
+    shelf.write((request(), as_json), (request(resource="Messages"), as_xml))
+    with shelf.library() as library:
+        session = library.session()
+        for sid in (OTHER_SID, SID):
+            got = found(session, request(sid=sid))
+            assert json.loads(got.body) == {"account_sid": sid, "uri": uri.replace(SID, sid)}
+            assert got.header("Location") == uri.replace(SID, sid)
+            assert got.header("Content-Length") == str(len(got.body))
+        assert found(session, request(resource="Messages", sid=OTHER_SID)).body == as_xml.body.replace(
+            SID.encode(), OTHER_SID.encode()
+        )
+
+
+def test_without_a_sid_of_its_own_a_caller_gets_the_placeholder(shelf: Shelf) -> None:
+    shelf.write((request(), answer({"account_sid": SID})))
+    with shelf.library() as library:
+        got = found(library.session(), request(sid="me"))
+        assert json.loads(got.body) == {"account_sid": ACCOUNT_PLACEHOLDER}
+
+
+def test_what_was_taken_out_of_a_field_comes_back_to_who_sent_it(shelf: Shelf) -> None:
+    token, link = "0123456789abcdef" * 2, "https://me:pass@example.com/x"
+    form = {"Body": f"your code: {token}", "MediaUrl": link}
+    shelf.write(
+        (request(form), answer({"body": form["Body"], "media": link, "again": [f"<{form['Body']}>"]}))
+    )
+    assert_absent(shelf, token, "me:pass")
+    with shelf.library() as library:
+        got = json.loads(found(library.session(), request(form)).body)
+    assert got == {"body": form["Body"], "media": link, "again": [f"<{form['Body']}>"]}
+
+
+@pytest.mark.parametrize("name", sorted(PACKERS))
+def test_bodies_are_kept_without_their_coding_and_with_their_length(shelf: Shelf, name: str) -> None:
+    body = json.dumps({"body": "héllo"}).encode()
+    shelf.write((request(), answer(PACKERS[name](body), headers=(JSON, ("Content-Encoding", name)))))
+    with shelf.library() as library:
+        got = found(library.session(), request())
+    assert (got.body, got.header("Content-Encoding")) == (body, None)
+    assert got.header("Content-Length") == str(len(body))
+
+
+def test_a_body_that_cannot_be_opened_is_not_recorded(shelf: Shelf) -> None:
+    with shelf.library("auto") as library:
+        session = library.session()
+        done = session.record(request(), answer(b"x", headers=(("Content-Encoding", "rot13"),)))
+        with pytest.raises(CodingError, match="rot13"):
+            done.result(timeout=30)
+        assert (session.failed, session.recorded) == (1, 0)
+        record(session, (request(), answer()))
+    assert shelf.told == ["the content coding 'rot13' is not known, so it cannot be searched"]
+
+
+def test_few_request_headers_are_kept(shelf: Shelf) -> None:
+    headers = (
+        FORM,
+        ("X-Anything", "at all"),
+        ("User-Agent", "twilio-go"),
+        ("Referer", "https://example.com"),
+    )
+    shelf.write((request(headers=headers), answer()))
+    ((one,), _) = reading.read_foreign(shelf.file())
+    assert (
+        {name.lower() for name, _ in one.request.headers}
+        == {"content-type", "user-agent"}
+        < KEPT_REQUEST_HEADERS
+    )
+
+
+def test_what_is_harmless_stays() -> None:
+    body = {
+        "sid": "SM" + "0a" * 16,
+        "page_token": "next",
+        "to": "+14105550100",
+        "message": "secret handshake",
+    }
+    headers = (
+        JSON,
+        ("Twilio-Request-Id", "RQ" + "1b" * 16),
+        ("WWW-Authenticate", 'Basic realm="Twilio API"'),
+    )
+    exchange = NOTHING.scrub(request({"Body": "pass the token ring", "MaxPrice": "1"}))
+    kept = exchange.answer(answer(body, headers=headers))
+    assert json.loads(kept.body) == body
+    assert set(headers) <= set(kept.headers)
+    assert exchange.request.body == b"Body=pass+the+token+ring&MaxPrice=1"
+
+
+def test_the_clients_spelling_of_a_form_is_kept() -> None:
+    body = b"Body=%7e%2a*~+%c3%a9&Empty=&=&To=%2b1"
+    assert NOTHING.scrub(request(body)).request.body == body
+
+
+FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from(["To", "From", "Body", "X"]), st.text(st.characters(exclude_categories=("Cs",)))
+    ),
+    max_size=5,
+)
+
+
+@given(FIELDS, FIELDS)
+def test_redaction_tells_apart_what_was_different(
+    one: list[tuple[str, str]], other: list[tuple[str, str]]
+) -> None:
+    redaction = Redaction(("To", "From", "Body"), KEY)
+    keys = [redaction.scrub(request(fields)).key for fields in (one, other)]
+    assert (keys[0] == keys[1]) == (one == other)
+
+
+@given(FIELDS)
+def test_redaction_is_done_once(fields: list[tuple[str, str]]) -> None:
+    once = NOTHING.scrub(request(fields))
+    again = NOTHING.scrub(once.request)
+    assert again.request == once.request
+    assert again.key == once.key
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
+def test_a_redacted_echo_comes_back_as_it_was_sent(text: str) -> None:
+    exchange = Redaction(("Body",), KEY).scrub(request({"Body": text}))
+    echoed = exchange.answer(answer({"body": text, "other": 1}))
+    assert json.loads(echoed.body)["body"] != text or text.startswith("+1500555")
+    assert json.loads(exchange.restore(echoed).body) == {"body": text, "other": 1}
+
+
+def test_every_spelling_of_a_number_is_replaced_and_comes_back() -> None:
+    said = {
+        "to": "+14105550100",
+        "to_formatted": "(410) 555-0100",
+        "message": "The 'To' number 410-555-0100 is not a valid phone number.",
+        "num_segments": "1",
+    }
+    exchange = PHONES.scrub(request({"To": "410-555-0100", "From": "+15005550006"}))
+    kept = exchange.answer(answer(said))
+    for part in (b"5550100", b"555-0100"):
+        assert part not in kept.body
+        assert part not in exchange.request.body
+    assert b"%2B15005550006" in exchange.request.body  # magic: nobody's
+    shown = json.loads(kept.body)
+    assert shown["to"].startswith("+1")
+    assert shown["to_formatted"][0] == "("
+    assert json.loads(exchange.restore(kept).body) == said
+
+
+def test_a_short_value_is_not_replaced_where_it_stands_by_chance() -> None:
+    exchange = Redaction(("Body",), KEY).scrub(request({"Body": "m"}))
+    kept = json.loads(
+        exchange.answer(answer({"body": "m", "n": "m of m", "message": "m is bad", "s": "SM m"})).body
+    )
+    assert kept["body"].startswith("redacted-")
+    assert kept["message"].startswith("redacted-")
+    assert (kept["n"], kept["s"]) == ("m of m", "SM m")
+
+
+@pytest.mark.parametrize("resource", ["Messages.json", "Messages"])
+def test_a_redacted_cassette_matches_and_holds_nothing(shelf: Shelf, resource: str) -> None:
+    form = {"To": "+14105550100", "Body": "Grüße, Ann & Bob <3", "X": "y"}
+    other = {**form, "To": "+14105550101"}
+    xml = f"<R><To>+14105550100</To><Body>{escape(form['Body'])}</Body></R>".encode()
+    said = (
+        answer(xml, headers=(XML,))
+        if resource == "Messages"
+        else answer({"body": form["Body"], "to": form["To"]})
+    )
+    shelf.write((request(form, resource=resource), said), redact=["To", "Body"])
+    assert_absent(shelf, "4105550100", form["Body"])
+    with shelf.library() as library:  # the cassette itself says what was redacted
+        session = library.session()
+        assert found(session, request(form, resource=resource)).body == said.body
+        assert not hasattr(session.lookup(request(other, resource=resource)), "body")
+
+
+def test_field_names_are_compared_without_case(shelf: Shelf) -> None:
+    shelf.write((request({"Body": "private words"}), answer()), redact=["body"])
+    assert_absent(shelf, "private words", "private+words")
+
+
+@pytest.mark.parametrize("password", ["x", "1234567"])
+def test_a_very_short_password_is_not_searched_for(password: str) -> None:
+    assert password not in known_secrets(request(token=password))
+    assert "12345678" in known_secrets(request(token="12345678"))
