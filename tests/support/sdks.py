@@ -100,12 +100,24 @@ def _python_sdk(generation: str) -> Sdk | MissingError:
         runtime = sys.executable if generation != "5" else _old_python()
         tag = _output([runtime, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
         path = CACHE / f"python{tag}-twilio-{version}"
-        pip = [runtime, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+        pip = [*_pip(runtime), "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
         limits = ["--timeout", "30", "--retries", "2"]
         _install(path, [*pip, *limits, "--target", str(path), f"twilio=={version}"])
     except MissingError as missing:
         return missing
     return Sdk(runtime, path, "PYTHONPATH")
+
+
+def _pip(runtime: str) -> list[str]:
+    """A pip that installs for `runtime`: an environment may have been made without one of its own."""
+    outside = [
+        [python, "-m", "pip", "--python", runtime] for python in (sys.base_prefix + "/bin/python3", "python3")
+    ]
+    for pip in ([runtime, "-m", "pip"], *outside):
+        with contextlib.suppress(MissingError):
+            _output([*pip, "--version"])
+            return pip
+    raise MissingError(f"no pip here that installs for {runtime}")
 
 
 @functools.lru_cache

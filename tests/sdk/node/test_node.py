@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from support.product import Product
     from support.rows import Case
 
+pytestmark = pytest.mark.xdist_group("sdk-node")  # one worker drives each client once
+
 DRIVER = Path(__file__).with_name("driver.js")
 
 

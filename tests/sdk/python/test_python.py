@@ -22,6 +22,7 @@ from support.sdks import PYTHON, python_sdk
 if TYPE_CHECKING:
     from support.product import Product
     from support.rows import Case
+pytestmark = pytest.mark.xdist_group("sdk-python")  # one worker drives each client once
 
 REST_EXCEPTION = "twilio.base.exceptions.TwilioRestException"
 OLD_EXCEPTION = "twilio.rest.exceptions.TwilioRestException"
