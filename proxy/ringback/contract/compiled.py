@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )
 
 OTHER = "other"
+_DOTS = str.maketrans("\u3002\uff0e\uff61", "...", "\u00ad\u200b\u200c\u200d\u2060\ufeff")
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,13 @@ class Contract:
         return self.api_host.fullmatch(host) is not None
 
     def is_twilio(self, host: str) -> bool:
-        """Whether `host` (lower case, no port) belongs to Twilio."""
-        return self.twilio_host.fullmatch(host) is not None
+        """Whether `host` (lower case, no port) belongs to Twilio, also where a resolver would map it there.
+
+        Looking a name up turns full-width letters and other dots into ASCII (IDNA), and any label below
+        twilio.com is Twilio's, whatever characters it has.
+        """
+        plain = host if host.isascii() else unicodedata.normalize("NFKC", host).casefold().translate(_DOTS)
+        return self.twilio_host.fullmatch(plain) is not None
 
     def _check(self) -> None:
         for resource in self.resources:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["json", "xml"]
 
 _ACCOUNT = re.compile(r"AC[0-9A-Za-z]+")  # also placeholders such as the ACXXXX... of the page's samples
-_ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]+)(?:[/.](.*))?")
+_ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]+)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
 _EXTENSION = re.compile(r"\.(json|xml)$")
 _PORTS = {"https": (443,), "http": (80,)}
 

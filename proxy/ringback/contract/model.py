@@ -13,7 +13,7 @@ import msgspec
 from ringback.contract.exchange import Basis  # noqa: TC001 - msgspec reads the annotations at run time
 
 Code = Annotated[int, msgspec.Meta(ge=10000, le=99999)]
-Status = Annotated[int, msgspec.Meta(ge=200, le=499)]
+Status = Annotated[int, msgspec.Meta(ge=400, le=499)]
 Line = Annotated[int, msgspec.Meta(ge=1)]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Scalar = str | int | float | bool | None

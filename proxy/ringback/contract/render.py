@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from ringback.contract.rules import Outcome
 
 _XML_HEAD = "<?xml version='1.0' encoding='UTF-8'?>\n"
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # XML 1.0 has no way to write these
+# XML 1.0 has no way to write these; surrogates are bytes of the path that are not UTF-8.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_REFERENCES = {"\r": "&#13;"}  # a parser would read a bare one as a line feed
 _TYPES: dict[Format, str] = {"json": "application/json", "xml": "application/xml"}
 
 
@@ -123,7 +126,15 @@ class Writer:
             *extra,
             *((name, values.get(value, value)) for name, value in gate.headers.items()),
         ]
-        return Answer(status, gate.phrases[status], tuple(headers), body, source)
+        return Answer(status, _phrase(gate.phrases, status), tuple(headers), body, source)
+
+
+def _phrase(phrases: Mapping[int, str], status: int) -> str:
+    """The reason phrase; a user's own error may have a status that the contract never answers."""
+    try:
+        return phrases.get(status) or HTTPStatus(status).phrase.upper()
+    except ValueError:
+        return "ERROR"
 
 
 def error_body(contract: Contract, status: int, code: int, message: str, answer_format: Format) -> bytes:
@@ -177,5 +188,5 @@ def _element(name: str, value: Any) -> str:
     elif isinstance(value, bool):
         inner = "true" if value else "false"
     else:
-        inner = escape(_NOT_XML.sub("\ufffd", str(value)))
+        inner = escape(_NOT_XML.sub("\ufffd", str(value)), _REFERENCES)
     return f"<{name}>{inner}</{name}>" if inner else f"<{name}/>"

@@ -28,6 +28,7 @@ _SHORT_CODE = re.compile(r"[0-9]{3,8}", re.ASCII)
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +\-_&.]{1,11}", re.ASCII)
 _CLIENT = re.compile(r"client:\S+", re.IGNORECASE)
 _SIP = re.compile(r"sips?:[^\s@]+@[^\s@]+|sips?:[^\s@]+", re.IGNORECASE)
+_NOT_URL = re.compile(r"[\s\x00-\x1f\x7f]")
 _AREA_CODE = re.compile(r"[0-9]{3}", re.ASCII)
 
 
@@ -61,9 +62,11 @@ def _matches(pattern: re.Pattern[str]) -> Check:
 
 @lru_cache(1024)
 def _is_url(value: str) -> bool:
+    if _NOT_URL.search(value):  # urlsplit drops some of them and takes the others
+        return False
     try:
         parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 
