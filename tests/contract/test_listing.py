@@ -32,3 +32,10 @@ def test_the_json_form_can_be_written_and_names_the_refusals_and_errata() -> Non
         "account.other",
     }
     assert {entry["id"] for entry in data["errata"]} >= {"sms-uri", "call-direction"}
+
+
+def test_the_markdown_table_has_the_pages_24_rows() -> None:
+    head, rule, *lines = markdown(load()).splitlines()
+    assert len(lines) == 24
+    assert {line.count("|") for line in (head, rule, *lines)} == {5}
+    assert any(line.startswith("| Calls | To | +15005550003 | 21215 ") for line in lines)

@@ -1,0 +1,41 @@
+"""Fixtures for every test: the page and the reference where they are at hand, and a running proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from support import page as documentation
+from support.clients import SHARED
+from support.proxying import home, serving
+
+__all__ = ["home", "serving"]
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test hangs on the settings of whoever runs it."""
+    for name in [name for name in os.environ if name.startswith("RINGBACK_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def page_lines() -> list[str]:
+    """The documentation page's lines."""
+    if not documentation.PAGE.exists():
+        pytest.skip("the documentation page is not part of the repository, and not beside it either")
+    return documentation.PAGE.read_text(encoding="utf-8").split("\n")
+
+
+@pytest.fixture(scope="session")
+def reference() -> dict[str, Any]:
+    """Twilio's published description of the three resources."""
+    file = SHARED / "reference" / "openapi-three-resources.json"
+    if not file.exists():
+        pytest.skip("the API description is not part of the repository, and not beside it either")
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found

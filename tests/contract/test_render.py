@@ -1,0 +1,194 @@
+"""The bytes of an answer: headers, spacing, order, XML that every parser takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from ringback.contract import Credentials, Identity, Names, answer, load
+from ringback.contract.render import error_body, rfc2822
+from support.clients import GOOD, MAGIC, REAL, ask, better, body_of, path, post, send
+
+CONTRACT = load()
+NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+IDENTITY = Identity("a" * 32, "b" * 32, NOW, 0.1314)
+
+
+def test_an_error_in_json_byte_by_byte() -> None:
+    assert error_body(CONTRACT, 400, 21211, "No '\u00e9' \"x\" /", "json") == (
+        b'{"code": 21211, "message": "No \'\\u00e9\' \\"x\\" /", '
+        b'"more_info": "https://www.twilio.com/docs/errors/21211", "status": 400}'
+    )
+
+
+def test_an_error_in_xml_byte_by_byte() -> None:
+    wanted = (
+        "<?xml version='1.0' encoding='UTF-8'?>\n"
+        "<TwilioResponse><RestException><Code>21211</Code><Message>a&lt;b&gt; &amp; \u00e9\ufffd</Message>"
+        "<MoreInfo>https://www.twilio.com/docs/errors/21211</MoreInfo><Status>400</Status>"
+        "</RestException></TwilioResponse>"
+    )
+    assert error_body(CONTRACT, 400, 21211, "a<b> & \u00e9\x01", "xml") == wanted.encode()
+
+
+def test_every_recorded_header_in_order() -> None:
+    got = answer(
+        CONTRACT, post("Messages", GOOD["Messages"]), Names("api.twilio.com"), Credentials(), IDENTITY
+    )
+    assert got.headers == (
+        ("Date", "Wed, 02 Jan 2030 03:04:05 GMT"),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(got.body))),
+        ("Twilio-Concurrent-Requests", "1"),
+        ("Twilio-Request-Id", "RQ" + "b" * 32),
+        ("Twilio-Request-Duration", "0.131"),
+        ("X-Home-Region", "us1"),
+        ("X-API-Domain", "api.twilio.com"),
+        ("Strict-Transport-Security", "max-age=31536000"),
+        ("Access-Control-Allow-Origin", "*"),
+        (
+            "Access-Control-Allow-Headers",
+            (
+                "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, "
+                "If-Unmodified-Since, Idempotency-Key"
+            ),
+        ),
+        ("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS"),
+        ("Access-Control-Expose-Headers", "ETag"),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("X-Powered-By", "AT-5000"),
+        ("X-Shenanigans", "none"),
+    )
+
+
+@pytest.mark.parametrize(
+    "form, status, reason",
+    [
+        (GOOD["Messages"], 201, "CREATED"),
+        ({**GOOD["Messages"], "From": "+15005550008"}, 429, "TOO MANY REQUESTS"),
+        ({**GOOD["Messages"], "To": "33"}, 400, "BAD REQUEST"),
+    ],
+)
+def test_status_and_reason_phrase(form: dict[str, str], status: int, reason: str) -> None:
+    got = send("Messages", form)
+    assert (got.status, got.reason) == (status, reason)
+
+
+def test_a_sent_message_field_by_field() -> None:
+    request = post("Messages", GOOD["Messages"])
+    got = answer(CONTRACT, request, Names("api.twilio.com"), Credentials(), IDENTITY)
+    account, sid = path().split("/")[3], "SM" + "a" * 32
+    stem = f"/2010-04-01/Accounts/{account}/Messages/{sid}"
+    wanted = {
+        "sid": sid,
+        "date_created": "Wed, 02 Jan 2030 03:04:05 +0000",
+        "date_updated": "Wed, 02 Jan 2030 03:04:05 +0000",
+        "date_sent": None,
+        "account_sid": account,
+        "to": REAL,
+        "from": MAGIC,
+        "messaging_service_sid": None,
+        "body": "hello",
+        "status": "queued",
+        "num_segments": "1",
+        "num_media": "0",
+        "direction": "outbound-api",
+        "api_version": "2010-04-01",
+        "price": None,
+        "price_unit": "USD",
+        "error_code": None,
+        "error_message": None,
+        "uri": f"{stem}.json",
+        "subresource_uris": {"media": f"{stem}/Media.json"},
+    }
+    assert got.body == json.dumps(wanted).encode()
+
+
+def test_a_call_and_a_number_field_by_field() -> None:
+    call = body_of(send("Calls", GOOD["Calls"]))
+    assert re.fullmatch("CA[0-9a-f]{32}", call["sid"])
+    assert call["subresource_uris"] == {
+        name: f"{call['uri'].removesuffix('.json')}/{name.title()}.json"
+        for name in ("notifications", "recordings")
+    }
+    assert (call["to_formatted"], call["from_formatted"]) == ("(410) 867-5309", "(500) 555-0006")
+    number = body_of(send("IncomingPhoneNumbers", GOOD["IncomingPhoneNumbers"]))
+    assert re.fullmatch("PN[0-9a-f]{32}", number["sid"])
+    assert set(number["capabilities"].values()) == {False}
+    assert [key for key in number if key.endswith("_url") and number[key] != ""] == []
+    assert (number["friendly_name"], number["beta"]) == ("(500) 555-0006", False)
+
+
+@pytest.mark.parametrize("resource", GOOD)
+def test_both_formats_say_the_same(resource: str) -> None:
+    told = body_of(ask(post(resource, GOOD[resource])))
+    root = ET.fromstring(ask(post(resource, GOOD[resource], extension="")).body)[0]
+
+    def spelled(name: str) -> str:
+        words = "".join(word.title() for word in name.split("_"))
+        return {"SubresourceUris": "SubresourceUris", "Sms": "SMS", "Mms": "MMS"}.get(words, words)
+
+    def compare(values: dict[str, object], element: ET.Element) -> None:
+        assert [child.tag for child in element] == [spelled(key) for key in values]
+        for child, (key, value) in zip(element, values.items(), strict=True):
+            if isinstance(value, dict):
+                compare(value, child)
+            elif key not in {"sid", "uri", "media", "notifications", "recordings"}:
+                wanted = (
+                    "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+                )
+                assert (child.text or "") == wanted
+
+    compare(told, root)
+
+
+@pytest.mark.parametrize(
+    "text, read",
+    [
+        ("a<b>&\"'", "a<b>&\"'"),
+        ("]]>", "]]>"),
+        ("\u00e9\u4e2d\U0001f600", "\u00e9\u4e2d\U0001f600"),
+        ("\x01\x08\x0b\x0c\x1f", "\ufffd" * 5),
+        ("\ufffe\uffff", "\ufffd\ufffd"),
+        ("a\tb\nc", "a\tb\nc"),
+        ("  spaced  ", "  spaced  "),
+        ("\x7f\x85\u2028", "\x7f\x85\u2028"),
+    ],
+)
+def test_every_text_survives_both_formats(text: str, read: str) -> None:
+    form = better("Messages", Body=text)
+    assert body_of(send("Messages", form))["body"] == text
+    got = ask(post("Messages", form, extension=""))
+    found = ET.fromstring(got.body).findtext("./Message/Body")
+    assert found == read
+    assert got.header("Content-Length") == str(len(got.body))
+
+
+def test_a_carriage_return_survives_xml() -> None:
+    got = ask(post("Messages", better("Messages", Body="a\r\nb\rc"), extension=""))
+    assert ET.fromstring(got.body).findtext("./Message/Body") == "a\r\nb\rc"
+
+
+def test_bytes_of_the_path_that_are_not_utf8_do_not_break_an_answer() -> None:
+    for extension in (".json", ""):
+        request = replace(post(), target=path(account="ACx\udcff", extension=extension))
+        assert ask(request).status == 404
+
+
+def test_dates_are_twilios() -> None:
+    berlin = datetime(2030, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+    assert rfc2822(berlin) == "Wed, 02 Jan 2030 03:04:05 +0000"
+    for key in ("date_created", "date_updated"):
+        assert parsedate_to_datetime(body_of(send("Messages", GOOD["Messages"]))[key]).tzinfo is not None
+
+
+def test_a_uri_in_xml_has_no_extension() -> None:
+    got = ask(post("Calls", GOOD["Calls"], extension=".xml"))
+    assert b".json" not in got.body
+    assert b".xml" not in got.body.replace(b"voice.xml", b"")
