@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 CACHE: Final = Path(__file__).parents[1] / ".cache"
 
 # The last release of each generation when this was written; fixed, so that a run can be repeated.
-PYTHON: Final = {"9": "9.13.0", "8": "8.13.0", "7": "7.17.0", "6": "6.63.2", "5": "5.7.0"}
+PYTHON: Final = {
+    "9": "9.13.0",
+    "8": "8.13.0",
+    "7": "7.17.0",
+    "6": "6.63.2",
+    "6rc": "6.0.0rc13",  # the last with `client.account`, which some of the page's samples of 6 use
+    "5": "5.7.0",
+}
 NODE: Final = {"6": "6.2.0", "5": "5.13.1", "4": "4.23.0", "3": "3.84.1", "2": "2.11.1"}
 
 # Programs that can import twilio 5: it needs Python 3.7 or older.
