@@ -86,7 +86,16 @@ class RecordingError(CassetteError):
 
 def recording_error(path: Path, error: OSError) -> RecordingError:
     """`error` from writing `path`, with what to do about it."""
+    return RecordingError(path, _said(error), error.errno or 0)
+
+
+def reading_error(path: Path, error: OSError) -> CassetteError:
+    """`error` from reading `path`, with what to do about it."""
+    return CassetteError(f"{path} cannot be read: {_said(error)}")
+
+
+def _said(error: OSError) -> str:
     number = error.errno or 0
     said = os.strerror(number) if number else str(error)
     advice = _ADVICE.get(number)
-    return RecordingError(path, f"{said}; {advice}" if advice else said, number)
+    return f"{said}; {advice}" if advice else said

@@ -69,7 +69,7 @@ class Miss:
 
     @cached_property
     def nearest(self) -> Nearest | None:
-        """The recording that is most like the request; None in an empty cassette."""
+        """The recording that is most like the request; None in an empty cassette, and after it was closed."""
         return self._find()
 
     @property
@@ -98,7 +98,7 @@ class Miss:
         elif self.nearest:
             lines += _side_by_side(self.path, self.nearest)
         else:
-            lines.append(f"None of the {self.total} recordings comes near.")
+            lines.append(f"It has {self.total} recordings of other requests.")
         lines.append(f"To record it: {self.next_command}")
         return "\n".join(lines)
 

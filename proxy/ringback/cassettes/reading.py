@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -30,6 +31,8 @@ def read(path: Path) -> tuple[Index, int]:
         CassetteFormatError: Damaged in the middle.
         OSError: It cannot be read.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # not every file system has locks; without them a tail may look torn

@@ -148,10 +148,13 @@ class Recordings:
     def likely(self, asked: MatchKey) -> list[tuple[int, MatchKey]]:
         """Some recordings that may be like `asked`, with their keys: never more than a few hundred.
 
-        These are the first ones, and those in which a value of the request is found byte by byte.
+        These are the first ones, and those in which a value of the request is found byte by byte; none after
+        `close`.
         """
+        if not self.foreign and self._handle < 0:
+            return []
         chosen = dict.fromkeys(range(min(len(self), _COMPARED // 2)))
-        if not self.foreign and self._handle >= 0 and len(self) > len(chosen):
+        if not self.foreign and len(self) > len(chosen):
             chosen |= dict.fromkeys(self._hits(asked))
         found = []
         for number in list(chosen)[:_COMPARED]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ringback.cassettes import matching, misses
 from ringback.cassettes.appending import CassetteFile
-from ringback.cassettes.errors import CassetteError, CassetteFormatError, RedactionError
+from ringback.cassettes.errors import CassetteError, RedactionError, reading_error
 from ringback.cassettes.fresh import FreshFile
 from ringback.cassettes.misses import Miss, Nearest
 from ringback.cassettes.names import cassette_path, existing_path
@@ -188,8 +188,7 @@ class Session:
         try:
             self._recordings.open(with_key(asked, self._settings.fetch_key()) if asked.fields else asked)
         except OSError as error:
-            detail = f"cannot be read: {error.strerror}"
-            raise CassetteFormatError(self._recordings.path, 1, detail) from error
+            raise reading_error(self._recordings.path, error) from error
         known = self._recordings.metadata.get("ringback")
         if not isinstance(known, dict) or not len(self._recordings):
             return

@@ -24,7 +24,7 @@ class Rewrite(Protocol):
 
 
 _JSON_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?', re.DOTALL)
-_XML_PART: Final = re.compile(r"<([\w:.-]+)[^<>]*>([^<]+)|<!\[CDATA\[(.*?)\]\]>|<[^>]*>|[^<]+", re.DOTALL)
+_XML_PART: Final = re.compile(r"<([\w:.-]+)[^<>]*>([^<]+)|<!\[CDATA\[(.*?)\]\]>|<[^>]*>|[^<]+|<", re.DOTALL)
 _XML_NUMERIC: Final = re.compile(r"&#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
 _XML_NAMED: Final = {"&quot;": '"', "&apos;": "'"}
 

@@ -1,0 +1,238 @@
+"""Nothing acknowledged is lost: kill -9, a full disk, a read-only directory, two processes at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.cassettes import CassetteError, Library, RecordingError, reading
+from support.exchanges import Shelf, answer, numbered, record, request
+from support.mounts import read_only, tmpfs
+from support.writers import kill_after, recorded, start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+ROUNDS = 20
+
+
+def test_kill_9_at_random_moments_loses_nothing_acknowledged(shelf: Shelf) -> None:
+    moments = random.Random(20260705)
+    acknowledged: list[int] = []
+    for number in range(ROUNDS):
+        writer = start(shelf, first=number * 10_000, at_once=moments.choice((1, 8, 32)))
+        acknowledged += kill_after(writer, moments.randrange(1, 80))
+        held = set(recorded(shelf.file()))
+        assert set(acknowledged) <= held, f"round {number}"
+    with shelf.library("auto") as library:
+        session = library.session()
+        record(session, (request({"Body": "last"}), answer(number=-1)))
+        assert len(session) == len(recorded(shelf.file()))
+    assert sorted(path.name for path in shelf.directory.iterdir() if not path.name.endswith(".tmp")) == [
+        "default.yaml"
+    ]
+
+
+def test_a_kill_in_the_middle_of_a_write_is_cut_at_the_next(shelf: Shelf) -> None:
+    moments = random.Random(7)
+    whole = shelf.write(*((request({"Body": str(n)}), answer(number=n)) for n in range(3))).read_bytes()
+    for _ in range(ROUNDS):
+        shelf.file().write_bytes(whole[: moments.randrange(len(whole) - 400, len(whole))])
+        shelf.told.clear()
+        with shelf.library("auto") as library:
+            record(library.session(), (request({"Body": "new"}), answer(number=9)))
+        assert recorded(shelf.file()) == [0, 1, 9]
+        assert "cut; 2 exchanges are whole" in shelf.told[0]
+
+
+def test_two_processes_append_to_one_cassette(shelf: Shelf) -> None:
+    writers = [start(shelf, first=first, at_once=4) for first in (0, 10_000, 20_000)]
+    acknowledged = [number for writer in writers for number in kill_after(writer, 60)]
+    held = recorded(shelf.file())
+    assert set(acknowledged) <= set(held)
+    assert len(held) == len(set(held))
+    for first in (0, 10_000, 20_000):
+        mine = [number for number in held if first <= number < first + 10_000]
+        assert len(mine) >= 60
+
+
+def test_two_libraries_take_turns(shelf: Shelf) -> None:
+    with shelf.library("auto") as one, shelf.library("auto") as other:
+        for number in range(10):
+            library = (one, other)[number % 2]
+            record(library.session(), (request({"Body": str(number)}), answer(number=number)))
+        assert [numbered(one.session(), request({"Body": str(number)})) for number in (0, 2, 1)] == [
+            0,
+            2,
+            None,
+        ]
+    assert recorded(shelf.file()) == list(range(10))
+
+
+def test_a_tail_that_another_process_left_is_cut_before_the_append(shelf: Shelf) -> None:
+    with shelf.library("auto") as library:
+        record(library.session(), (request({"Body": "a"}), answer(number=1)))
+        with shelf.file().open("ab") as other:
+            other.write(b"# ringback key=00")
+        record(library.session(), (request({"Body": "b"}), answer(number=2)))
+        assert [numbered(library.session(), request({"Body": name})) for name in "ab"] == [1, 2]
+    assert recorded(shelf.file()) == [1, 2]
+    assert any("cut" in line for line in shelf.told)
+
+
+def test_a_cassette_that_was_replaced_meanwhile_is_appended_to(shelf: Shelf) -> None:
+    with shelf.library("auto") as library:
+        record(library.session(), (request({"Body": "a"}), answer(number=1)))
+        copy = shelf.file().with_suffix(".copy")
+        copy.write_bytes(shelf.file().read_bytes())
+        copy.replace(shelf.file())
+        record(library.session(), (request({"Body": "b"}), answer(number=2)))
+        assert numbered(library.session(), request({"Body": "b"})) == 2
+    assert recorded(shelf.file()) == [1, 2]
+
+
+def test_exchanges_that_come_together_share_one_fsync(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append(handle), real(handle))[1])
+    with shelf.library("auto") as library:
+        session = library.session()
+        waiting = [
+            session.record(request({"Body": str(number)}), answer(number=number)) for number in range(200)
+        ]
+        assert len({done.result(timeout=60) for done in waiting}) == 200
+    assert 0 < len(calls) < 60
+
+
+def test_an_append_reads_nothing_and_writes_what_it_adds(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.write(*((request({"Body": str(number)}), answer(number=number)) for number in range(50)))
+    with shelf.library("auto") as library:
+        session = library.session()
+        record(session, (request({"Body": "first"}), answer()))
+        monkeypatch.setattr(reading, "scan", None)
+        monkeypatch.setattr(reading, "read_foreign", None)
+        before = shelf.file().stat().st_size
+        record(session, (request({"Body": "second"}), answer()))
+        assert shelf.file().stat().st_size - before < 1500
+
+
+# --- the disk says no ---
+
+
+def assert_survives(library: Library, shelf: Shelf, exchanges: Sequence[int]) -> RecordingError:
+    """Record until the disk says no; what lasted is readable, what is recorded already still answers."""
+    session = library.session()
+    lasted: list[int] = []
+    said: RecordingError | None = None
+    for number in exchanges:
+        done = session.record(request({"Body": f"{number}"}), answer({"n": number, "fill": "x" * 3000}))
+        error = done.exception(timeout=30)
+        if isinstance(error, RecordingError):
+            said = error
+            break
+        assert error is None
+        lasted.append(number)
+    assert said is not None, "the disk never said no"
+    assert recorded(shelf.file()) == lasted
+    assert [numbered(session, request({"Body": f"{one}"})) for one in lasted] == lasted
+    assert session.failed == 1
+    assert shelf.told == [str(said)]
+    return said
+
+
+def test_a_full_disk_is_told_and_the_cassette_stays_whole(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "small", kilobytes=64) as mounted:
+        shelf = Shelf(mounted / "cassettes")
+        with shelf.library("auto") as library:
+            error = assert_survives(library, shelf, range(100))
+            assert "No space left on device; free some space" in str(error)
+        with shelf.library() as library:
+            assert numbered(library.session(), request({"Body": "0"})) == 0
+
+
+def test_a_disk_that_has_room_again_is_used_again(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "small", kilobytes=64) as mounted:
+        ballast = mounted / "ballast"
+        ballast.write_bytes(bytes(44 * 1024))
+        shelf = Shelf(mounted / "cassettes")
+        with shelf.library("auto") as library:
+            assert_survives(library, shelf, range(100))
+            ballast.unlink()
+            record(library.session(), (request({"Body": "after"}), answer(number=100)))
+        assert recorded(shelf.file())[-1] == 100
+
+
+def test_a_file_that_may_not_grow_is_told(shelf: Shelf) -> None:
+    """As a full disk, by a limit of the process: needs no mount."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with shelf.library("auto") as library:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            error = assert_survives(library, shelf, range(100))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large; the file has reached the largest size" in str(error)
+
+
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_a_full_disk_leaves_no_draft_behind(tmp_path: Path, mode: str) -> None:
+    with tmpfs(tmp_path / "small", kilobytes=64) as mounted:
+        (mounted / "ballast").write_bytes(bytes(60 * 1024))
+        shelf = Shelf(mounted / "cassettes")
+        with shelf.library(mode) as library, pytest.raises(RecordingError, match="No space left"):
+            record(library.session(), (request(), answer({"fill": "x" * 30_000})))
+        assert list(shelf.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_a_read_only_directory_is_told_and_still_replays(tmp_path: Path, mode: str) -> None:
+    shelf = Shelf(tmp_path / "writable")
+    shelf.write((request(), answer(number=1)))
+    with read_only(shelf.directory, tmp_path / "frozen") as mounted:
+        frozen = Shelf(mounted)
+        with frozen.library(mode) as library:
+            session = library.session()
+            for _ in range(2):
+                with pytest.raises(RecordingError, match="Read-only file system; name a writable directory"):
+                    record(session, (request({"Body": "new"}), answer(number=2)))
+            assert numbered(session, request()) == (1 if mode == "auto" else None)
+        assert len(frozen.told) == 1
+        with frozen.library() as library:
+            assert numbered(library.session(), request()) == 1
+
+
+def test_a_torn_cassette_in_a_read_only_directory_still_replays(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "writable")
+    shelf.write((request(), answer(number=1)))
+    with shelf.file().open("ab") as file:
+        file.write(b"# ringback")
+    with read_only(shelf.directory, tmp_path / "frozen") as mounted:
+        frozen = Shelf(mounted)
+        with frozen.library("auto") as library:
+            assert numbered(library.session(), request()) == 1
+    assert "Read-only" in frozen.told[0]
+    assert "passed over" in frozen.told[1]
+
+
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_a_file_in_place_of_the_directory_is_told(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "cassettes").write_text("")
+    shelf = Shelf(tmp_path / "cassettes")
+    with (
+        shelf.library(mode) as library,
+        pytest.raises(CassetteError, match="something that is no directory"),
+    ):
+        record(library.session(), (request(), answer()))
+
+
+def test_an_unreadable_cassette_is_told(shelf: Shelf) -> None:
+    shelf.file().mkdir(parents=True)
+    with shelf.library("auto") as library, pytest.raises(CassetteError, match="a directory stands where"):
+        record(library.session(), (request(), answer()))

@@ -1,0 +1,95 @@
+"""Recording afresh: the old cassette stays whole until the end, and an interrupted recording can be had."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.cassettes import CassetteBusyError
+from support.exchanges import Shelf, answer, numbered, record, request
+from support.writers import kill_after, recorded, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A, B = (request({"Body": name}) for name in "ab")
+
+
+def names(shelf: Shelf) -> list[str]:
+    return sorted(path.name for path in shelf.directory.iterdir())
+
+
+def test_a_kill_leaves_the_old_one_whole_and_the_new_one_to_be_had(shelf: Shelf) -> None:
+    old = shelf.write((A, answer(number=-1))).read_bytes()
+    moments = random.Random(3)
+    acknowledged = kill_after(start(shelf, mode="online", at_once=4), moments.randrange(5, 50))
+    assert shelf.file().read_bytes() == old
+    assert names(shelf) == ["default.yaml", "default.yaml.new"]
+    with shelf.library("online") as library:
+        record(library.session(), (B, answer(number=-2)))
+        assert names(shelf) == ["default-interrupted-1.yaml", "default.yaml", "default.yaml.new"]
+        assert set(acknowledged) <= set(recorded(shelf.file("default-interrupted-1")))
+        assert "kept as cassette 'default-interrupted-1'" in shelf.told[0]
+    assert recorded(shelf.file()) == [-2]
+    with shelf.library() as library:
+        first = acknowledged[0]
+        asked = request({"Body": f"{first} " + "x" * (first % 700)})
+        assert numbered(library.session("default-interrupted-1"), asked) == first
+
+
+def test_a_second_process_on_the_same_cassette_is_told_and_harms_nothing(shelf: Shelf) -> None:
+    with shelf.library("online") as one, shelf.library("online") as other:
+        record(one.session(), (A, answer(number=1)))
+        with pytest.raises(
+            CassetteBusyError, match="another process is recording this cassette afresh; wait"
+        ):
+            record(other.session(), (B, answer(number=2)))
+        record(one.session(), (B, answer(number=3)))
+    assert recorded(shelf.file()) == [1, 3]
+    assert names(shelf) == ["default.yaml"]
+
+
+def test_what_another_process_added_meanwhile_is_not_replaced(shelf: Shelf) -> None:
+    shelf.write((A, answer(number=1)))
+    with shelf.library("online") as afresh, shelf.library("auto") as adding:
+        record(afresh.session(), (A, answer(number=2)))
+        record(adding.session(), (B, answer(number=3)))
+    assert recorded(shelf.file()) == [1, 3]
+    assert recorded(shelf.file("default-online-1")) == [2]
+    assert "kept as cassette 'default-online-1'" in shelf.told[0]
+
+
+def test_a_cassette_that_came_into_being_meanwhile_is_not_replaced(shelf: Shelf) -> None:
+    with shelf.library("online") as afresh, shelf.library("auto") as adding:
+        record(afresh.session(), (A, answer(number=2)))
+        record(adding.session(), (B, answer(number=3)))
+    assert (recorded(shelf.file()), recorded(shelf.file("default-online-1"))) == ([3], [2])
+
+
+def test_an_append_after_the_change_goes_into_the_new_one(shelf: Shelf) -> None:
+    shelf.write((A, answer(number=1)))
+    with shelf.library("auto") as adding:
+        assert numbered(adding.session(), A) == 1
+        with shelf.library("online") as afresh:
+            record(afresh.session(), (A, answer(number=2)))
+        record(adding.session(), (B, answer(number=3)))
+    assert recorded(shelf.file()) == [2, 3]
+
+
+def test_a_cassette_that_cannot_take_its_name_is_told_and_kept(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = shelf.library("online")
+    record(library.session(), (A, answer(number=1)))
+
+    def refuse(_old: Path, _new: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    (error,) = library.close()
+    assert "Permission denied; make it writable" in str(error)
+    assert shelf.told == [str(error)]
+    monkeypatch.undo()
+    assert names(shelf) == ["default.yaml.new"]

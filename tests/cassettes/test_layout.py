@@ -1,0 +1,166 @@
+"""Finding interactions byte by byte: whole files, torn ones, edited ones, and files of other layouts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vcr.serialize import deserialize
+from vcr.serializers import yamlserializer
+
+from ringback.cassettes import interactions, layout, matching
+from ringback.cassettes.interactions import Interaction
+from ringback.cassettes.provenance import provenance
+from ringback.cassettes.redaction import Redaction
+from support.exchanges import Shelf, answer, found, missed, numbered, record, request
+
+HEAD = layout.head({"ringback": provenance(Redaction())})
+
+
+def make_item(number: int, text: str = "") -> bytes:
+    asked = Redaction().scrub(request({"Body": f"{number}{text}"}))
+    return interactions.dump(Interaction(asked.request, answer({"n": number, "text": text})))
+
+
+def make_entry(item: bytes) -> bytes:
+    key = matching.plain_key(interactions.parse(item).request).digest
+    return layout.entry(bytes.fromhex(key), item)
+
+
+def make_file(*items: bytes) -> bytes:
+    return HEAD + b"".join(make_entry(item) for item in items)
+
+
+ITEMS = [make_item(number) for number in range(3)]
+WHOLE = make_file(*ITEMS)
+
+
+def texts(data: bytes, index: layout.Index) -> list[bytes]:
+    return [data[start : start + size] for start, size in zip(index.starts, index.sizes, strict=True)]
+
+
+def test_items_are_found_and_vcrpy_reads_the_same() -> None:
+    index = layout.scan(WHOLE)
+    assert texts(WHOLE, index) == ITEMS
+    assert (index.end, index.torn) == (len(WHOLE), 0)
+    assert index.metadata == {"ringback": provenance(Redaction())}
+    requests, responses, metadata = deserialize(WHOLE.decode(), yamlserializer)
+    assert [one.body for one in requests] == [b"Body=0", b"Body=1", b"Body=2"]
+    assert len(responses) == 3
+    assert metadata == index.metadata
+
+
+def test_no_yaml_of_an_item_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interactions, "parse", None)
+    assert len(layout.scan(WHOLE)) == 3
+
+
+def test_a_file_torn_at_any_byte_keeps_every_whole_item() -> None:
+    ends = [len(make_file(*ITEMS[:count])) for count in range(4)]
+    for cut in range(len(HEAD), len(WHOLE) + 1):
+        data = WHOLE[:cut]
+        index = layout.scan(data)
+        whole = [end for end in ends if end <= cut]
+        assert (index.end, index.torn) == (whole[-1], cut - whole[-1]), cut
+        assert texts(data, index) == ITEMS[: len(whole) - 1], cut
+
+
+def test_zeros_at_the_end_are_a_torn_tail() -> None:
+    for cut in range(len(make_file(*ITEMS[:2])), len(WHOLE)):
+        data = WHOLE[:cut] + bytes(len(WHOLE) - cut)
+        assert texts(data, layout.scan(data)) == ITEMS[:2], cut
+
+
+@settings(max_examples=40)
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=300), min_size=1, max_size=3))
+def test_nothing_recorded_can_look_like_the_layout(parts: list[str]) -> None:
+    tricky = ["\n- request:\n", "\n# ringback key=00 crc=00 bytes=1\n", "\n\nversion: 1\n", "\n  response:\n"]
+    items = [make_item(number, tricky[number % 4].join(["", text, ""])) for number, text in enumerate(parts)]
+    data = make_file(*items)
+    index = layout.scan(data)
+    assert texts(data, index) == items
+    assert len(layout.scan(data, trust_keys=False)) == len(items)
+    assert [one.answer.body for one in map(interactions.parse, items)] == [
+        answer({"n": number, "text": tricky[number % 4].join(["", text, ""])}).body
+        for number, text in enumerate(parts)
+    ]
+
+
+def test_an_edited_item_is_looked_up_by_what_it_says_now(shelf: Shelf) -> None:
+    file = shelf.write(*((request({"Body": f"{n}"}), answer(number=n)) for n in (1, 2, 3)))
+    file.write_bytes(
+        file.read_bytes().replace(b"body: Body=2", b"body: Body=other").replace(b"code: 201", b"code: 400", 1)
+    )
+    with shelf.library() as library:
+        session = library.session()
+        assert found(session, request({"Body": "1"})).status == 400
+        assert numbered(session, request({"Body": "other"})) == 2
+        assert numbered(session, request({"Body": "3"})) == 3
+        missed(session, request({"Body": "2"}))
+    assert shelf.told == []
+
+
+def test_an_item_shortened_by_hand_at_the_end_is_not_torn(shelf: Shelf) -> None:
+    file = shelf.write((request(), answer(number=1)))
+    file.write_bytes(file.read_bytes().replace(b"message: CREATED", b"message: OK"))
+    with shelf.library("auto") as library:
+        assert found(library.session(), request()).reason == "OK"
+    assert b"message: OK" in file.read_bytes()
+
+
+def test_items_written_by_hand_need_no_comment(shelf: Shelf) -> None:
+    file = shelf.write(*((request({"Body": f"{n}"}), answer(number=n)) for n in (1, 2)))
+    plain = re.sub(rb"# ringback [^\n]*\n", b"", file.read_bytes())
+    file.write_bytes(
+        plain.replace(b"interactions:\n", b"interactions:\n# what we send first\n\n") + b"\n# the end\n"
+    )
+    with shelf.library("auto") as library:
+        session = library.session()
+        assert [numbered(session, request({"Body": f"{n}"})) for n in (1, 2)] == [1, 2]
+        record(session, (request({"Body": "3"}), answer(number=3)))
+    with shelf.library() as library:
+        assert [numbered(library.session(), request({"Body": f"{n}"})) for n in (3, 2, 1)] == [3, 2, 1]
+
+
+def test_keys_of_another_matching_version_are_made_afresh(shelf: Shelf) -> None:
+    file = shelf.write((request(), answer(number=1)))
+    data = re.sub(rb"key=[0-9a-f]{32}", b"key=" + b"0" * 32, file.read_bytes())
+    file.write_bytes(data.replace(b"matching: 1", b"matching: 0"))
+    with shelf.library() as library:
+        assert numbered(library.session(), request()) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WHOLE.replace(b"version: 1\n", b"", 1) + b"version: 1\n",
+        WHOLE + b"version: 1\n",
+        WHOLE + b"version: 1",
+        WHOLE + b"metadata: {}\n",
+        WHOLE.replace(b"version: 1\n", b"---\nversion: 1\n"),
+        WHOLE + b"...\n",
+        WHOLE.replace(b"\n", b"\r\n"),
+    ],
+)
+def test_other_layouts_are_left_to_vcrpy(data: bytes) -> None:
+    with pytest.raises(layout.ForeignLayoutError):
+        layout.scan(data)
+
+
+def test_damage_in_the_middle_is_told_with_its_place() -> None:
+    data = WHOLE.replace(b"    status:\n      code: 201\n", b"    status:\n", 1)
+    with pytest.raises(layout.DamageError) as caught:
+        layout.scan(data)
+    assert caught.value.offset == len(HEAD)
+
+
+def test_damage_is_told_with_its_line_and_the_next_step(shelf: Shelf) -> None:
+    file = shelf.write(*((request({"Body": f"{n}"}), answer(number=n)) for n in (1, 2, 3)))
+    lines = file.read_text().split("\n")
+    start = [number for number, line in enumerate(lines, 1) if line.startswith("# ringback")][1]
+    second = "\n".join(lines[start:]).replace("      code: 201\n", "", 1)
+    file.write_text("\n".join(lines[:start]) + "\n" + second)
+    with shelf.library() as library, pytest.raises(Exception, match=rf"{file}:{start}: .*verify --repair"):
+        library.session()
