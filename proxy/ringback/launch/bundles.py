@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import certifi
 
+from ringback.launch.settings import place
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -68,7 +70,7 @@ class Bundles:
 
     def _write(self, path: Path, blocks: Iterable[bytes]) -> None:
         text = b"\n".join(dict.fromkeys([*blocks, *_blocks(self.root.read_bytes())]))
-        path.write_bytes(text + b"\n")
+        place(path, text + b"\n")
 
 
 def read_certificates(source: Path) -> list[bytes]:

@@ -113,7 +113,7 @@ def ensure_authority(directory: Path | None = None, *, now: datetime | None = No
             why = str(error)
     else:
         why = "this user has no home directory"
-    substitute = _private_temporary()
+    substitute = private_temporary()
     warning = (
         f"{why}; the CA lives in {substitute} for now. Set RINGBACK_HOME to a directory that can be written."
     )
@@ -287,7 +287,7 @@ def _has_home() -> bool:
         return False
 
 
-def _private_temporary() -> Path:
+def private_temporary() -> Path:
     """A directory in the temporary directory that only this user can enter, the same one on the next call."""
     shared = Path(tempfile.gettempdir()) / f"ringback-{os.geteuid()}"
     try:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ringback.launch import common, dotnet, go, java, node, php, python, ruby, tools
 from ringback.launch.bundles import Bundles
 from ringback.launch.no_proxy import without_twilio
-from ringback.launch.settings import Context, Proxy
+from ringback.launch.settings import Context, Proxy, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ringback.launch.ca import Authority
 
@@ -42,23 +42,23 @@ class Launch:
     warnings: tuple[str, ...]
 
 
-def prepare(proxy: Proxy, authority: Authority, parent: Mapping[str, str], directory: Path) -> Launch:
+def prepare(proxy: Proxy, authority: Authority | Path, parent: Mapping[str, str], directory: Path) -> Launch:
     """Write what a child's runtimes read into `directory` and return the environment that points there.
 
     Args:
         proxy: The proxy, already listening or about to.
-        authority: The CA that it signs with.
+        authority: The CA that it signs with, or the PEM file of its root.
         parent: The environment to extend; what it says goes on to hold for every host but Twilio's.
-        directory: An existing, empty directory of the caller's, who removes it when the child has ended.
+        directory: An existing directory of the caller's, who removes it when the child has ended.
 
     Raises:
         OSError: The directory cannot be written.
     """
     warnings: list[str] = []
+    root_pem = authority if isinstance(authority, Path) else authority.root_pem
     directory = directory.absolute()
     # A copy, so that a renewed CA does not change what a running child trusts.
-    root = directory / "root.pem"
-    root.write_bytes(authority.root_pem.read_bytes())
+    root = place(directory / "root.pem", root_pem.read_bytes())
     bundles = Bundles(directory, root, warnings.append)
     context = Context(proxy, root, parent, directory, bundles, without_twilio(parent), warnings.append)
 

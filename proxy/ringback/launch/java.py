@@ -6,11 +6,10 @@ every client with a builder of its own, and catch Maven's downloads.
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from ringback.launch.settings import Setting, quoted
-from ringback.launch.truststore import write_jks
+from ringback.launch.settings import Setting, place, quoted, shim
+from ringback.launch.truststore import trust_store
 
 if TYPE_CHECKING:
     from ringback.launch.settings import Context
@@ -19,11 +18,8 @@ SHIM = "ringback-agent.jar"
 
 
 def _options(context: Context, old: str) -> str:
-    place = context.directory / "java"
-    place.mkdir(exist_ok=True)
-    jar = place / SHIM
-    jar.write_bytes(resources.files("ringback.launch").joinpath("shims", SHIM).read_bytes())
-    write_jks(context.directory / "truststore.jks", context.bundles.default)
+    jar = shim(context, "java", SHIM)
+    place(context.directory / "truststore.jks", trust_store(context.bundles.default))
     proxy = context.proxy
     # Without a SOCKS listener bare sockets find nobody at port 0 and fail, which is better than a bypass.
     argument = f"{proxy.host},{proxy.port},{proxy.socks_port or 0},{context.directory}"

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from ringback.launch.settings import Setting, quoted
+from ringback.launch.settings import Setting, quoted, shim
 
 if TYPE_CHECKING:
     from ringback.launch.settings import Context
 
-SHIM = "preload.cjs"
-
 
 def _options(context: Context, old: str) -> str:
     """Never `--use-env-proxy` here: Node 20 refuses to start with an option that it does not know."""
-    place = context.directory / "node"
-    place.mkdir(exist_ok=True)
-    preload = place / SHIM
-    preload.write_bytes(resources.files("ringback.launch").joinpath("shims", SHIM).read_bytes())
-    return f"{old} --require {quoted(str(preload))}".strip()
+    return f"{old} --require {quoted(str(shim(context, 'node', 'preload.cjs')))}".strip()
 
 
 def _extra(context: Context, old: str) -> str:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from ringback.launch.settings import Setting, bundle
+from ringback.launch.settings import Setting, bundle, shim
 
 if TYPE_CHECKING:
     from ringback.launch.settings import Context
 
-SHIM = "sitecustomize.py"
-
 
 def _path(context: Context, old: str) -> str:
     """Ours comes first: Python imports one `sitecustomize` only, and ours goes on to the next."""
-    place = context.directory / "python"
-    place.mkdir(exist_ok=True)
-    (place / SHIM).write_bytes(resources.files("ringback.launch").joinpath("shims", SHIM).read_bytes())
+    place = shim(context, "python", "sitecustomize.py").parent
     return f"{place}:{old}" if old else str(place)
 
 

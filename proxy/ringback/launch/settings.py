@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - a data class's annotations are part of its interface
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
@@ -88,6 +91,24 @@ class Setting:
 def bundle(name: str, why: str) -> Setting:
     """A variable whose file replaces the trust store: what it named before, or the usual roots, and ours."""
     return Setting(name, lambda context, old: str(context.bundles.replacing(name, old)), why)
+
+
+def place(path: Path, content: bytes) -> Path:
+    """Write a file of a launch in one step: with `ringback env`, a program may be reading it already."""
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+        path.chmod(0o644)
+    return path
+
+
+def shim(context: Context, runtime: str, name: str) -> Path:
+    """Copy the shim `name` into the launch's directory, beside what it reads there."""
+    content = resources.files("ringback.launch").joinpath("shims", name).read_bytes()
+    return place(context.directory / runtime / name, content)
 
 
 def quoted(text: str, quotable: str = ' "\\') -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ringback.launch.settings import Setting, bundle
+from ringback.launch.settings import Setting, bundle, place
 
 if TYPE_CHECKING:
     from ringback.launch.settings import Context
@@ -15,10 +15,9 @@ def _wgetrc(context: Context, old: str) -> str:
     """Wget knows no variable for a CA; its settings file can name one, after what the user's own says."""
     home = context.parent.get("HOME")
     own = Path(old) if old else Path(home, ".wgetrc") if home else None
-    text = own.read_text(errors="surrogateescape") if own and own.is_file() else ""
-    file = context.directory / "wgetrc"
-    file.write_text(f"{text}\nca_certificate = {context.bundles.default}\n", errors="surrogateescape")
-    return str(file)
+    text = own.read_bytes() if own and own.is_file() else b""
+    line = f"\nca_certificate = {context.bundles.default}\n".encode()
+    return str(place(context.directory / "wgetrc", text + line))
 
 
 SETTINGS = (

@@ -26,10 +26,10 @@ _VERSION = 2
 _TRUSTED = 2
 
 
-def write_jks(path: Path, bundle: Path) -> None:
-    """Write all certificates of a PEM bundle as trusted entries of a JKS file."""
+def trust_store(bundle: Path) -> bytes:
+    """A JKS store with all certificates of a PEM bundle as trusted entries."""
     pems = (block.decode("ascii") for block in read_certificates(bundle))
-    path.write_bytes(jks(ssl.PEM_cert_to_DER_cert(pem) for pem in pems if "TRUSTED" not in pem))
+    return jks(ssl.PEM_cert_to_DER_cert(pem) for pem in pems if "TRUSTED" not in pem)
 
 
 def jks(certificates: Iterable[bytes]) -> bytes:

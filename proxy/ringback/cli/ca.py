@@ -1,0 +1,69 @@
+"""`ringback ca`: the certificate that clients trust."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ringback.launch.ca import AuthorityError, ensure_authority, rotate_authority
+from ringback.launch.export import FORMATS, TEXT, export
+
+if TYPE_CHECKING:
+    from ringback.launch.ca import Authority
+
+
+@click.command()
+@click.option("--path", "only_path", is_flag=True, help="Print the path of the PEM file and nothing else.")
+@click.option("--rotate", is_flag=True, help="Replace the CA by a new one first.")
+@click.option(
+    "--export",
+    "export_format",
+    type=click.Choice(sorted(FORMATS)),
+    help="Write the certificate (never a key) to standard output or --output. "
+    "p12 and jks have the password `changeit`; Java takes jks.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Export into this file."
+)
+def command(*, only_path: bool, rotate: bool, export_format: str | None, output: Path | None) -> None:
+    """Show, export or replace the CA that clients trust.
+
+    It is made on first use, for this user on this machine, and can vouch for twilio.com and its subdomains
+    alone. It renews itself 30 days before it ends.
+    """
+    if output and not export_format:
+        raise click.UsageError("--output needs --export")
+    if only_path and export_format:
+        raise click.UsageError("--path and --export exclude each other")
+    try:
+        authority = rotate_authority() if rotate else ensure_authority()
+    except AuthorityError as error:
+        raise click.ClickException(str(error)) from None
+    for warning in authority.warnings:
+        click.secho(f"ringback: {warning}", err=True, fg="yellow")
+    if export_format:
+        _export(authority, export_format, output)
+    elif only_path:
+        click.echo(authority.lasting_pem)
+    else:
+        days = (authority.not_after - datetime.now(UTC)).days
+        click.echo(f"path         {authority.lasting_pem}")
+        click.echo(f"SHA-256      {authority.fingerprint}")
+        click.echo(f"expires      {authority.not_after:%Y-%m-%d} (in {days} days; renewed before)")
+
+
+def _export(authority: Authority, export_format: str, output: Path | None) -> None:
+    content = export(authority.root_pem.read_bytes(), export_format)
+    if output is None:
+        if export_format not in TEXT and sys.stdout.isatty():
+            raise click.UsageError(f"{export_format} is binary: name a file with --output, or redirect")
+        click.echo(content, nl=False)
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from None

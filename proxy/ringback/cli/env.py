@@ -1,0 +1,127 @@
+"""`ringback env`: the variables that lead a shell's programs through the running proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ringback.launch.environment import Proxy, prepare
+from ringback.launch.state import NoProxyError, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# What the variables held before: --unset brings it back, and a second call does not extend them twice.
+SAVED = "RINGBACK_ENV_BEFORE"
+
+# GitHub refuses to take these from $GITHUB_ENV.
+GITHUB_REFUSES = ("NODE_OPTIONS",)
+
+
+def _fish(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _dotenv(value: str) -> str:
+    return value if re.fullmatch(r"[\w@%+=:,./-]*", value) else _fish(value)
+
+
+# name: (a line that sets, a line that takes away or None where the form has none)
+FORMS: dict[str, tuple[Callable[[str, str], str], Callable[[str], str] | None]] = {
+    "sh": (lambda name, value: f"export {name}={shlex.quote(value)}", lambda name: f"unset {name}"),
+    "fish": (lambda name, value: f"set -gx {name} {_fish(value)}", lambda name: f"set -e {name}"),
+    "dotenv": (lambda name, value: f"{name}={_dotenv(value)}", None),
+    "github": (lambda name, value: f"{name}={value}", None),
+}
+
+
+@click.command()
+@click.option(
+    "-s",
+    "--shell",
+    "form",
+    type=click.Choice(list(FORMS)),
+    help="How the lines are written. sh serves bash and zsh too; default: fish if SHELL is fish, else sh.",
+)
+@click.option("--unset", is_flag=True, help="Print what brings the variables back as they were.")
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="RINGBACK_READY_FILE",
+    help="The --ready-file of the proxy to use, instead of the one that this user started last.",
+)
+def command(*, form: str | None, unset: bool, ready_file: Path | None) -> None:
+    """Print the shell exports for a running proxy (`ringback serve`).
+
+    \b
+    eval "$(ringback env)"                          bash, zsh
+    ringback env | source                           fish
+    ringback env --shell dotenv > .env.ringback     compose's and others' env files
+    ringback env --shell github >> "$GITHUB_ENV"    later steps of a GitHub job
+    """  # noqa: D301 - click wants a real backspace
+    form = form or ("fish" if Path(os.environ.get("SHELL", "")).name == "fish" else "sh")
+    parent = before(os.environ)
+    for line in _restoring(form, parent) if unset else _setting(form, parent, ready_file):
+        click.echo(line)
+
+
+def before(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment as it was before an earlier `ringback env` changed it."""
+    try:
+        saved = json.loads(environment.get(SAVED, "{}"))
+    except ValueError:
+        saved = {}
+    kept = {name: value for name, value in environment.items() if name not in saved and name != SAVED}
+    return kept | {name: value for name, value in saved.items() if value is not None}
+
+
+def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list[str]:
+    try:
+        state = read_state(ready_file)
+        proxy = Proxy(
+            state.host,
+            state.port,
+            password=os.environ.get("RINGBACK_PROXY_PASSWORD") or None,
+            socks_port=state.socks,
+        )
+        launch = prepare(proxy, Path(state.ca), parent, Path(state.bundle).parent)
+    except NoProxyError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    for warning in launch.warnings:
+        _warn(warning)
+    set_line, unset_line = FORMS[form]
+    variables = dict(sorted(launch.variables.items()))
+    if unset_line:
+        changed = {name: parent.get(name) for name in sorted([*variables, *launch.removed])}
+        variables[SAVED] = json.dumps(changed)
+    if form == "github":
+        for name in GITHUB_REFUSES:
+            value = variables.pop(name, None)
+            if value:
+                _warn(f"GitHub takes no {name} from GITHUB_ENV; set it in the step's own `env:` to {value}")
+    removed = [unset_line(name) for name in launch.removed] if unset_line else []
+    return removed + [set_line(name, value) for name, value in variables.items()]
+
+
+def _restoring(form: str, parent: dict[str, str]) -> list[str]:
+    set_line, unset_line = FORMS[form]
+    if unset_line is None:
+        raise click.UsageError(f"a {form} file cannot take variables away: leave its lines out instead")
+    if SAVED not in os.environ:
+        raise click.ClickException("nothing to bring back: `ringback env` has not set this shell's variables")
+    names = sorted(
+        name for name in os.environ.keys() | parent.keys() if os.environ.get(name) != parent.get(name)
+    )
+    return [set_line(name, parent[name]) if name in parent else unset_line(name) for name in names]
+
+
+def _warn(text: str) -> None:
+    click.secho(f"ringback: {text}", err=True, fg="yellow")

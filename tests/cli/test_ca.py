@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from ringback.cli.ca import command
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> CliRunner:
+    return CliRunner(env={"RINGBACK_HOME": str(tmp_path / "home")})
+
+
+def _shown(text: str) -> dict[str, str]:
+    return dict(line.split(maxsplit=1) for line in text.splitlines())
+
+
+def test_it_shows_path_fingerprint_and_expiry(runner: CliRunner) -> None:
+    done = runner.invoke(command)
+    assert done.exit_code == 0
+    shown = _shown(done.stdout)
+    root = x509.load_pem_x509_certificate(Path(shown["path"]).read_bytes())
+    assert shown["SHA-256"] == root.fingerprint(hashes.SHA256()).hex(":").upper()
+    assert shown["expires"].startswith(f"{root.not_valid_after_utc:%Y-%m-%d} (in 395 days")
+    assert runner.invoke(command).stdout == done.stdout
+
+
+def test_the_path_alone(runner: CliRunner) -> None:
+    path = runner.invoke(command, ["--path"]).stdout.strip()
+    assert path == _shown(runner.invoke(command).stdout)["path"]
+
+
+def test_rotating(runner: CliRunner) -> None:
+    before, after = (_shown(runner.invoke(command, arguments).stdout) for arguments in ([], ["--rotate"]))
+    assert before["SHA-256"] != after["SHA-256"]
+    assert before["path"] == after["path"]
+
+
+@pytest.mark.parametrize("name", ["pem", "der", "p12", "jks"])
+def test_exporting_to_stdout_and_to_a_file(name: str, runner: CliRunner, tmp_path: Path) -> None:
+    done = runner.invoke(command, ["--export", name])
+    assert done.exit_code == 0
+    assert runner.invoke(command, ["--export", name, "-o", str(tmp_path / "out")]).stdout == ""
+    written = (tmp_path / "out").read_bytes()
+    assert len(written) > 300
+    # A PKCS#12 store is salted afresh each time.
+    assert written == done.stdout_bytes or name == "p12"
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--output", "x"], "--output needs --export"),
+        (["--path", "--export", "pem"], "exclude each other"),
+        (["--export", "pem", "-o", "/not/there/x"], "/not/there/x cannot be written: No such file"),
+    ],
+)
+def test_mistakes(arguments: list[str], said: str, runner: CliRunner) -> None:
+    done = runner.invoke(command, arguments)
+    assert done.exit_code != 0
+    assert said in done.stderr
+
+
+def test_a_key_that_others_can_read(runner: CliRunner, tmp_path: Path) -> None:
+    runner.invoke(command)
+    next(tmp_path.glob("home/ca/*/mitmproxy-ca.pem")).chmod(0o644)
+    done = runner.invoke(command)
+    assert done.exit_code == 1
+    assert re.search(r"mode 0644.*ringback ca --rotate", done.stderr)
+    assert runner.invoke(command, ["--rotate"]).exit_code == 0

@@ -1,0 +1,113 @@
+"""Each form is read by what it is for: a shell, or a reader of env files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.launching import needs
+from support.product import SID, TOKEN
+from support.serving import Serving, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+URL = f"https://api.twilio.com/2010-04-01/Accounts/{SID}/Messages.json"
+ENV = f"{sys.executable} -m ringback env"
+DUMP = f"{sys.executable} -E -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+VOLATILE = {"_", "SHLVL", "PWD", "OLDPWD"}
+
+
+@pytest.fixture(scope="module")
+def basis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("home")
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "RINGBACK_HOME": str(home / "ringback")}
+
+
+@pytest.fixture(scope="module")
+def running(basis: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("serve"), basis) as found:
+        yield found
+
+
+@pytest.fixture
+def environment(basis: dict[str, str], running: Serving) -> dict[str, str]:
+    return basis | {"RINGBACK_READY_FILE": str(running.ready_file)}
+
+
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("shell, form", [("sh", "sh"), ("bash", "sh"), ("fish", "fish")])
+def test_a_shell_gets_there_and_back(shell: str, form: str, environment: dict[str, str]) -> None:
+    environment = environment | {"PYTHONPATH": "/it's mine", "NO_PROXY": "*", "SHELL": f"/bin/{shell}"}
+    curl = f"{needs('curl')} -s -o /dev/null -w '%{{http_code}}\\n' -u {SID}:{TOKEN} '{URL}' -d To=1"
+    evaluate = {"sh": 'eval "$({})"', "fish": "{} | source"}[form]
+    lines = [DUMP, evaluate.format(ENV), DUMP, evaluate.format(ENV), DUMP, curl]
+    lines += [evaluate.format(f"{ENV} --unset"), DUMP]
+    done = _run([needs(shell), "-c", "\n".join(lines)], environment)
+    assert done.stderr == ""
+    before, first, second, status, after = done.stdout.splitlines()
+    before, first, second, after = (
+        {name: value for name, value in json.loads(dump).items() if name not in VOLATILE}
+        for dump in (before, first, second, after)
+    )
+    assert status == "400"
+    assert first["PYTHONPATH"].endswith("/python:/it's mine")
+    assert "*" not in first["NO_PROXY"]
+    assert second == first
+    assert after == before
+
+
+def test_nothing_but_exports_on_stdout(environment: dict[str, str]) -> None:
+    done = _run(ENV.split(), environment | {"SSL_CERT_FILE": "/not/there"})
+    assert all(line.startswith("export ") for line in done.stdout.splitlines())
+    assert "SSL_CERT_FILE names /not/there" in done.stderr
+
+
+def test_an_env_file(environment: dict[str, str], running: Serving) -> None:
+    done = _run([*ENV.split(), "--shell", "dotenv"], environment)
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert found["HTTPS_PROXY"] == running.state.proxy
+    assert Path(found["SSL_CERT_FILE"]) == Path(running.state.bundle)
+    assert "RINGBACK_ENV_BEFORE" not in found
+
+
+def test_a_github_job(environment: dict[str, str], running: Serving) -> None:
+    done = _run([*ENV.split(), "--shell", "github"], environment)
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert found["HTTPS_PROXY"] == running.state.proxy
+    assert "NODE_OPTIONS" not in found
+    assert "GitHub takes no NODE_OPTIONS" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["dotenv", "github"])
+def test_a_file_cannot_unset(form: str, environment: dict[str, str]) -> None:
+    done = _run([*ENV.split(), "--unset", "--shell", form], environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "leave its lines out" in done.stderr
+
+
+def test_nothing_to_bring_back(environment: dict[str, str]) -> None:
+    done = _run([*ENV.split(), "--unset"], environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing to bring back" in done.stderr
+
+
+def test_no_proxy_fails_loudly(basis: dict[str, str], tmp_path: Path) -> None:
+    done = _run(ENV.split(), basis | {"RINGBACK_HOME": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no proxy is running" in done.stderr
+    assert "ringback serve" in done.stderr
+
+
+def test_the_proxys_password_travels_along(environment: dict[str, str]) -> None:
+    done = _run([*ENV.split(), "-s", "dotenv"], environment | {"RINGBACK_PROXY_PASSWORD": "a/b"})
+    assert "HTTPS_PROXY=http://ringback:a%2Fb@127.0.0.1:" in done.stdout
