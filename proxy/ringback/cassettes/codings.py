@@ -23,10 +23,7 @@ def decode(body: bytes, coding: str | None) -> bytes:
     Raises:
         CodingError: An unknown coding, broken data, or more than `LARGEST` bytes.
     """
-    names = [name.strip().lower() for name in (coding or "").split(",")]
-    for name in reversed(names):  # they are named in the order in which they were applied
-        if name in ("", "identity", "utf-8"):  # some SDKs take this header for a character set
-            continue
+    for name in reversed(_names(coding or "")):  # they are named in the order in which they were applied
         opener = _OPENERS.get(name)
         if opener is None:
             raise CodingError(f"the content coding {name[:40]!a} is not known, so it cannot be searched")
@@ -36,6 +33,18 @@ def decode(body: bytes, coding: str | None) -> bytes:
             except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
                 raise CodingError(f"the body is no {name} data: {error}") from None
     return body
+
+
+def is_known(coding: str) -> bool:
+    """Whether all codings that a `Content-Encoding` of `coding` names can be opened."""
+    return all(name in _OPENERS for name in _names(coding))
+
+
+def _names(coding: str) -> list[str]:
+    names = [name.strip().lower() for name in coding.split(",")]
+    return [
+        name for name in names if name not in ("", "identity", "utf-8")
+    ]  # the last one is a common mistake
 
 
 def _limited(size: int) -> None:
