@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -32,12 +33,15 @@ def environment(extra: str = "", python: str = sys.executable) -> Path:
         return interpreter
     print(f"setting up {home.relative_to(ROOT)} (once)", file=sys.stderr, flush=True)
     # Debian has the pip of venv in a package of its own; the pip at hand installs from outside.
-    _run(python, "-m", "venv", "--clear", "--without-pip", str(home))
+    outside = importlib.util.find_spec("pip") is not None
+    _run(python, "-m", "venv", "--clear", *(["--without-pip"] if outside else []), str(home))
     target = f"{ROOT}[{extra}]" if extra else str(ROOT)
-    _run(
-        *(sys.executable, "-m", "pip", "--python", str(interpreter), "--disable-pip-version-check"),
-        *("install", "--quiet", "--editable", target),
+    pip = (
+        [sys.executable, "-m", "pip", "--python", str(interpreter)]
+        if outside
+        else [str(interpreter), "-m", "pip"]
     )
+    _run(*pip, "--disable-pip-version-check", "install", "--quiet", "--editable", target)
     stamp.write_text(wanted)
     return interpreter
 

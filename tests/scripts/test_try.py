@@ -30,8 +30,9 @@ def test_sets_itself_up_and_shows_the_documented_answers(clone: Path) -> None:
         for name, value in os.environ.items()
         if not name.startswith(("RINGBACK", "PYTHON", "VIRTUAL"))
     }
+    outside = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     done = subprocess.run(
-        [sys.executable, "scripts/try.py"], cwd=clone, env=clean, capture_output=True, text=True, check=False
+        [str(outside), "scripts/try.py"], cwd=clone, env=clean, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "201 CREATED   contract; rule=Messages.from.valid; basis=documented; line=852" in done.stdout
