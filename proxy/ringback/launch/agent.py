@@ -13,24 +13,24 @@ from io import BytesIO
 from pathlib import Path
 
 SHIMS = Path(__file__).with_name("shims")
-SOURCE = SHIMS / "RingbackAgent.java"
+SOURCES = (SHIMS / "RingbackAgent.java", SHIMS / "RingbackProbe.java")
 JAR = SHIMS / "ringback-agent.jar"
 JAVAC = 17
 
-MANIFEST = f"Manifest-Version: 1.0\r\nPremain-Class: {SOURCE.stem}\r\nBuild-Jdk-Spec: {JAVAC}\r\n\r\n"
+MANIFEST = f"Manifest-Version: 1.0\r\nPremain-Class: {SOURCES[0].stem}\r\nBuild-Jdk-Spec: {JAVAC}\r\n\r\n"
 # The oldest date that a zip file can hold.
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def compile_agent(javac: str = "javac") -> dict[str, bytes]:
-    """Compile the source for Java 8 and return each class file by its name.
+    """Compile the sources for Java 8 and return each class file by its name.
 
     Raises:
         subprocess.CalledProcessError: The compiler refused it.
     """
     with tempfile.TemporaryDirectory() as directory:
         # -options: newer compilers warn about Java 8 as a target.
-        command = [javac, "--release", "8", "-Xlint:-options", "-g:none", "-d", directory, str(SOURCE)]
+        command = [javac, "--release", "8", "-Xlint:-options", "-g:none", "-d", directory, *map(str, SOURCES)]
         subprocess.run(command, check=True)  # noqa: S603 - arguments of our own
         return {path.name: path.read_bytes() for path in sorted(Path(directory).glob("*.class"))}
 

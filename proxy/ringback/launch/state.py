@@ -98,7 +98,7 @@ def read_state(path: Path | None = None) -> State:
         raise NoProxyError(f"{path} cannot be read ({error}): start a proxy, `ringback serve`") from None
     if not _is_alive(state.pid):
         raise NoProxyError(
-            f"the proxy of {path} , process {state.pid}, has ended: start one with `ringback serve`"
+            f"the proxy of {path}, process {state.pid}, has ended: start one with `ringback serve`"
         )
     try:
         socket.create_connection((state.host, state.port), CONNECT_SECONDS).close()

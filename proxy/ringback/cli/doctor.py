@@ -1,0 +1,141 @@
+"""`ringback doctor`: does every client runtime on this machine reach the proxy and trust it?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ringback.launch.ca import AuthorityError, ensure_authority
+from ringback.launch.diagnosis import Finding, run_probe
+from ringback.launch.environment import Proxy, prepare
+from ringback.launch.probes import PROBES, found
+from ringback.launch.state import State, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COLUMNS = ("runtime", "version", "client", "proxied", "CA trusted", "what to do")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of a table.")
+@click.argument("runtimes", nargs=-1, metavar="[RUNTIME]...")
+def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
+    """Try every client runtime that is found here, or the RUNTIMEs that are named.
+
+    Each makes one request with its own HTTP client, and with its Twilio SDK where one is installed, through a
+    proxy that lives no longer than the check. Nothing reaches Twilio.
+
+    \b
+    Exit codes: 0 all is well, 1 a client would not reach the proxy or does not trust it, 2 usage
+    """  # noqa: D301 - click wants a real backspace
+    wanted = {name.lower() for name in runtimes}
+    known = {probe.runtime.lower() for probe in PROBES}
+    if wanted - known:
+        raise click.UsageError(
+            f"unknown runtime {', '.join(sorted(wanted - known))}; known: {', '.join(sorted(known))}"
+        )
+    _check_authority()
+    findings = list(_findings(wanted or known, progress=not as_json and sys.stderr.isatty()))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) | {"ok": finding.ok} for finding in findings], indent=2))
+    else:
+        _show(findings)
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)
+
+
+def _check_authority() -> None:
+    """The probes' proxy has a CA of its own; the one that `run` would use is looked at here."""
+    try:
+        authority = ensure_authority()
+    except AuthorityError as error:
+        raise click.ClickException(str(error)) from None
+    for warning in authority.warnings:
+        click.secho(f"ringback: {warning}", err=True, fg="yellow")
+
+
+def _findings(wanted: set[str], *, progress: bool) -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory(prefix="ringback-doctor-", ignore_cleanup_errors=True) as place:
+        directory = Path(place)
+        with _throw_away_proxy(directory) as state:
+            (directory / "launch").mkdir()
+            proxy = Proxy(state.host, state.port, socks_port=state.socks)
+            launch = prepare(proxy, Path(state.ca), os.environ, directory / "launch")
+            for warning in launch.warnings:
+                click.secho(f"ringback: {warning}", err=True, fg="yellow")
+            for probe, path in found():
+                if probe.runtime.lower() not in wanted:
+                    continue
+                if progress:
+                    click.echo(f"\r\033[K{probe.runtime} {probe.client} …", err=True, nl=False)
+                finding = run_probe(probe, path, state.proxy, launch.environment, directory)
+                if finding:
+                    yield finding
+            if progress:
+                click.echo("\r\033[K", err=True, nl=False)
+
+
+@contextlib.contextmanager
+def _throw_away_proxy(directory: Path) -> Iterator[State]:
+    """`ringback serve` with a home of its own, so that it leaves no trace and nobody else finds it."""
+    ready = directory / "ready.json"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RINGBACK_")}
+    environment["RINGBACK_HOME"] = str(directory / "home")
+    # Run away from the current directory: a `ringback` in it is not ours.
+    arguments = [sys.executable, "-m", "ringback", "serve", "--port", "0", "--ready-file", str(ready)]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        arguments, env=environment, cwd=directory, stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stderr
+        try:
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if ready.exists():
+                    break
+            if not ready.exists():
+                raise click.ClickException(f"the proxy did not start: {''.join(said).strip()}")
+            yield read_state(ready)
+        finally:
+            process.terminate()
+            process.stderr.read()
+
+
+def _show(findings: list[Finding]) -> None:
+    rows = [
+        (
+            finding.runtime,
+            finding.version,
+            finding.client,
+            _word(finding.proxied),
+            _word(finding.trusted),
+            finding.advice + (f" ({finding.said})" if finding.said else ""),
+        )
+        for finding in findings
+    ]
+    if not sys.stdout.isatty():
+        for row in (COLUMNS, *rows):
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where a person looks
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(*COLUMNS)
+    for finding, row in zip(findings, rows, strict=True):
+        table.add_row(*map(Text, row), style="" if finding.ok else "red")
+    Console().print(table)
+
+
+def _word(value: bool | None) -> str:
+    return {True: "yes", False: "no", None: "?"}[value]

@@ -1,0 +1,268 @@
+"""One small program per runtime that makes a request with the runtime's own client or with its Twilio SDK.
+
+Each prints the answer's HTTP status. The host is one of Twilio's by name only: a client that goes past the
+proxy finds no address for it, and its request goes nowhere.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TypeAlias
+
+HOST = "api.doctor.twilio.com"
+SID = "AC" + "0" * 32
+TOKEN = "0" * 32
+URL = f"https://{HOST}/2010-04-01/Accounts/{SID}/Messages.json"
+FORM = "To=%2B14105550100&From=%2B15005550006&Body=doctor"
+BASIC = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDowMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMA=="
+CREATED = "201"
+# Said by a program whose SDK is not installed.
+ABSENT = "no SDK"
+
+PYTHON = f"""
+try:
+    from urllib.request import Request, urlopen
+except ImportError:
+    from urllib2 import Request, urlopen
+print(urlopen(Request({URL!r}, {FORM!r}.encode(), {{"Authorization": {BASIC!r}}})).getcode())
+"""
+PYTHON_SDK = f"""
+import sys
+try:
+    import twilio
+except ImportError:
+    sys.exit({ABSENT!r})
+print("SDK " + twilio.__version__)
+data = {{"To": "+14105550100", "From": "+15005550006", "Body": "doctor"}}
+try:
+    from twilio.http.http_client import TwilioHttpClient
+except ImportError:
+    from twilio.rest.resources.base import make_request
+    answer = make_request("POST", {URL!r}, data=data, auth=({SID!r}, {TOKEN!r}))
+else:
+    answer = TwilioHttpClient().request("POST", {URL!r}, data=data, auth=({SID!r}, {TOKEN!r}))
+print(answer.status_code)
+"""
+NODE = f"""
+const headers = {{ Authorization: {BASIC!r} }};
+fetch({URL!r}, {{ method: 'POST', body: new URLSearchParams({FORM!r}), headers }})
+  .then((answer) => console.log(answer.status))
+  .catch((error) => {{ console.error(error.cause || error); process.exitCode = 1; }});
+"""
+NODE_SDK = f"""
+let file;
+try {{
+  file = require.resolve('twilio/package.json', {{ paths: [process.cwd()] }});
+}} catch {{
+  console.error({ABSENT!r});
+  process.exit(1);
+}}
+console.log('SDK ' + require(file).version);
+const found = require(require('path').join(require('path').dirname(file), 'lib/base/RequestClient'));
+new (found.default || found)()
+  .request({{
+    method: 'POST', uri: {URL!r}, username: {SID!r}, password: {TOKEN!r},
+    headers: {{ 'Content-Type': 'application/x-www-form-urlencoded' }},
+    data: {{ To: '+14105550100', From: '+15005550006', Body: 'doctor' }},
+  }})
+  .then((answer) => console.log(answer.statusCode))
+  .catch((error) => {{ console.error(error); process.exitCode = 1; }});
+"""
+GO = f"""package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+)
+
+func main() {{
+	request, _ := http.NewRequest("POST", "{URL}", strings.NewReader("{FORM}"))
+	request.Header.Set("Authorization", "{BASIC}")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {{
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}}
+	fmt.Println(answer.StatusCode)
+}}
+"""
+RUBY = f"""
+require 'net/http'
+uri = URI({URL!r})
+request = Net::HTTP::Post.new(uri)
+request['Authorization'] = {BASIC!r}
+request.body = {FORM!r}
+request['Content-Type'] = 'application/x-www-form-urlencoded'
+puts Net::HTTP.start(uri.host, uri.port, use_ssl: true) {{ |http| http.request(request) }}.code
+"""
+RUBY_SDK = f"""
+begin
+  require 'twilio-ruby'
+rescue LoadError
+  abort {ABSENT!r}
+end
+puts "SDK #{{Twilio::VERSION}}"
+data = {{ 'To' => '+14105550100', 'From' => '+15005550006', 'Body' => 'doctor' }}
+login = [{SID!r}, {TOKEN!r}]
+puts Twilio::HTTP::Client.new.request({HOST!r}, 443, 'POST', {URL!r}, {{}}, data, {{}}, login).status_code
+"""
+PHP = f"""
+$curl = curl_init({URL!r});
+curl_setopt_array($curl, [CURLOPT_RETURNTRANSFER => true, CURLOPT_POSTFIELDS => {FORM!r},
+  CURLOPT_HTTPHEADER => ['Authorization: ' . {BASIC!r}]]);
+if (curl_exec($curl) === false) {{ fwrite(STDERR, curl_error($curl)); exit(1); }}
+echo curl_getinfo($curl, CURLINFO_RESPONSE_CODE), "\\n";
+"""
+PHP_SDK = f"""
+@include 'vendor/autoload.php';
+if (!class_exists('Twilio\\\\VersionInfo')) {{ fwrite(STDERR, {ABSENT!r}); exit(1); }}
+echo 'SDK ', Twilio\\VersionInfo::string(), "\\n";
+$data = ['To' => '+14105550100', 'From' => '+15005550006', 'Body' => 'doctor'];
+$answer = (new Twilio\\Http\\CurlClient())->request('POST', {URL!r}, [], $data, [], {SID!r}, {TOKEN!r});
+echo $answer->getStatusCode(), "\\n";
+"""
+DOTNET = f"""
+open System.Net.Http
+let request = new HttpRequestMessage(HttpMethod.Post, "{URL}")
+request.Headers.TryAddWithoutValidation("Authorization", "{BASIC}") |> ignore
+request.Content <- new StringContent("{FORM}", null, "application/x-www-form-urlencoded")
+printfn "%d" (int (new HttpClient()).Send(request).StatusCode)
+"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One request to try.
+
+    Attributes:
+        runtime: The runtime's name, for people.
+        program: What must be on PATH.
+        version: Arguments that print the version.
+        client: Which client makes the request, for people.
+        command: Arguments after the program; gets a directory to write into.
+        advice: What to look at when its requests do not arrive.
+        sdk: Whether it needs an SDK that may be missing.
+    """
+
+    runtime: str
+    program: str
+    version: tuple[str, ...]
+    client: str
+    command: Callable[[Path], list[str]]
+    advice: str
+    sdk: bool = False
+
+
+Command: TypeAlias = Callable[[Path], list[str]]
+
+
+def _inline(flag: str, code: str) -> Command:
+    return lambda _: [flag, code]
+
+
+def _file(name: str, code: str, *before: str) -> Command:
+    def write(directory: Path) -> list[str]:
+        file = directory / name
+        file.write_text(code)
+        return [*before, str(file)]
+
+    return write
+
+
+def _java(directory: Path) -> list[str]:
+    jar = directory / "probe.jar"
+    jar.write_bytes(resources.files("ringback.launch").joinpath("shims", "ringback-agent.jar").read_bytes())
+    return ["-cp", str(jar), "RingbackProbe", URL, FORM, BASIC]
+
+
+_LOGIN = ["-H", f"Authorization: {BASIC}"]
+_PATHS = "see whether PYTHONPATH or a sitecustomize is set again on the way to Python"
+
+PROBES = (
+    Probe("Python", "python3", ("--version",), "urllib", _inline("-c", PYTHON), _PATHS),
+    Probe("Python", "python3", ("--version",), "twilio", _inline("-c", PYTHON_SDK), _PATHS, sdk=True),
+    Probe("Node.js", "node", ("--version",), "fetch", _inline("-e", NODE), "fetch needs Node 18 or newer"),
+    Probe(
+        "Node.js",
+        "node",
+        ("--version",),
+        "twilio",
+        _inline("-e", NODE_SDK),
+        "twilio-node reads HTTP_PROXY in upper case",
+        sdk=True,
+    ),
+    Probe(
+        "Java", "java", ("-version",), "HttpURLConnection", _java, "see whether _JAVA_OPTIONS sets a proxy"
+    ),
+    Probe(
+        "Java",
+        "java",
+        ("-version",),
+        "Socket (twilio-java)",
+        lambda directory: [*_java(directory), "socket"],
+        "the proxy must have a SOCKS listener, as `ringback run` and `serve` open one",
+    ),
+    Probe(
+        "Go",
+        "go",
+        ("version",),
+        "net/http",
+        _file("probe.go", GO, "run"),
+        "HTTPS_PROXY and SSL_CERT_FILE count",
+    ),
+    Probe(
+        "Ruby", "ruby", ("--version",), "Net::HTTP", _inline("-e", RUBY), "Net::HTTP reads http_proxy alone"
+    ),
+    Probe(
+        "Ruby", "ruby", ("--version",), "twilio-ruby", _inline("-e", RUBY_SDK), "HTTPS_PROXY counts", sdk=True
+    ),
+    Probe("PHP", "php", ("--version",), "curl", _inline("-r", PHP), "ext-curl must be installed (php-curl)"),
+    Probe("PHP", "php", ("--version",), "twilio-php", _inline("-r", PHP_SDK), "curl.cainfo counts", sdk=True),
+    Probe(
+        ".NET",
+        "dotnet",
+        ("--version",),
+        "HttpClient",
+        _file("probe.fsx", DOTNET, "fsi"),
+        "HTTPS_PROXY and SSL_CERT_FILE count",
+    ),
+    Probe(
+        "curl",
+        "curl",
+        ("--version",),
+        "curl",
+        lambda _: ["-sS", "-o", "/dev/null", "-w", "%{http_code}\\n", "-d", FORM, *_LOGIN, URL],
+        "see whether ~/.curlrc sets a proxy or a CA",
+    ),
+    Probe(
+        "wget",
+        "wget",
+        ("--version",),
+        "wget",
+        lambda _: [
+            "-nv",
+            "-S",
+            "-O",
+            "/dev/null",
+            f"--post-data={FORM}",
+            f"--header=Authorization: {BASIC}",
+            URL,
+        ],
+        "wget takes its CA from the file that WGETRC names",
+    ),
+)
+
+
+def found() -> list[tuple[Probe, str]]:
+    """The probes whose program is on PATH, with its path; this Python where there is no python3."""
+    paths = {probe.program: shutil.which(probe.program) for probe in PROBES}
+    paths["python3"] = paths["python3"] or sys.executable
+    return [(probe, path) for probe in PROBES if (path := paths[probe.program])]

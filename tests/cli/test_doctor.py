@@ -1,0 +1,129 @@
+"""With a PATH of its own, on which good programs stand and broken ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.launching import needs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCTOR = [sys.executable, "-c", "from ringback.cli.doctor import command; command(prog_name='doctor')"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    place = tmp_path / "bin"
+    place.mkdir()
+    return place
+
+
+def _program(place: Path, name: str, script: str) -> None:
+    (place / name).write_text(f"#!/bin/sh\n{script}\n")
+    (place / name).chmod(0o755)
+
+
+def _doctor(path: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    home = path.parent / "home"
+    home.mkdir(exist_ok=True)
+    environment = {"PATH": str(path), "HOME": str(home), "RINGBACK_HOME": str(home)} | more
+    return subprocess.run([*DOCTOR, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def _findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    return {finding["client"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_all_is_well(path: Path) -> None:
+    (path / "curl").symlink_to(needs("curl"))
+    (path / "python3").symlink_to(sys.executable)
+    done = _doctor(path)
+    assert (done.returncode, done.stderr) == (0, "")
+    heading, *rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert heading == ["runtime", "version", "client", "proxied", "CA trusted", "what to do"]
+    assert [row[0] for row in rows] == ["Python", "curl"]
+    assert all(row[3:] == ["yes", "yes", ""] for row in rows)
+    assert rows[0][1] == "{}.{}.{}".format(*sys.version_info)
+
+
+@pytest.mark.slow
+def test_every_runtime_that_is_here() -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+    done = subprocess.run([*DOCTOR, "--json"], env=environment, capture_output=True, text=True, check=False)
+    broken = [finding for finding in json.loads(done.stdout) if not finding["ok"]]
+    assert (broken, done.returncode) == ([], 0)
+
+
+def test_a_hostile_environment_is_no_trouble(path: Path) -> None:
+    (path / "curl").symlink_to(needs("curl"))
+    done = _doctor(
+        path, "--json", "curl", NO_PROXY="*", HTTPS_PROXY="http://127.0.0.1:9", RINGBACK_MODE="odd"
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_is_broken_is_named_and_fails(path: Path) -> None:
+    curl = needs("curl")
+    # The file of its own settings leads it elsewhere, and a wrapper takes the CA away from another.
+    _program(path, "curl", f'exec {curl} --proxy http://127.0.0.1:9 "$@"')
+    _program(path, "wget", f'unset WGETRC; exec {needs("wget")} --tries=1 "$@"')
+    done = _doctor(path, "--json", "curl", "wget")
+    assert done.returncode == 1
+    findings = _findings(done)
+    assert findings["curl"]["proxied"] is None
+    assert "~/.curlrc" in findings["curl"]["advice"]
+    assert (findings["wget"]["proxied"], findings["wget"]["trusted"]) == (True, False)
+    assert "WGETRC" in findings["wget"]["advice"]
+
+
+def test_a_program_that_cannot_be_run(path: Path) -> None:
+    (path / "curl").write_bytes(b"\x00")
+    (path / "curl").chmod(0o755)
+    done = _doctor(path, "--json", "curl")
+    assert done.returncode == 1
+    assert _findings(done)["curl"]["ok"] is False
+
+
+def test_an_sdk_that_is_installed_is_tried(path: Path, tmp_path: Path) -> None:
+    """A stand-in with the SDK's interface; the real ones are driven in tests/sdk."""
+    (path / "python3").symlink_to(sys.executable)
+    package = tmp_path / "packages" / "twilio" / "http"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("__version__ = '9.9.9'")
+    (package / "__init__.py").touch()
+    (package / "http_client.py").write_text(
+        "from urllib.parse import urlencode\n"
+        "from urllib.request import Request, build_opener\n"
+        "class TwilioHttpClient:\n"
+        "    def request(self, method, url, data, auth):\n"
+        "        import base64\n"
+        "        login = base64.b64encode(':'.join(auth).encode()).decode()\n"
+        "        request = Request(url, urlencode(data).encode(), {'Authorization': 'Basic ' + login})\n"
+        "        answer = build_opener().open(request)\n"
+        "        answer.status_code = answer.status\n"
+        "        return answer\n"
+    )
+    done = _doctor(path, "--json", "python", PYTHONPATH=str(tmp_path / "packages"))
+    assert _findings(done)["twilio"]["ok"] is True, done.stdout
+    assert _findings(done)["twilio"]["version"].endswith("with 9.9.9")
+
+
+def test_an_unknown_runtime(path: Path) -> None:
+    done = _doctor(path, "cobol")
+    assert done.returncode == 2
+    assert "unknown runtime cobol; known: .net, curl" in done.stderr
+
+
+def test_a_ca_that_cannot_be_used_is_said(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "home" / "ca").mkdir(parents=True)
+    (tmp_path / "home" / "ca").chmod(0o777)
+    done = _doctor(path)
+    assert done.returncode == 1
+    assert "chmod go-w" in done.stderr

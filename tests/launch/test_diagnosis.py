@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from ringback.launch.diagnosis import Finding, judge
+from ringback.launch.probes import BASIC, PROBES, SID, TOKEN
+
+PROBE = PROBES[0]
+
+
+def _judged(said: str, *, arrived: bool = False, code: int = 1) -> Finding:
+    return judge(PROBE, "/usr/bin/python3", "3.11", said, arrived=arrived, code=code)
+
+
+def test_all_is_well() -> None:
+    finding = _judged("201\n", arrived=True, code=0)
+    assert (finding.ok, finding.proxied, finding.trusted, finding.advice, finding.said) == (
+        True,
+        True,
+        True,
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ssl.SSLCertVerificationError: certificate verify failed: unable to get local issuer certificate",
+        "sun.security.provider.certpath.SunCertPathBuilderException: PKIX path building failed",
+        "x509: certificate signed by unknown authority",
+        "curl: (60) SSL certificate problem: unable to get local issuer certificate",
+        "Error: self-signed certificate in certificate chain",
+    ],
+)
+def test_a_client_that_does_not_trust_the_ca(said: str) -> None:
+    finding = _judged(said)
+    assert (finding.ok, finding.proxied, finding.trusted) == (False, True, False)
+    assert PROBE.advice in finding.advice
+    assert finding.said == said
+
+
+@pytest.mark.parametrize("said", ["getaddrinfo ENOTFOUND api.doctor.twilio.com", "Connection refused", ""])
+def test_a_client_that_does_not_arrive(said: str) -> None:
+    finding = _judged(said)
+    assert (finding.ok, finding.proxied, finding.trusted) == (False, None, None)
+
+
+def test_a_client_that_was_answered_by_somebody_else() -> None:
+    finding = _judged("201", code=0)
+    assert (finding.ok, finding.proxied) == (False, False)
+
+
+def test_an_answer_that_was_not_understood() -> None:
+    finding = _judged("JSONDecodeError", arrived=True)
+    assert "did not understand" in finding.advice
+
+
+def test_the_probes_login() -> None:
+    assert "Basic " + base64.b64encode(f"{SID}:{TOKEN}".encode()).decode() == BASIC
