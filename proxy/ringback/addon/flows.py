@@ -11,6 +11,8 @@ from ringback.contract import Names, Request
 from ringback.contract.gate import canonical_host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ringback.contract import Answer
 
 
@@ -37,9 +39,19 @@ def to_names(flow: http.HTTPFlow, connect: tuple[str, int] | None) -> Names:
     request = flow.request
     target = connect or (request.host, request.port)
     said = [*request.headers.get_all("Host"), request.data.authority.decode("utf-8", "surrogateescape")]
+    return agreed_names(said, target, flow.client_conn.sni)
+
+
+def agreed_names(said: Iterable[str], target: tuple[str, int], sni: str | None) -> Names:
+    """The names of a connection and of a request in it.
+
+    Args:
+        said: What the request calls its host, in Host fields and in an absolute target.
+        target: Whom the connection is for: host and port.
+        sni: The server name of the TLS handshake, if any.
+    """
     hosts = {canonical_host(name) for name in said if name}
     connected = canonical_host_name(target[0])
-    sni = flow.client_conn.sni
     # Several different Host fields are told as one name that cannot agree with anything.
     host = " and ".join(sorted(hosts)) if hosts else (canonical_host_name(sni) if sni else connected)
     return Names(

@@ -1,0 +1,310 @@
+"""The listener: tunnels to Twilio are answered here, and mitmproxy gets every other connection, untouched.
+
+A client of Twilio sends CONNECT (or SOCKS5), TLS that takes HTTP/1, and requests. Whatever is different at
+one of these steps is handed to mitmproxy with all that was received, as if it had come there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+
+from ringback.addon import wire
+from ringback.addon.flows import canonical_host_name
+from ringback.addon.layer import Http1
+from ringback.addon.tls import RECORD, Tls, hello_length, takes_http1
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ringback.addon.handlers import RingbackAddon, ShortWay
+    from ringback.addon.tls import Contexts
+
+    Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+MAX_OPENING = 16 * 1024  # bytes of a CONNECT or ClientHello that are waited for here
+ESTABLISHED = (
+    b"HTTP/1.1 200 Connection established\r\n\r\n"  # what mitmproxy replies; twilio-php takes no other
+)
+_CHUNK = 64 * 1024
+_CONNECT = re.compile(
+    rb"CONNECT ([A-Za-z0-9.-]+):([0-9]{1,5}) HTTP/1\.[01]\r\n((?:[!#-'*+.0-9A-Z^-z|~-]+:[^\r\n\0]*\r\n)*)\r\n"
+)
+_AUTHORIZATION = re.compile(rb"^proxy-authorization:[ \t]*(.*?)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
+_WITH_BODY = re.compile(
+    rb"^(?:content-length|transfer-encoding|expect|upgrade):", re.IGNORECASE | re.MULTILINE
+)
+_SOCKS_GREETING = b"\x05\x01\x00"  # version 5, one method: none
+_SOCKS_REPLY = b"\x05\x00"
+_SOCKS_NAME = b"\x05\x01\x00\x03"  # version 5, connect, a host name follows
+_SOCKS_CONNECTED = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+
+
+class Front:
+    """What the connections of a listener share.
+
+    Args:
+        addon: Who answers.
+        contexts: The TLS contexts.
+        patience: Seconds without a byte after which a connection is closed.
+
+    Attributes:
+        connections: Those that are open here, not those that mitmproxy has.
+    """
+
+    def __init__(self, addon: RingbackAddon, contexts: Contexts, patience: float) -> None:
+        self.addon = addon
+        self.contexts = contexts
+        self.connections: set[Opening | Tunnel] = set()
+        self._patience = patience
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def http(self, handler: Handler) -> Opening:
+        """The protocol of a new connection to the HTTP proxy; `handler` is mitmproxy's."""
+        return Opening(self, handler, socks=False)
+
+    def socks(self, handler: Handler) -> Opening:
+        """The same for the SOCKS5 proxy."""
+        return Opening(self, handler, socks=True)
+
+    def start(self) -> None:
+        """Begin to close connections that have been idle for too long."""
+        self._sweep = asyncio.get_running_loop().call_later(self._patience / 2, self._close_idle)
+
+    def stop(self) -> None:
+        """Close every connection."""
+        if self._sweep:
+            self._sweep.cancel()
+        for connection in list(self.connections):
+            connection.transport.abort()
+
+    def _close_idle(self) -> None:
+        for connection in list(self.connections):
+            # Two rounds without a byte: between one and one and a half times the patience.
+            connection.idle += 1
+            if connection.idle > 2:
+                connection.transport.abort()
+        self.start()
+
+
+class Opening(asyncio.Protocol):
+    """A connection of which it is not yet known who answers it."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, front: Front, handler: Handler, *, socks: bool) -> None:
+        self.idle = 0
+        self._front = front
+        self._handler = handler
+        self._read = self._greeting if socks else self._connect
+        self._data = b""  # what has come and is not yet understood
+        self._understood = b""  # what has come before that
+        self._replied = b""  # what has been answered to it
+        self._answer: ShortWay | None = None
+        self._target = ("", 0)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first bytes."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._front.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Forget the connection."""
+        self._front.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read one step further, or hand over what cannot be read here."""
+        self.idle = 0
+        self._data += data
+        if len(self._data) > MAX_OPENING:
+            self._hand_over()
+        else:
+            self._read()
+
+    # -- steps: each understands the bytes so far, waits for more, or hands over
+
+    def _connect(self) -> None:
+        data = self._data
+        if not data.startswith(b"CONNECT "[: len(data)]):
+            self._hand_over()
+        elif data.endswith(b"\r\n\r\n"):
+            found = _CONNECT.fullmatch(data)
+            given = _AUTHORIZATION.findall(found[3]) if found else []
+            if found is None or len(given) > 1 or _WITH_BODY.search(found[3]):
+                self._hand_over()
+            else:
+                authorization = given[0].decode("latin-1") if given else ""
+                self._open(found[1].decode(), int(found[2]), authorization, ESTABLISHED)
+        elif b"\r\n\r\n" in data:
+            self._hand_over()  # something follows that did not wait for the reply
+
+    def _greeting(self) -> None:
+        if self._data == _SOCKS_GREETING:
+            self._reply(_SOCKS_REPLY)
+            self._read = self._request
+        elif not _SOCKS_GREETING.startswith(self._data):
+            self._hand_over()
+
+    def _request(self) -> None:
+        data = self._data
+        if not data.startswith(_SOCKS_NAME[: len(data)]):
+            self._hand_over()
+        elif len(data) > 5 and len(data) >= 7 + data[4]:
+            host, port = data[5:-2], int.from_bytes(data[-2:])
+            if len(data) > 7 + data[4] or not host.isascii():
+                self._hand_over()
+            else:
+                self._open(host.decode(), port, "", _SOCKS_CONNECTED)
+
+    def _open(self, host: str, port: int, authorization: str, reply: bytes) -> None:
+        self._target = (host, port)
+        if 0 < port < 65536:
+            self._answer = self._front.addon.short_way(canonical_host_name(host), authorization)
+        if self._answer is None:
+            self._hand_over()
+        else:
+            self._reply(reply)
+            self._read = self._hello
+
+    def _hello(self) -> None:
+        data = self._data
+        if data[0] != RECORD:
+            self._hand_over()
+        elif 0 < hello_length(data) <= len(data):
+            if takes_http1(data):
+                self._start_tls()
+            else:
+                self._hand_over()
+
+    # -- what comes after
+
+    def _reply(self, reply: bytes) -> None:
+        self.transport.write(reply)
+        self._understood += self._data
+        self._replied += reply
+        self._data = b""
+
+    def _start_tls(self) -> None:
+        assert self._answer is not None
+        self._front.connections.discard(self)
+        tunnel = Tunnel(self._front, self.transport, self._answer, self._target)
+        self.transport.set_protocol(tunnel)
+        tunnel.data_received(self._data)
+
+    def _hand_over(self) -> None:
+        """Let mitmproxy have the connection, from its first byte on and without its replies so far."""
+        self._front.connections.discard(self)
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # The first writer is kept: asyncio closes the connection when it forgets one.
+            repeated = _Repeated(self.transport, protocol, reader, loop, self._replied)
+            await self._handler(reader, repeated if self._replied else writer)
+
+        protocol = asyncio.StreamReaderProtocol(reader, handle, loop=loop)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        reader.feed_data(self._understood + self._data)
+
+
+class _Repeated(asyncio.StreamWriter):
+    """A writer that leaves out a reply which the client has already.
+
+    Args:
+        replied: What it has.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        protocol: asyncio.BaseProtocol,
+        reader: asyncio.StreamReader,
+        loop: asyncio.AbstractEventLoop,
+        replied: bytes,
+    ) -> None:
+        super().__init__(transport, protocol, reader, loop)
+        self._replied = replied
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write what is new in `data`."""
+        known = len(self._replied)
+        if known and bytes(data[:known]) == self._replied[: len(data)]:
+            self._replied, data = self._replied[len(data) :], data[known:]
+        else:
+            self._replied = b""
+        if data:
+            super().write(data)
+
+
+class Tunnel(asyncio.Protocol):
+    """A tunnel to one of Twilio's hosts: TLS, and the requests inside."""
+
+    def __init__(
+        self, front: Front, transport: asyncio.Transport, answer: ShortWay, target: tuple[str, int]
+    ) -> None:
+        self.idle = 0
+        self.transport = transport
+        self._front = front
+        self._answer = answer
+        self._target = target
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = front.contexts.of(canonical_host_name(target[0]))
+        self._tls = cast("Tls", context.wrap_bio(self._incoming, self._outgoing, server_side=True))
+        self._http: Http1 | None = None
+        front.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Forget the connection."""
+        self._front.connections.discard(self)
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: read no more requests."""
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every request that is complete."""
+        self.idle = 0
+        self._incoming.write(data)
+        done = False
+        try:
+            done = self._answer_all(self._http or self._shake_hands())
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            done = True  # a failed handshake, or bytes that are no TLS; the alert goes out
+        out = self._outgoing.read()
+        if out:
+            self.transport.write(out)
+        elif self._http and self._http.waiting:
+            wire.acknowledge(self.transport.get_extra_info("socket"))
+        if done:
+            self.transport.close()
+
+    def _shake_hands(self) -> Http1:
+        self._tls.do_handshake()
+        self._http = Http1(self._front.addon, self._answer, self._target, self._tls.sni)
+        return self._http
+
+    def _answer_all(self, http: Http1) -> bool:
+        """Answer what has come; whether the connection is done."""
+        tls = self._tls
+        while True:
+            plain = tls.read(_CHUNK)
+            if plain:
+                answers = http.receive(plain)
+                if answers:
+                    tls.write(answers)
+            if not plain or http.closed:
+                with suppress(ssl.SSLError):
+                    tls.unwrap()  # says good-bye; the client's own need not be waited for
+                return True
+            if not self._incoming.pending and not tls.pending():
+                return False

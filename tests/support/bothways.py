@@ -1,0 +1,115 @@
+"""A proxy in a process of its own, on either way of answering.
+
+mitmproxy keeps its master in a global, so that two proxies cannot live in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from support.clients import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A proxy that accepts requests.
+
+    Attributes:
+        port: Of the HTTP proxy.
+        socks_port: Of the SOCKS5 proxy.
+        ca: The root that clients trust.
+        pipe: To its process.
+    """
+
+    port: int
+    socks_port: int
+    ca: Path
+    pipe: Connection
+
+    def flows(self) -> int:
+        """How many requests took mitmproxy's own way so far."""
+        self.pipe.send("flows")
+        return int(self.pipe.recv())
+
+    def wire(self) -> Wire:
+        """A plain connection to the proxy."""
+        return Wire(self.port)
+
+    def twilio(self, name: str = "api.twilio.com", alpn: tuple[str, ...] = ()) -> Wire:
+        """A verified TLS connection to one of Twilio's hosts, through a tunnel."""
+        return self.wire().tunnel(f"{name}:443").tls(self.ca, name, alpn)
+
+    def everything(self, data: bytes, name: str = "api.twilio.com") -> bytes:
+        """All that the proxy sends for `data`, until it closes."""
+        with self.twilio(name) as wire:
+            return wire.send(data).everything()
+
+
+@contextlib.contextmanager
+def inside(
+    directory: Path, *, flows: bool = False, environment: Mapping[str, str] | None = None, **options: Any
+) -> Iterator[Inside]:
+    """A proxy, from when it accepts requests until the block ends."""
+    pipe, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_main, args=(directory, flows, dict(environment or {}), options, theirs))
+    process.start()
+    theirs.close()
+    try:
+        yield Inside(*pipe.recv(), pipe)
+    finally:
+        pipe.close()
+        process.join()
+        process.close()
+
+
+def _main(
+    directory: Path, flows: bool, environment: dict[str, str], options: dict[str, Any], pipe: Connection
+) -> None:
+    os.environ.update(environment)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mitmproxy's dependencies warn about each other
+        from ringback.addon.server import Listen, serve  # noqa: PLC0415 - in the new process alone
+    from ringback.launch.ca import ensure_authority  # noqa: PLC0415 - as above
+
+    seen = 0
+
+    async def main() -> None:
+        nonlocal seen
+        authority = ensure_authority(directory)
+        ended = asyncio.Event()
+
+        def told() -> None:
+            try:
+                pipe.recv()
+                pipe.send(seen)
+            except EOFError:
+                asyncio.get_running_loop().remove_reader(pipe.fileno())
+                ended.set()
+
+        async with serve(Listen(authority.directory, socks=True, flows=flows, options=options)) as running:
+            request = running.addon.request
+
+            def counted(flow: Any) -> Any:
+                nonlocal seen
+                seen += 1
+                return request(flow)
+
+            running.addon.request = counted  # type: ignore[method-assign] # a spy
+            asyncio.get_running_loop().add_reader(pipe.fileno(), told)
+            pipe.send((running.port, running.socks_port, authority.root_pem))
+            await ended.wait()
+
+    asyncio.run(main())
