@@ -1,10 +1,13 @@
-"""Who answers a request: the gate, else the contract. Knows no mitmproxy, so that every way in shares it."""
+"""Who answers a request: the gate, else the contract, else it is to be forwarded.
+
+Knows no mitmproxy and no socket, so that every way in shares it.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ringback import __version__, contract
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
@@ -14,26 +17,48 @@ from ringback.tally import Tally
 if TYPE_CHECKING:
     from ringback.contract.gate import Admitted
 
-HEALTH_PATH = "/ringback/health"
+Mode: TypeAlias = Literal["offline", "auto", "online"]
+
+HEALTH_PATH: Final = "/ringback/health"
+# A form that is not even read is not sent on either; the live API judges every other one itself.
+_NEVER_FORWARDED: Final = frozenset({"form.too-large", "headers.too-large"})
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request that the gate let pass and that the live API shall answer.
+
+    It is no permission yet: the forwarding point takes it only with the proof that its credentials are test
+    credentials.
+
+    Attributes:
+        request: The request.
+        admitted: What the gate found in it.
+        expected: What the contract would answer.
+    """
+
+    request: Request
+    admitted: Admitted
+    expected: Answer
 
 
 @dataclass
 class Responder:
-    """Answers Twilio requests offline.
+    """Answers Twilio requests, or says that they are to be forwarded.
 
     Attributes:
         contract: The documented contract.
         credentials: The pair that counts as test credentials, or any.
         identities: Where sids and dates come from.
         tally: What was answered.
-        mode: The mode's name, for the health answer.
+        mode: The mode; offline, nothing is ever forwarded.
     """
 
     contract: Contract
     credentials: Credentials = field(default_factory=Credentials)
     identities: Identities = field(default_factory=FreshIdentities)
     tally: Tally = field(default_factory=Tally)
-    mode: str = "offline"
+    mode: Mode = "offline"
 
     def admit(self, request: Request, names: Names) -> Admitted | Answer:
         """What the gate says: the request may pass, or the refusal to send."""
@@ -44,19 +69,33 @@ class Responder:
             return writer.refusal(passed.refusal, passed.known)
         return passed
 
-    def respond(self, request: Request, names: Names) -> Answer:
-        """The answer to `request`, counted; HEAD gets no body."""
+    def decide(self, request: Request, names: Names) -> Answer | Forward:
+        """The answer to `request`, or that it is to be forwarded; nothing is counted yet."""
         passed = self.admit(request, names)
-        if not isinstance(passed, Answer):
-            passed = contract.from_contract(self.contract, request, passed, self.identities.of(request))
-        return self.finish(request, passed)
+        if isinstance(passed, Answer):
+            return passed
+        expected = contract.from_contract(self.contract, request, passed, self.identities.of(request))
+        if self.mode == "offline" or expected.source.rule in _NEVER_FORWARDED:
+            return expected
+        odd = _odd_host(request)
+        if odd is not None:
+            return self.refusal(request, "host.mismatch", detail=f"Host says {odd}")
+        return Forward(request, passed, expected)
+
+    def respond(self, request: Request, names: Names) -> Answer:
+        """The answer to `request` without a network, counted; HEAD gets no body."""
+        decided = self.decide(request, names)
+        return self.finish(request, decided if isinstance(decided, Answer) else decided.expected)
+
+    def refusal(self, request: Request, rule: str, **known: str) -> Answer:
+        """The answer of the gate's `rule` to `request`, not counted."""
+        form = contract.gate.answer_format(self.contract, request.host, request.path)
+        known = {"path": request.path, "host": request.host, "method": request.method, **known}
+        return contract.refuse(self.contract, rule, form, self.identities.of(request), **known)
 
     def refuse(self, request: Request, rule: str, **known: str) -> Answer:
         """The answer of the gate's `rule` to `request`, counted."""
-        form = contract.gate.answer_format(self.contract, request.host, request.path)
-        known = {"path": request.path, "host": request.host, "method": request.method, **known}
-        answer = contract.refuse(self.contract, rule, form, self.identities.of(request), **known)
-        return self.finish(request, answer)
+        return self.finish(request, self.refusal(request, rule, **known))
 
     def finish(self, request: Request, answer: Answer) -> Answer:
         """Count `answer` and fit it to the request's method."""
@@ -73,3 +112,13 @@ class Responder:
         identity = self.identities.of(request)
         known = {"path": request.path}
         return contract.refuse(self.contract, "proxy.not-found", "json", identity, **known)
+
+
+def _odd_host(request: Request) -> str | None:
+    """A Host field that two readers could take for different hosts, or None."""
+    said = [value for name, value in request.headers if name.lower() == "host"]
+    plain = {request.host, f"{request.host}."}
+    allowed = plain | {f"{name}:{port}" for name in plain for port in (443, 80)}
+    if len(said) > 1:
+        return " and ".join(said)
+    return next((value for value in said if value.lower() not in allowed), None)

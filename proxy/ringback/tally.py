@@ -23,6 +23,10 @@ class Tally:
         reasons: The last reason given for each refusal or misleading error, by rule.
         failed: The contract's 4xx answers by rule.
         challenged: Requests without credentials, which old clients send before each real one.
+        agreed: Live answers with the status and code that the contract expects.
+        differences: Live answers with others, by what was expected and what came.
+        fallbacks: Requests that were to be forwarded and were answered here, by why.
+        probes: Requests that asked whether credentials are test credentials.
     """
 
     by_source: Counter[str] = field(default_factory=Counter)
@@ -30,6 +34,10 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)
     challenged: int = 0
+    agreed: int = 0
+    differences: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    probes: int = 0
 
     @property
     def total(self) -> int:
@@ -50,6 +58,18 @@ class Tally:
         if source.reason:
             self.reasons[source.rule] = source.reason
 
+    def compare(self, difference: str | None) -> None:
+        """Count a live answer that agrees with the contract, or what is different."""
+        if difference is None:
+            self.agreed += 1
+        else:
+            self.differences[difference] += 1
+
+    def fall_back(self, rule: str, detail: str) -> None:
+        """Count a request that was to be forwarded and is answered here."""
+        self.fallbacks[rule] += 1
+        self.reasons[rule] = detail
+
     def as_dict(self) -> dict[str, Any]:
         """The counts, for JSON."""
         return {
@@ -58,4 +78,8 @@ class Tally:
             "refused": dict(self.refused),
             "failed": dict(self.failed),
             "challenged": self.challenged,
+            "agreed": self.agreed,
+            "differences": dict(self.differences),
+            "fallbacks": dict(self.fallbacks),
+            "probes": self.probes,
         }

@@ -13,20 +13,23 @@ from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
 from ringback.addon import flows, wire
+from ringback.addon.forward import Forwarder, Gateway
 from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
+from ringback.addon.upstream import Upstream
+from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
 from ringback.identities import identities
-from ringback.responder import Responder
+from ringback.responder import Forward, Responder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mitmproxy.addonmanager import Loader
     from mitmproxy.connection import Client
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import ClientHelloData
 
-    from ringback.contract import Answer, Names, Request
+    from ringback.contract import Names, Request
 
     ShortWay: TypeAlias = Callable[[Request, Names], Answer]
 
@@ -59,11 +62,13 @@ class RingbackAddon:
     Attributes:
         settings: The options in force.
         responder: Who answers.
+        forwarder: Who forwards, or None offline.
     """
 
     def __init__(self) -> None:
         self.settings = Settings()
         self.responder = Responder(contract.load())
+        self.forwarder: Forwarder | None = None
         self._tunnels: dict[str, _Tunnel] = {}
 
     # -- options
@@ -91,6 +96,26 @@ class RingbackAddon:
             identities=identities(settings.seed),
             tally=self.responder.tally,
             mode=settings.mode,
+        )
+        self._forward_by(settings)
+
+    def done(self) -> None:
+        """Let go of the connections to the live API."""
+        if self.forwarder is not None:
+            self.forwarder.gateway.close()
+
+    def _forward_by(self, settings: Settings) -> None:
+        self.done()
+        self.forwarder = None
+        if settings.mode == "offline":
+            return
+        upstream = Upstream(settings.upstream_ca, settings.timeouts)
+        self.forwarder = Forwarder(
+            self.responder,
+            Gateway(upstream, settings.routes),
+            max_live=settings.max_live,
+            warn=logger.warning,
+            patience=max(settings.timeouts.connect, settings.timeouts.answer),
         )
 
     # -- connections
@@ -122,11 +147,16 @@ class RingbackAddon:
             data.ignore_connection = True
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
-        """The last line of defence: no connection to a host of Twilio's is ever opened."""
+        """The last line of defence: mitmproxy itself never connects to a host of Twilio's, in no mode.
+
+        Behind an egress proxy the address is the proxy's, so the tunnel's target counts as well.
+        """
         address, sni = data.server.address, data.server.sni
-        named = [name for name in (address[0] if address else None, sni) if name]
-        if any(self._is_twilio(name) for name in named):
-            data.server.error = "Ringback is offline: no connection to Twilio is opened"
+        tunnel = self._tunnels.get(data.client.id)
+        target = tunnel.target if tunnel else None
+        named = (address[0] if address else None, sni, target[0] if target else None, data.client.sni)
+        if any(self._is_twilio(name) for name in named if name):
+            data.server.error = "Ringback opens no connection to Twilio for a client"
 
     def client_disconnected(self, client: Client) -> None:
         """Forget the connection's tunnel."""
@@ -154,28 +184,54 @@ class RingbackAddon:
         if flow.response and flow.request.stream:
             flow.response.stream = True
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        """Answer the request if it is for Twilio or for the proxy itself."""
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Answer the request if it is for Twilio or for the proxy itself: at once, unless it is forwarded."""
         if flow.response or flow.error or not flow.live:
-            return
+            return None
         names = self._names(flow)
         request = flows.to_request(flow, names)
         if self._is_own_request(flow):
             flow.response = flows.to_response(self.responder.own(request))
         elif self._is_ours(flow):
-            self._send(flow, self.answer(request, names))
+            answer = self.respond(request, names)
+            if not isinstance(answer, Answer):
+                return self._send_later(flow, answer)
+            self._send(flow, answer)
         elif self.settings.block_other_hosts:
             flow.response = _refused_tunnel(
                 f"403 Ringback blocks {names.host}: started with --block-other-hosts"
             )
+        return None
 
     def answer(self, request: Request, names: Names) -> Answer:
-        """The answer to a Twilio request, at once and whatever goes wrong."""
+        """The answer to a Twilio request, at once and whatever goes wrong; nothing is forwarded."""
         try:
             return self.responder.respond(request, names)
-        except Exception:
-            logger.exception("Ringback failed on %s %s", request.method, request.path)
-            return self.responder.refuse(request, "proxy.error", detail="unexpected error")
+        except Exception as error:  # noqa: BLE001 - the proxy outlives everything
+            return self._failed(request, error)
+
+    def respond(self, request: Request, names: Names) -> Answer | Awaitable[Answer]:
+        """The answer to a Twilio request, whatever goes wrong; to be awaited if it is forwarded."""
+        try:
+            decided = self.responder.decide(request, names)
+            if isinstance(decided, Forward):
+                return self._forwarded(decided)
+            return self.responder.finish(request, decided)
+        except Exception as error:  # noqa: BLE001 - the proxy outlives everything
+            return self._failed(request, error)
+
+    async def _forwarded(self, forward: Forward) -> Answer:
+        request = forward.request
+        try:
+            assert self.forwarder is not None
+            return self.responder.finish(request, await self.forwarder.answer(forward))
+        except Exception as error:  # noqa: BLE001 - the proxy outlives everything
+            return self._failed(request, error)
+
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        """What is answered when Ringback itself fails."""
+        logger.error("Ringback failed on %s %s", request.method, request.path, exc_info=error)
+        return self.responder.refuse(request, "proxy.error", detail="unexpected error")
 
     def short_way(self, host: str, authorization: str) -> ShortWay | None:
         """Who answers the requests of a tunnel without a flow for each.
@@ -192,6 +248,9 @@ class RingbackAddon:
         if self.settings.mode != "offline" or not self._is_twilio(host) or not self._password_fits(password):
             return None
         return self.answer
+
+    async def _send_later(self, flow: http.HTTPFlow, answer: Awaitable[Answer]) -> None:
+        self._send(flow, await answer)
 
     def _send(self, flow: http.HTTPFlow, answer: Answer) -> None:
         flow.response = flows.to_response(answer)

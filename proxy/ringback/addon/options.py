@@ -7,18 +7,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mitmproxy import exceptions
 from mitmproxy.proxy import mode_specs
 
+from ringback.addon.routes import Address, Egress, Routes
+from ringback.addon.upstream import Timeouts, trust
 from ringback.contract import Credentials
+from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
 
 if TYPE_CHECKING:
     from mitmproxy.addonmanager import Loader
     from mitmproxy.options import Options
 
-MODES = ("offline",)
+MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
 PASSWORD_VARIABLE = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
 SID_VARIABLE = "RINGBACK_TEST_ACCOUNT_SID"
 TOKEN_VARIABLE = "RINGBACK_TEST_AUTH_TOKEN"  # noqa: S105 - as above
@@ -29,6 +32,12 @@ OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("ringback_contract", Sequence[str], [], "Your own contract file, laid over the documented one."),
     ("ringback_seed", int | None, None, "Make sids, request ids and dates repeat from run to run."),
     ("ringback_block_other_hosts", bool, False, "Refuse every host that is not Twilio's, not tunnel it."),
+    ("ringback_upstream", str | None, None, "A stand-in for the live API: https://HOST:PORT."),
+    ("ringback_upstream_ca", str | None, None, "PEM file of the roots that the live API is verified with."),
+    ("ringback_egress_proxy", str | None, None, "Proxy for connections to the outside; else HTTPS_PROXY's."),
+    ("ringback_connect_timeout", str, "10", "Seconds to wait for a connection to the live API."),
+    ("ringback_timeout", str, "30", "Seconds to wait for the live API's answer."),
+    ("ringback_max_live", int | None, None, "Forward no more than this many requests, then go on offline."),
 )
 
 # Each of these can carry a Twilio host past the addon.
@@ -40,20 +49,28 @@ class Settings:
     """What the options and the environment say.
 
     Attributes:
-        mode: offline.
+        mode: offline, auto or online.
         contract: The user's contract files.
         seed: For identities, or None.
         block_other_hosts: Whether hosts that are not Twilio's are refused.
         credentials: The configured pair, or any.
         password: What clients must give as the proxy URL's password, or None.
+        routes: Which way requests are forwarded, and other hosts are reached.
+        upstream_ca: The roots for the live API, or None for the system's.
+        timeouts: How long the live API is waited for.
+        max_live: How many requests may be forwarded, or None.
     """
 
-    mode: str = "offline"
+    mode: Mode = "offline"
     contract: tuple[Path, ...] = ()
     seed: int | None = None
     block_other_hosts: bool = False
     credentials: Credentials = field(default_factory=Credentials)
     password: str | None = field(default=None, repr=False)
+    routes: Routes = field(default_factory=Routes)
+    upstream_ca: Path | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_live: int | None = None
 
 
 def add_options(loader: Loader) -> None:
@@ -82,6 +99,13 @@ def read_settings(options: Options) -> Settings:
         block_other_hosts=options.ringback_block_other_hosts,
         credentials=Credentials(sid, token),
         password=os.environ.get(PASSWORD_VARIABLE) or None,
+        routes=Routes(_address("ringback_upstream", options.ringback_upstream), _egress(options)),
+        upstream_ca=_roots(options),
+        timeouts=Timeouts(
+            _seconds("ringback_connect_timeout", options.ringback_connect_timeout),
+            _seconds("ringback_timeout", options.ringback_timeout),
+        ),
+        max_live=_not_negative("ringback_max_live", options.ringback_max_live),
     )
 
 
@@ -126,6 +150,57 @@ def _from_environment(name: str, kind: Any, default: Any) -> Any:
         except ValueError:
             raise exceptions.OptionsError(f"{name.upper()}: {value!r} is not a whole number") from None
     return value
+
+
+def _address(name: str, url: str | None) -> Address | None:
+    try:
+        return Address.parse(url) if url else None
+    except ValueError as error:
+        raise exceptions.OptionsError(f"{name}: {error}") from None
+
+
+def _egress(options: Options) -> Egress:
+    """The proxy to the outside: the one named for it, else upstream mode's, else HTTPS_PROXY's."""
+    named = options.ringback_egress_proxy
+    if _address("ringback_egress_proxy", named):
+        return Egress.of(named)
+    specs = [mode_specs.ProxyMode.parse(mode) for mode in options.mode]
+    for spec in specs:
+        if isinstance(spec, mode_specs.UpstreamMode):
+            userinfo = getattr(options, "upstream_auth", None)
+            address = Address(spec.scheme, *spec.address, userinfo)
+            return Egress((("all", address),), forced=True)
+    own = {port for spec in specs if (port := spec.listen_port(options.listen_port))}
+    return Egress.from_environment(own)
+
+
+def _roots(options: Options) -> Path | None:
+    name = options.ringback_upstream_ca or getattr(options, "ssl_verify_upstream_trusted_ca", None)
+    if not name:
+        return None
+    path = Path(name)
+    try:
+        trust(path)
+    except OSError as error:  # ssl.SSLError is one
+        said = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificate in PEM"
+        raise exceptions.OptionsError(f"ringback_upstream_ca: {path}: {said}") from None
+    return path
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise exceptions.OptionsError(f"{name}: {text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _not_negative(name: str, number: int | None) -> int | None:
+    if number is not None and number < 0:
+        raise exceptions.OptionsError(f"{name}: {number} is below 0")
+    return number
 
 
 def _listen_hosts(options: Options) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from contextlib import suppress
@@ -29,11 +30,11 @@ EXIT_START = 5
 _OPTIONS = (
     click.option(
         "--mode",
-        type=click.Choice(["offline"]),
+        type=click.Choice(["offline", "auto", "online"]),
         default="offline",
         show_default=True,
         envvar="RINGBACK_MODE",
-        help="How Twilio requests are answered.",
+        help="How Twilio requests are answered. Only test credentials are ever forwarded.",
     ),
     click.option(
         "--host",
@@ -71,6 +72,47 @@ _OPTIONS = (
         help="Refuse hosts that are not Twilio's instead of tunnelling them.",
     ),
     click.option(
+        "--upstream",
+        metavar="URL",
+        envvar="RINGBACK_UPSTREAM",
+        help="A stand-in for the live API: https://HOST:PORT.",
+    ),
+    click.option(
+        "--upstream-ca",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="RINGBACK_UPSTREAM_CA",
+        help="PEM file of the roots that the live API is verified with, instead of the system's.",
+    ),
+    click.option(
+        "--egress-proxy",
+        metavar="URL",
+        envvar="RINGBACK_EGRESS_PROXY",
+        help="Proxy for connections to the outside; else what HTTPS_PROXY and NO_PROXY say.",
+    ),
+    click.option(
+        "--connect-timeout",
+        default="10",
+        show_default=True,
+        metavar="SECONDS",
+        envvar="RINGBACK_CONNECT_TIMEOUT",
+        help="How long to wait for a connection to the live API.",
+    ),
+    click.option(
+        "--timeout",
+        default="30",
+        show_default=True,
+        metavar="SECONDS",
+        envvar="RINGBACK_TIMEOUT",
+        help="How long to wait for the live API's answer.",
+    ),
+    click.option(
+        "--max-live",
+        type=click.IntRange(0),
+        metavar="N",
+        envvar="RINGBACK_MAX_LIVE",
+        help="Forward no more than N requests, then go on offline.",
+    ),
+    click.option(
         "--ready-file",
         type=click.Path(dir_okay=False, path_type=Path),
         envvar="RINGBACK_READY_FILE",
@@ -89,6 +131,12 @@ class ProxyOptions:
     contracts: tuple[Path, ...] = ()
     seed: int | None = None
     block_other_hosts: bool = False
+    upstream: str | None = None
+    upstream_ca: Path | None = None
+    egress_proxy: str | None = None
+    connect_timeout: str = "10"
+    timeout: str = "30"
+    max_live: int | None = None
     ready_file: Path | None = None
     password: str | None = field(default_factory=lambda: os.environ.get("RINGBACK_PROXY_PASSWORD") or None)
 
@@ -99,6 +147,12 @@ class ProxyOptions:
             "ringback_contract": [str(path) for path in self.contracts],
             "ringback_seed": self.seed,
             "ringback_block_other_hosts": self.block_other_hosts,
+            "ringback_upstream": self.upstream,
+            "ringback_upstream_ca": str(self.upstream_ca) if self.upstream_ca else None,
+            "ringback_egress_proxy": self.egress_proxy,
+            "ringback_connect_timeout": self.connect_timeout,
+            "ringback_timeout": self.timeout,
+            "ringback_max_live": self.max_live,
         }
 
 
@@ -112,6 +166,21 @@ def proxy_options(command: F) -> F:
 def say(text: str, *, colour: str | None = None) -> None:
     """One line for people, on stderr."""
     click.secho(f"ringback: {text}", err=True, fg=colour)
+
+
+class _Told(logging.Handler):
+    """Shows people what Ringback itself logs; a traceback only where something unforeseen happened."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        colour = "red" if record.levelno >= logging.ERROR else "yellow"
+        say(logging.Formatter().format(record), colour=colour)
+
+
+def show_log() -> None:
+    """Show warnings and errors of Ringback's own on stderr."""
+    logger = logging.getLogger("ringback")
+    if not any(isinstance(handler, _Told) for handler in logger.handlers):
+        logger.addHandler(_Told(logging.WARNING))
 
 
 def write_ready(options: ProxyOptions, running: Running, root: Path, bundle: Path) -> dict[str, Any]:
@@ -156,4 +225,16 @@ def summary(tally: Tally, mode: str) -> list[str]:
         for rule, count in counts.most_common():
             reason = tally.reasons.get(rule)
             lines.append(f"  {count} x {title} {rule}" + (f": {reason}" if reason else ""))
+    return lines + _live(tally)
+
+
+def _live(tally: Tally) -> list[str]:
+    """What the live API said, and where it said nothing."""
+    lines = []
+    differing = tally.differences.total()
+    if tally.agreed or differing:
+        lines.append(f"  live answers: {tally.agreed} as documented, {differing} different")
+        lines += [f"  {count} x different {text}" for text, count in tally.differences.most_common()]
+    for rule, count in tally.fallbacks.most_common():
+        lines.append(f"  {count} x answered offline instead, {rule}: {tally.reasons[rule]}")
     return lines

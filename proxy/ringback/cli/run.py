@@ -19,6 +19,7 @@ from ringback.cli.proxy import (
     ProxyOptions,
     proxy_options,
     say,
+    show_log,
     summary,
     write_ready,
 )
@@ -67,6 +68,7 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
     from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - as above
     from ringback.launch.environment import Proxy, prepare  # noqa: PLC0415 - as above
 
+    show_log()
     try:
         authority = ensure_authority()
         for warning in authority.warnings:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ringback.cli.proxy import EXIT_START, ProxyOptions, proxy_options, say, summary, write_ready
+from ringback.cli.proxy import EXIT_START, ProxyOptions, proxy_options, say, show_log, summary, write_ready
 
 if TYPE_CHECKING:
     from ringback.addon.server import Running
@@ -34,6 +34,7 @@ async def _serve(options: ProxyOptions) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
+    show_log()
     try:
         authority = ensure_authority()
         for warning in authority.warnings:

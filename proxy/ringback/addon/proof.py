@@ -1,0 +1,173 @@
+"""Proof that credentials are test credentials, by one request that costs nothing.
+
+`GET /2010-04-01/Accounts/{sid}.json` is a resource that test credentials cannot use: 403 with code 20008
+means test, 200 means live, 401 means that sid and token do not belong together (documented: every other
+resource is refused; quoted: the body).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from ringback import __version__
+from ringback.contract import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ringback.addon.upstream import Reply
+
+Verdict: TypeAlias = Literal["test", "live", "wrong", "unclear"]
+
+_TEST_CODE: Final = 20008  # Resource not accessible with Test Account Credentials
+
+
+class NotProvenError(Exception):
+    """These credentials may not be used for forwarding.
+
+    Attributes:
+        rule: The refusal that tells it, `credentials.…`.
+        detail: What was answered, for people.
+        reply: The answer to the probe, or None.
+    """
+
+    def __init__(self, rule: str, detail: str = "", reply: Reply | None = None) -> None:
+        super().__init__(f"{rule}: {detail}")
+        self.rule = rule
+        self.detail = detail
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That one pair is a pair of test credentials at one host. Only `Proofs` makes one that counts.
+
+    Attributes:
+        host: The host that said so.
+        account: The AccountSid.
+        digest: Of the pair, under a key that only this process knows.
+    """
+
+    host: str
+    account: str
+    digest: bytes = field(repr=False)
+
+
+class Proofs:
+    """Asks once for each pair and host, however many requests wait for the answer, and remembers it.
+
+    Tokens are not kept, only digests under a key of this process.
+
+    Args:
+        ask: Sends the probe.
+    """
+
+    def __init__(self, ask: Callable[[Request], Awaitable[Reply]]) -> None:
+        self._ask = ask
+        self._key = secrets.token_bytes(32)
+        self._known: dict[Proof, Verdict] = {}
+        self._asking: dict[Proof, asyncio.Task[Verdict]] = {}
+
+    async def prove(self, request: Request) -> Proof:
+        """The proof that `request`'s credentials are test credentials at its host.
+
+        Raises:
+            NotProvenError: They are not, or nobody can tell.
+            UpstreamError: The host could not be asked.
+        """
+        proof = self._claim(request)
+        if proof is None:
+            raise NotProvenError("credentials.ambiguous", "this one has another form")
+        verdict = self._known.get(proof)
+        if verdict is None:
+            task = self._asking.get(proof)
+            if task is None:
+                task = asyncio.create_task(self._probe(proof, request))
+                self._asking[proof] = task
+                task.add_done_callback(lambda done: self._asked(proof, done))
+            # One client that gives up must not take the answer from the others.
+            verdict = await asyncio.shield(task)
+        if verdict == "test":
+            return proof
+        raise NotProvenError(f"credentials.{verdict}")
+
+    def covers(self, proof: Proof, request: Request) -> bool:
+        """Whether `proof` was found here, and is about the credentials and the host of `request`."""
+        return self._known.get(proof) == "test" and self._claim(request) == proof
+
+    def _claim(self, request: Request) -> Proof | None:
+        """What has to be proven for `request`, or None if its credentials cannot be told for sure."""
+        pair = plain_pair(request)
+        if pair is None:
+            return None
+        digest = hashlib.blake2b(
+            b"\0".join(part.encode("utf-8", "surrogateescape") for part in (request.host, *pair)),
+            key=self._key,
+        ).digest()
+        return Proof(request.host, pair[0], digest)
+
+    async def _probe(self, proof: Proof, request: Request) -> Verdict:
+        reply = await self._ask(probe(request, proof.account))
+        verdict = verdict_of(reply)
+        if verdict == "unclear":
+            raise NotProvenError("credentials.unclear", f"{request.host} answered {reply.status}", reply)
+        self._known[proof] = verdict
+        return verdict
+
+    def _asked(self, proof: Proof, task: asyncio.Task[Verdict]) -> None:
+        del self._asking[proof]
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody may be left to
+
+
+def plain_pair(request: Request) -> tuple[str, str] | None:
+    """Sid and token of the one Authorization field, if every reader must read the same pair in it.
+
+    A second field, or base64 that readers decode differently, could prove one pair and send another.
+    """
+    fields = [value for name, value in request.headers if name.lower() == "authorization"]
+    if len(fields) != 1:
+        return None
+    scheme, _, encoded = fields[0].partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+        sid, colon, token = decoded.decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    if base64.b64encode(decoded).decode() != encoded or not colon or not (sid.isascii() and sid.isalnum()):
+        return None
+    return sid, token
+
+
+def probe(request: Request, account: str) -> Request:
+    """The request that proves the credentials of `request`."""
+    fields = [field for field in request.headers if field[0].lower() == "authorization"]
+    own = (("Host", request.host), ("Accept", "application/json"), ("User-Agent", f"ringback/{__version__}"))
+    return Request("GET", request.host, f"/2010-04-01/Accounts/{account}.json", (*own, *fields))
+
+
+def verdict_of(reply: Reply) -> Verdict:
+    """What the answer to the probe says."""
+    if reply.status == 401:
+        return "wrong"
+    try:
+        body = json.loads(reply.body)
+    except ValueError:
+        return "unclear"
+    if not isinstance(body, dict):
+        return "unclear"  # somebody else's page, e.g. of a network that wants a login
+    if reply.status == 200:
+        return "live"
+    return "test" if reply.status == 403 and body.get("code") == _TEST_CODE else "unclear"
+
+
+__all__ = ["NotProvenError", "Proof", "Proofs", "Verdict", "plain_pair", "probe", "verdict_of"]

@@ -1,0 +1,180 @@
+"""The way to the live API: the address that is dialled, the name that is verified, the egress proxy."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined] # typeshed knows only the first
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server by its URL.
+
+    Attributes:
+        scheme: `https` or `http`.
+        host: Name or address, without brackets.
+        port: The port.
+        userinfo: `user:password` of the URL, percent-encoding removed, or None.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    userinfo: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """The server that `url` names; a scheme may be missing, then it is http.
+
+        Raises:
+            ValueError: It names none, or more than a server; the message quotes no password.
+        """
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in _PORTS:
+            raise ValueError(f"the scheme {parts.scheme!r} is neither https nor http")
+        if not parts.hostname:
+            raise ValueError("it names no host; write https://HOST:PORT")
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("it has a path; write https://HOST:PORT, the request's own path is kept")
+        try:
+            port = parts.port or _PORTS[parts.scheme]
+        except ValueError:
+            raise ValueError("its port is no number from 1 to 65535") from None
+        userinfo = None
+        if parts.username is not None:
+            userinfo = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return cls(parts.scheme, parts.hostname, port, userinfo)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way to one host.
+
+    Attributes:
+        host: Name or address to connect to.
+        port: Its port.
+        server_name: The name that TLS asks for and verifies, or None for plain HTTP to a stand-in.
+        proxy: The HTTP proxy that the connection is tunnelled through, or None.
+    """
+
+    host: str
+    port: int
+    server_name: str | None
+    proxy: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """The proxy that connections to the outside go through.
+
+    Attributes:
+        proxies: The proxy by scheme (`https`, `http`), or under `all`.
+        no_proxy: NO_PROXY's text.
+        forced: Whether NO_PROXY does not count, because the user named the proxy for this program.
+    """
+
+    proxies: tuple[tuple[str, Address], ...] = ()
+    no_proxy: str = ""
+    forced: bool = False
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """The proxy that the user named.
+
+        Raises:
+            ValueError: The URL names no proxy.
+        """
+        return cls((("all", Address.parse(url)),), forced=True)
+
+    @classmethod
+    def from_environment(cls, own_ports: Collection[int] = ()) -> Self:
+        """What HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say.
+
+        A proxy at one of `own_ports` of this machine is this very program, and one that cannot be understood
+        is nobody's: both are left out.
+        """
+        found: dict[str, Address] = {}
+        for scheme, url in getproxies_environment().items():
+            if scheme not in {"https", "http", "all"}:
+                continue
+            try:
+                address = Address.parse(url)
+            except ValueError:
+                continue
+            if not (is_loopback(address.host) and address.port in own_ports):
+                found[scheme] = address
+        no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        return cls(tuple(found.items()), no_proxy)
+
+    def proxy(self, host: str, scheme: str = "https") -> Address | None:
+        """The proxy for connections to `host`, or None; this machine's own addresses need none."""
+        if is_loopback(host):
+            return None
+        named = dict(self.proxies)
+        proxy = named.get(scheme) or named.get("all")
+        if proxy is None or self.forced:
+            return proxy
+        return None if self._excepted(host) else proxy
+
+    def _excepted(self, host: str) -> bool:
+        if proxy_bypass_environment(host, {"no": self.no_proxy}):
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(_within(address, entry.strip()) for entry in self.no_proxy.split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The way to each host.
+
+    Attributes:
+        upstream: A stand-in that takes the place of every API host, or None.
+        egress: The proxy to the outside.
+    """
+
+    upstream: Address | None = None
+    egress: Egress = field(default_factory=Egress)
+
+    def of(self, host: str) -> Route:
+        """The way to the API host `host`: always TLS, except to a stand-in whose URL says http.
+
+        The name that is verified is the client's, also where a stand-in is dialled.
+        """
+        if self.upstream is None:
+            return Route(host, 443, host, self.egress.proxy(host))
+        at = self.upstream
+        name = host if at.scheme == "https" else None
+        return Route(at.host, at.port, name, self.egress.proxy(at.host, at.scheme))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine by its name or address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: str) -> bool:
+    try:
+        return address in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
