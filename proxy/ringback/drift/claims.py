@@ -1,0 +1,147 @@
+"""The documentation as claims: rows, examples, fields, texts, formats, header fields, the rule of 403."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ringback.contract.compiled import OTHER
+from ringback.drift.observe import outside_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ringback.contract import Basis, Contract
+    from ringback.contract.model import Field
+    from ringback.drift.findings import Severity
+    from ringback.drift.knowledge import Knowledge
+
+ERROR_FIELDS: Final = ("code", "message", "more_info", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing that the documentation says.
+
+    Attributes:
+        id: Its name; `--only` selects by it.
+        says: What it says.
+        severity: How bad it is if it does not hold.
+        line: The line of the page, or None where the page does not speak of it.
+        basis: How well it is known.
+    """
+
+    id: str
+    says: str
+    severity: Severity
+    line: int | None = None
+    basis: Basis = "documented"
+
+
+def claims_of(contract: Contract, known: Knowledge) -> Iterator[Claim]:
+    """Every claim of `contract` and of what is known besides."""
+    for resource in contract.resources:
+        name = resource.resource
+        for row in resource.magic:
+            says = f"{name} with {row.parameter}={_value(row.value)} "
+            says += "passes" if row.error is None else f"fails with {row.error}"
+            yield Claim(f"{name}.{row.id}", says, outcome_severity(row.basis), row.line, row.basis)
+        for need in resource.required:
+            either = " or ".join((need.parameter, *need.alternatives))
+            says = f"{name} without {either} fails with {need.error}"
+            yield Claim(f"{name}.{need.id}", says, outcome_severity(need.basis), need.line, need.basis)
+        for refused in resource.refused:
+            says = f"{name} with {refused.parameter} fails"
+            yield Claim(f"{name}.{refused.id}", says, "error", refused.line, "documented")
+        for pointer, field in fields_of(resource.answer):
+            says = f"the answer of {name} has {pointer}"
+            yield Claim(field_rule(name, pointer), says, field_severity(field), field.line, field.basis)
+    yield from _texts(contract)
+    yield from _general(contract, known)
+
+
+def _texts(contract: Contract) -> Iterator[Claim]:
+    for text in contract.errors:
+        if text.variant is None:
+            rule = text_rule(text.code, text.resource)
+            severity: Severity = "info" if text.basis == "assumed" else "warning"
+            yield Claim(rule, f"{text.code} reads: {text.message}", severity, text.line, text.basis)
+
+
+def _general(contract: Contract, known: Knowledge) -> Iterator[Claim]:
+    failing = next((example for example in contract.examples if example.expect), None)
+    line = failing.json_line if failing else None
+    for offset, name in zip((3, 2, 4, 1), ERROR_FIELDS, strict=True):
+        where = line + offset if line else None
+        yield Claim(f"error.{name}", f"an error has /{name}", "error", where)
+    for example in contract.examples:
+        what = f"fails with {example.expect}" if example.expect else "succeeds"
+        yield Claim(f"example.{example.id}", f"the example {example.id} {what}", "error", example.line)
+    for sentence in known.sentences:
+        basis: Basis = "documented" if sentence.line else "recorded"
+        yield Claim(sentence.id, sentence.says, "error", sentence.line, basis)
+    for outside in known.outside.resources:
+        rule = outside_id("GET", outside.host, outside.path)
+        says = f"GET {outside.path} on {outside.host} answers 403"
+        yield Claim(rule, says, "error", outside.line or known.outside.line)
+    refusal = contract.refusals["resource.unsupported"]
+    yield Claim(
+        text_rule(refusal.code, None),
+        f"{refusal.code} reads: {refusal.message}",
+        "warning",
+        None,
+        "recorded",
+    )
+    yield Claim("resource.unsupported", "every other resource answers 403", "error", known.outside.line)
+    yield Claim("format.date", "dates are RFC 2822 with +0000", "warning", _date_line(contract))
+    yield Claim("format.body", "an answer is JSON for .json, else XML", "error", line)
+    yield Claim("format.element", "XML has the resource's element", "error", line)
+    for header in known.headers.headers:
+        rule = f"header.{header.name.lower()}"
+        yield Claim(rule, f"an answer has {header.name}", "warning", None, "recorded")
+    for status in sorted({201, 403, *(text.status for text in contract.errors)}):
+        basis = "documented" if status in {400, 403} else "recorded"
+        at = {400: line + 1 if line else None, 403: known.outside.line}.get(status)
+        yield Claim(f"status.{status}", f"HTTP status {status}", "warning", at, basis)
+
+
+def _date_line(contract: Contract) -> int | None:
+    for resource in contract.resources:
+        for _, field in fields_of(resource.answer):
+            if field.value == "$now":
+                return field.line
+    return None
+
+
+def fields_of(entries: tuple[Field, ...], prefix: str = "") -> Iterator[tuple[str, Field]]:
+    """Every field with its JSON pointer, an object before its own fields."""
+    for entry in entries:
+        pointer = f"{prefix}/{entry.json}"
+        yield pointer, entry
+        yield from fields_of(entry.fields, pointer)
+
+
+def field_rule(resource: str, pointer: str) -> str:
+    """The claim that an answer of `resource` has the field at `pointer`."""
+    return f"{resource}.answer{pointer.replace('/', '.')}"
+
+
+def text_rule(code: int, resource: str | None) -> str:
+    """The claim about the text of an error code."""
+    return f"text.{code}.{resource}" if resource else f"text.{code}"
+
+
+def outcome_severity(basis: Basis) -> Severity:
+    """How bad another outcome is: what nobody wrote down cannot be broken, it becomes known."""
+    return "info" if basis == "assumed" else "error"
+
+
+def field_severity(field: Field) -> Severity:
+    """How bad it is if a field is gone or of another type."""
+    if field.basis == "assumed":
+        return "info"
+    return "warning" if field.basis == "recorded" and field.line is None else "error"
+
+
+def _value(value: str) -> str:
+    return "any other" if value == OTHER else value

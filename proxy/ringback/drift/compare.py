@@ -1,0 +1,303 @@
+"""One observation, held against everything the documentation says about it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ringback.contract import Credentials, Names, admit, rules
+from ringback.contract.gate import Refused
+from ringback.drift import errors, fields, headers
+from ringback.drift.checks import Check, Difference, Notes, Outcome
+from ringback.drift.claims import outcome_severity, text_rule
+from ringback.drift.observe import form_of, format_of, outside_id, plain
+from ringback.drift.trees import ERROR_NAMES, Body, BodyError, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ringback.contract import Format
+    from ringback.contract.form import Fields
+    from ringback.contract.model import Resource
+    from ringback.drift.book import Book
+    from ringback.drift.findings import Kind, Severity
+    from ringback.drift.observe import Observation
+
+_TOO_MANY: Final = 20429
+_OUTSIDE: Final = ("resource.unsupported", "resource.sms-messages", "resource.product-host")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What looking at one observation gave.
+
+    Attributes:
+        observation: What was looked at.
+        format: The format that its answer should have.
+        checks: Every claim that was looked at.
+        outcome: The outcome, for a request to one of the three resources.
+        known: What differs from the page and is known to: errata, and fields that recordings have.
+        skipped: Why nothing was compared, or an empty string.
+    """
+
+    observation: Observation
+    format: Format
+    checks: tuple[Check, ...] = ()
+    outcome: Outcome | None = None
+    known: frozenset[str] = frozenset()
+    skipped: str = ""
+
+
+def compare(book: Book, observation: Observation) -> Comparison:
+    """Hold `observation` against the documentation."""
+    contract, request, answer = book.contract, observation.request, observation.answer
+    form = format_of(contract, request)
+    if not contract.is_twilio(request.host):
+        return Comparison(observation, form, skipped="not a request to Twilio")
+    look = _Look(book, observation, form, Notes())
+    unavailable = look.unavailable()
+    if unavailable:
+        return Comparison(observation, form, skipped=unavailable)
+    if answer.status == 401 and observation.who != "proven":
+        return Comparison(observation, form, skipped="refused for its credentials (401)")
+    passed = admit(contract, plain(request), Names(request.host), Credentials())
+    outcome: Outcome | None = None
+    if not isinstance(passed, Refused):
+        outcome = look.resource(passed.resource)
+    elif passed.refusal.id not in _OUTSIDE:
+        return Comparison(observation, form, skipped=f"a request that Ringback refuses ({passed.refusal.id})")
+    elif observation.who == "unknown":
+        return Comparison(observation, form, skipped="not known whether test credentials asked")
+    else:
+        look.outside()
+    if contract.is_api(request.host):
+        headers.look(book.knowledge.headers, observation, form, look.notes)
+    return Comparison(observation, form, tuple(look.notes.checks), outcome, frozenset(look.notes.known))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Looking at one observation."""
+
+    book: Book
+    observation: Observation
+    form: Format
+    notes: Notes
+
+    def unavailable(self) -> str:
+        """Why this answer says nothing about the API's contract, or an empty string."""
+        answer = self.observation.answer
+        if answer.status >= 500:
+            return f"the API was unavailable (HTTP {answer.status})"
+        if answer.status == 429:
+            body = self._error_body()
+            if body is not None and errors.code_in(body.tree) == _TOO_MANY:
+                return "too many requests (20429)"
+        return ""
+
+    def outside(self) -> None:
+        """A resource that test credentials cannot use."""
+        request, answer = self.observation.request, self.observation.answer
+        refusal = self.book.contract.refusals["resource.unsupported"]
+        body = self._error_body() if answer.status >= 400 else None
+        code = errors.code_in(body.tree) if body else None
+        kind: Kind | None = None
+        observed = ""
+        if answer.status < 400:
+            kind, observed = "allowed", f"allowed: HTTP {answer.status}"
+        elif (answer.status, code) != (refusal.status, refusal.code):
+            kind, observed = "code", f"HTTP {answer.status}" + (f" with {code}" if code else "")
+        documented = f"HTTP {refusal.status} with {refusal.code}"
+        path = self.observation.request.path.replace(self.observation.account, "{account}")
+        line = self.book.knowledge.outside.line
+        difference = kind and Difference(
+            kind, "error", f"{request.host}{path}", "", documented, observed, observed, line, "documented"
+        )
+        rule = outside_id(request.method, request.host, request.path)
+        self.notes.add(rule, difference or None, "resource.unsupported")
+        if body and not difference:
+            self._error(body, refusal.code)
+            rule = text_rule(refusal.code, None)
+            text = errors.Text(rule, "*", refusal.message, refusal.message, "recorded")
+            errors.look_at_text(self.book, text, body.tree, {}, self.notes)
+
+    def resource(self, resource: Resource) -> Outcome | None:
+        """One of the three resources."""
+        answer, form = self.observation.answer, form_of(self.observation.request)
+        documented = rules.decide(self.book.contract, resource, form)
+        failed = answer.status >= 400
+        try:
+            body = self._read(resource, failed=failed)
+        except BodyError as error:
+            body = None
+            self._body(str(error))
+        else:
+            self._body(None)
+        code = errors.code_in(body.tree) if body and failed else None
+        outcome = None
+        if self.observation.who != "unknown":
+            outcome = self._outcome(documented, form, code)
+            if outcome.difference is not None or body is None:
+                return outcome
+        if body is None:
+            return None
+        if failed:
+            self._failure(resource, documented, form, body, code)
+        else:
+            self._success(resource, form, body)
+        return outcome
+
+    def _outcome(self, documented: rules.Outcome, form: Fields, code: int | None) -> Outcome:
+        status = self.observation.answer.status
+        kind: Kind | None = None
+        observed = ""
+        if documented.code is None and status >= 400:
+            kind, observed = "refused", f"fails with {code}" if code else f"fails with HTTP {status}"
+        elif documented.code is not None and status < 400:
+            kind, observed = "allowed", "succeeds"
+        elif documented.code is not None and code is not None and code != documented.code:
+            kind, observed = "code", f"fails with {code}"
+        difference = None
+        if kind:
+            wanted = "succeeds" if documented.code is None else f"fails with {documented.code}"
+            difference = Difference(
+                kind,
+                self._how_bad(documented, kind),
+                documented.resource.resource,
+                "",
+                wanted,
+                observed,
+                str(code or status) if status >= 400 else "success",
+                documented.line,
+                documented.basis,
+            )
+        seen = None if status < 400 else code or status
+        inputs, decided_at = inputs_of(self.book, documented, form)
+        name = documented.resource.resource
+        order = documented.resource.order
+        return Outcome(name, documented.rule, inputs, decided_at, order, documented.code, seen, difference)
+
+    def _how_bad(self, documented: rules.Outcome, kind: Kind) -> Severity:
+        """That a parameter is refused can be documented although its code is not."""
+        name = documented.rule.partition(".")[2]
+        refused = any(entry.id == name and entry.line for entry in documented.resource.refused)
+        return "error" if refused and kind == "allowed" else outcome_severity(documented.basis)
+
+    def _failure(
+        self, resource: Resource, documented: rules.Outcome, form: Fields, body: Body, code: int | None
+    ) -> None:
+        """A failure with the documented code, or one whose caller is unknown."""
+        self._element(body, "RestException", "error")
+        self._error(body, code or documented.code or 0)
+        if code is None:
+            return
+        sent = {name: value for name, value in form if value}
+        known: Mapping[str, str] = {name: value for name, value in sent.items() if name in _NUMBERS}
+        media = any(name == "MediaUrl" for name in sent)
+        text = errors.text_of(
+            self.book, code, resource.resource, {**sent, "channel": "MMS" if media else "SMS"}
+        )
+        if code == documented.code and documented.message is not None:
+            entry = self.book.contract.text(code, resource.resource)
+            rule, basis = text_rule(code, entry.resource), documented.text_basis or "assumed"
+            name = resource.resource
+            text = errors.Text(rule, name, documented.message, entry.message, basis, entry.line)
+        if text is not None:
+            errors.look_at_text(self.book, text, body.tree, known, self.notes)
+            status = self.book.contract.text(code, resource.resource).status
+            self._status(status, str(code), resource.resource)
+
+    def _success(self, resource: Resource, form: Fields, body: Body) -> None:
+        self._element(body, resource.element, resource.resource)
+        self._status(201, resource.resource, resource.resource)
+        context = fields.Context(
+            resource=resource.resource,
+            format=self.form,
+            account=self.observation.account,
+            form={name: value for name, value in form if value},
+            expected=self.book.success(resource, form, self.observation.account),
+            slips=[slip for slip in self.book.knowledge.slips if slip.resource == resource.resource],
+            judged=self.observation.who != "unknown",
+        )
+        fields.look(context, resource.answer, body.tree, self.notes)
+
+    def _error(self, body: Body, code: int) -> None:
+        errors.look(self.book, body.tree, self.observation.answer.status, str(code), self.notes)
+
+    def _status(self, documented: int, narrow: str, resource: str) -> None:
+        status = self.observation.answer.status
+        difference = None
+        if status != documented:
+            claim = self.book.claims.get(f"status.{documented}")
+            difference = Difference(
+                "status",
+                "warning",
+                resource,
+                "",
+                f"HTTP {documented}",
+                f"HTTP {status}",
+                str(status),
+                claim.line if claim else None,
+                claim.basis if claim else "recorded",
+            )
+        self.notes.add(f"status.{documented}.{narrow}", difference, f"status.{documented}")
+
+    def _element(self, body: Body, wanted: str, narrow: str) -> None:
+        """XML's outer element."""
+        if body.element is None:
+            return
+        slips = {slip.element: slip.id for slip in self.book.knowledge.slips if slip.element}
+        difference = None
+        if body.element in slips:
+            self.notes.known.add(slips[body.element])
+        elif body.element != wanted:
+            seen = f"<{body.element}>"
+            resource = "*" if narrow == "error" else narrow
+            difference = Difference(
+                "removed", "error", resource, "", f"<{wanted}>", seen, seen, basis="documented"
+            )
+        self.notes.add(f"format.element.{narrow}", difference, "format.element")
+
+    def _body(self, wrong: str | None) -> None:
+        difference = wrong and Difference(
+            "type", "error", "*", "", "JSON for .json, else XML", wrong, wrong, basis="documented"
+        )
+        self.notes.add("format.body", difference or None)
+
+    def _read(self, resource: Resource, *, failed: bool) -> Body:
+        data = self.observation.answer.body
+        return read(data, self.form, () if failed else resource.answer, ERROR_NAMES if failed else {})
+
+    def _error_body(self) -> Body | None:
+        try:
+            return read(self.observation.answer.body, self.form, (), ERROR_NAMES)
+        except BodyError:
+            return None
+
+
+_NUMBERS: Final = ("To", "From", "PhoneNumber", "AreaCode")
+
+
+def inputs_of(book: Book, documented: rules.Outcome, form: Fields) -> tuple[tuple[tuple[str, str], ...], int]:
+    """The row of each parameter's value, in the order in which they are looked at, and which one decided."""
+    resource = documented.resource
+    sent = {name: value for name, value in form if value}
+    inputs: list[tuple[str, str]] = []
+    decided_at = len(resource.order)
+    by_row = {f"{resource.resource}.{row.id}": row.parameter for row in resource.magic}
+    deciding = by_row.get(documented.rule) if documented.code is not None else None
+    for place, parameter in enumerate(resource.order):
+        if parameter in sent:
+            row = book.contract.magic(resource.resource, parameter, sent[parameter])
+            row = row or book.contract.other(resource.resource, parameter)
+            if row is not None:
+                inputs.append((parameter, f"{resource.resource}.{row.id}"))
+        needs = [
+            f"{resource.resource}.{need.id}" for need in resource.required if need.parameter == parameter
+        ]
+        malformed = f"{resource.resource}.{parameter.lower()}.malformed"
+        if documented.code is not None and (
+            parameter == deciding or documented.rule in needs or documented.rule == malformed
+        ):
+            decided_at = place
+    return tuple(inputs), decided_at

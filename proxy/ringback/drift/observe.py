@@ -1,0 +1,127 @@
+"""An observation: one exchange with the live API, and where it came from."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from urllib.parse import unquote
+
+from ringback.contract import FormError
+from ringback.contract.form import read as read_form
+from ringback.contract.gate import answer_format
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ringback.contract import Answer, Contract, Format, Request
+    from ringback.contract.form import Fields
+
+Who: TypeAlias = Literal["proven", "test", "unknown"]
+
+NO_ACCOUNT: Final = "AC" + "f" * 32
+_ACCOUNT: Final = re.compile(r"/Accounts/(AC[0-9A-Za-z]+)")
+_VERSION: Final = re.compile(r"^/\d{4}-\d{2}-\d{2}(/Accounts/(AC[0-9A-Za-z]+|\{account\})(?=/))?")
+_EXTENSION: Final = re.compile(r"\.(json|xml)$")
+_SID: Final = re.compile(r"\{sid:[A-Z]{2}\}|[A-Z]{2}[0-9a-f]{32}")
+_NUMBER: Final = re.compile(r"\+?\d{7,}")
+_SLUG: Final = re.compile(r"[^a-z0-9]+")
+NOT_ACCESSIBLE: Final = 20008  # the code that test credentials alone get
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One exchange.
+
+    Attributes:
+        request: What was asked.
+        answer: What came back.
+        where: The cassette's file and line, or the claim's request.
+        when: When it was, in UTC, if that is known.
+        who: Whether test credentials asked: proven by asking the API, told by the request (a magic From
+            passes with test credentials alone), or unknown.
+    """
+
+    request: Request
+    answer: Answer
+    where: str
+    when: datetime | None = None
+    who: Who = "unknown"
+
+    @property
+    def account(self) -> str:
+        """The account in the path, or a placeholder where the path has none."""
+        found = _ACCOUNT.search(self.request.path)
+        return found[1] if found else NO_ACCOUNT
+
+
+def form_of(request: Request) -> Fields:
+    """The form fields of `request`; none if it is no form."""
+    try:
+        return read_form(request)
+    except FormError:
+        return ()
+
+
+def plain(request: Request) -> Request:
+    """`request` as the rules take it: with throw-away credentials of the account in its path.
+
+    A recording has no credentials any more, and what test credentials get does not depend on the token.
+    """
+    found = _ACCOUNT.search(request.path)
+    account = found[1] if found else NO_ACCOUNT
+    basic = base64.b64encode(f"{account}:token".encode()).decode()
+    kept = tuple(
+        (name, value)
+        for name, value in request.headers
+        if name.lower() in {"content-type", "content-encoding"}
+    )
+    return replace(request, headers=(("Authorization", f"Basic {basic}"), *kept))
+
+
+def told_by(contract: Contract, request: Request, answer: Answer) -> Who:
+    """Whether the exchange itself shows that test credentials asked.
+
+    A magic From, or a magic number to buy, is no number of anybody's: with live credentials it never passes.
+    Code 20008 is given to test credentials alone.
+    """
+    if code_of(answer) == NOT_ACCESSIBLE:
+        return "test"
+    name = _EXTENSION.sub("", request.path.rpartition("/")[2])
+    resource = contract.by_path.get(name)
+    if resource is None:
+        return "unknown"
+    for parameter, value in form_of(request):
+        if parameter in {"From", "PhoneNumber"} and value:
+            row = contract.magic(resource.resource, parameter, value)
+            if row is not None and row.error is None:
+                return "test"
+    return "unknown"
+
+
+def code_of(answer: Answer) -> int | None:
+    """Twilio's error code in `answer`, or None."""
+    try:
+        body = json.loads(answer.body)
+        code = body.get("code") if isinstance(body, dict) else None
+    except (ValueError, RecursionError):
+        found = re.search(rb"<Code>\s*(\d{4,6})\s*</Code>", answer.body)
+        code = found[1].decode() if found else None
+    return int(code) if isinstance(code, (int, str)) and str(code).isdigit() else None
+
+
+def format_of(contract: Contract, request: Request) -> Format:
+    """In which format `request` must be answered."""
+    return answer_format(contract, request.host, request.path)
+
+
+def outside_id(method: str, host: str, path: str) -> str:
+    """The name of a resource outside the three, e.g. `outside.api.get.messages.sid`."""
+    below = _VERSION.sub("", path)
+    below = unquote(_EXTENSION.sub("", below))
+    below = _NUMBER.sub("number", _SID.sub("sid", below))
+    steps = [_SLUG.sub("-", step.lower()).strip("-") for step in below.split("/")]
+    name = host.removesuffix(".twilio.com").partition(".")[0]
+    return ".".join(["outside", name, method.lower(), *(step for step in steps if step)])

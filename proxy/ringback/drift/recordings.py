@@ -1,0 +1,152 @@
+"""Recordings as observations: cassettes, by whatever writes vcrpy's format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ringback.drift.observe import Observation, told_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from ringback.contract import Answer, Contract, Headers, Request
+    from ringback.drift.observe import Who
+
+_SUFFIXES: Final = (".yaml", ".yml", ".json")
+_ITEM: Final = re.compile(r"^- ", re.MULTILINE)
+_JSON_ITEM: Final = re.compile(r'"request"\s*:\s*\{')
+_OWN: Final = ("contract", "gate")  # answers that were never asked of the live API
+
+
+class Recorded(Protocol):
+    """An exchange as a cassette keeps it."""
+
+    @property
+    def request(self) -> Request:
+        """What was asked."""
+
+    @property
+    def answer(self) -> Answer:
+        """What came back, without content coding."""
+
+    @property
+    def provenance(self) -> Headers:
+        """The `Ringback-...` fields that were recorded with it."""
+
+
+class RecordingError(Exception):
+    """A file or directory that holds no recording; the text names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An exchange in a file.
+
+    Attributes:
+        observation: The exchange, or None if it was not with the live API.
+        where: File and line.
+    """
+
+    observation: Observation | None
+    where: str
+
+
+def read(
+    paths: Iterable[Path],
+    contract: Contract,
+    load: Callable[..., tuple[Sequence[Recorded], dict[str, Any]]],
+    *,
+    assume_test: bool = False,
+) -> Iterator[Found]:
+    """Every exchange in the cassettes at `paths`: files, or directories that are searched.
+
+    Args:
+        paths: Files and directories.
+        contract: Tells by a magic From that test credentials asked.
+        load: Reads the text of a cassette (`ringback.cassettes.interactions.load_foreign`).
+        assume_test: Take every exchange for one with test credentials.
+
+    Raises:
+        RecordingError: There is no such file, no cassette in the directory, or it cannot be read.
+    """
+    for path in paths:
+        for file in _files(path):
+            yield from _file(file, contract, load, assume_test=assume_test)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        if not found:
+            raise RecordingError(f"{path}: no cassette (*.yaml, *.yml, *.json) in this directory")
+        return found
+    if not path.exists():
+        raise RecordingError(f"{path}: no such file or directory")
+    return [path]
+
+
+def _file(
+    path: Path,
+    contract: Contract,
+    load: Callable[..., tuple[Sequence[Recorded], dict[str, Any]]],
+    *,
+    assume_test: bool,
+) -> Iterator[Found]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        interactions, _ = load(text, as_json=path.suffix == ".json")
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: cannot be read as a cassette: {error}") from None
+    lines = _lines(text, len(interactions))
+    for number, interaction in enumerate(interactions):
+        where = f"{path}:{lines[number]}" if lines else f"{path}#{number + 1}"
+        yield Found(_observation(interaction, where, contract, assume_test=assume_test), where)
+
+
+def _observation(
+    interaction: Recorded, where: str, contract: Contract, *, assume_test: bool
+) -> Observation | None:
+    said = _said(interaction.provenance, "ringback-source")
+    kind = (said or "").partition(";")[0].strip()
+    if kind in _OWN:
+        return None
+    request, answer = interaction.request, interaction.answer
+    who: Who = told_by(contract, request, answer)
+    if kind == "live":
+        who = "proven"
+    elif assume_test:
+        who = "test"
+    recorded = _said(interaction.provenance, "ringback-recorded") or answer.header("Date")
+    return Observation(request, answer, where, _moment(recorded), who)
+
+
+def _said(fields: Headers, name: str) -> str | None:
+    return next((value for field, value in fields if field.lower() == name), None)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """A date of HTTP or of ISO 8601, in UTC."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            found = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _lines(text: str, count: int) -> list[int]:
+    """The line on which each interaction begins; empty if that cannot be told."""
+    pattern, start = (_JSON_ITEM, 0) if text.lstrip().startswith("{") else (_ITEM, text.find("interactions:"))
+    places = [found.start() for found in pattern.finditer(text, max(start, 0))]
+    if len(places) != count:
+        return []
+    return [text.count("\n", 0, place) + 1 for place in places]
