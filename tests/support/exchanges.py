@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from ringback.cassettes import Library, Miss, Session
+from ringback.cassettes.interactions import Interaction, dump
 from ringback.contract.exchange import Answer, Request, Source
 
 if TYPE_CHECKING:
@@ -103,3 +104,11 @@ class Shelf:
 
     def file(self, name: str = "default") -> Path:
         return self.directory / f"{name}.yaml"
+
+
+def written(shelf: Shelf, *exchanges: tuple[Request, Answer], name: str = "default") -> Path:
+    """A cassette as vcrpy would write it: nothing redacted."""
+    shelf.directory.mkdir(parents=True, exist_ok=True)
+    items = b"".join(dump(Interaction(*exchange)) for exchange in exchanges)
+    shelf.file(name).write_bytes(b"interactions:\n" + items + b"version: 1\n")
+    return shelf.file(name)

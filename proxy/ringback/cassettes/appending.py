@@ -61,6 +61,28 @@ def write_whole(path: Path, metadata: dict[str, Any], parts: Iterable[bytes], *,
     return handle
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the file at `path`, so that no other process appends to it."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a new file that lasts."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_directory(path.parent)
+
+
 def write_all(handle: int, data: bytes) -> None:
     """Write all of `data`, however often the system takes only a part."""
     view = memoryview(data)

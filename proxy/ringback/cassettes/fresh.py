@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from ringback.cassettes.appending import CassetteFile, offsets_of, same_file, sync_directory, write_whole
+from ringback.cassettes.appending import (
+    CassetteFile,
+    locked,
+    offsets_of,
+    same_file,
+    sync_directory,
+    write_whole,
+)
 from ringback.cassettes.errors import CassetteBusyError, recording_error
 from ringback.cassettes.names import SUFFIX, free_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ringback.cassettes.redaction import Redaction
@@ -68,7 +75,7 @@ class FreshFile(CassetteFile):
         if self.handle < 0:
             return
         try:
-            with _lock_of(self.final):
+            with locked(self.final) if self.final.exists() else nullcontext():
                 if _identity(self.final) == self._before:
                     self.path.replace(self.final)
                 else:  # another process has added to the old one: keep both
@@ -115,20 +122,6 @@ def _busy(final: Path) -> CassetteBusyError:
     return CassetteBusyError(
         f"{final}: another process is recording this cassette afresh; wait for it, or use another --cassette"
     )
-
-
-@contextmanager
-def _lock_of(path: Path) -> Iterator[None]:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

@@ -125,16 +125,17 @@ def read_head(data: Buffer) -> tuple[dict[str, Any], int]:
     return metadata if isinstance(metadata, dict) else {}, found.end()
 
 
-def scan(data: Buffer, *, trust_keys: bool = True) -> Index:
+def scan(data: Buffer, *, trust_keys: bool = True, damaged: list[tuple[int, int]] | None = None) -> Index:
     """The index of a whole file.
 
     Args:
         data: The file.
         trust_keys: Take the keys from the comments; False makes them afresh from the items.
+        damaged: Takes the beginning and end of each item in the middle that is no interaction.
 
     Raises:
         ForeignLayoutError: Not our layout.
-        DamageError: An item in the middle that is no interaction.
+        DamageError: An item in the middle that is no interaction, and nobody took `damaged`.
     """
     metadata, position = read_head(data)
     if metadata.get("ringback", {}).get("matching") != matching.MATCHING_VERSION:
@@ -150,7 +151,15 @@ def scan(data: Buffer, *, trust_keys: bool = True) -> Index:
                 if position == index.size:
                     index.end = position
             else:
-                position = _next_item(data, view, position, comment, index, trust_keys)
+                began = position
+                try:
+                    position = _next_item(data, view, position, comment, index, trust_keys)
+                except DamageError:
+                    if damaged is None:
+                        raise
+                    found = _NEXT.search(data, position + 1 if comment is None else comment.end())
+                    position = found.end() if found else index.size
+                    damaged.append((began, position))
     finally:
         view.release()
     return index

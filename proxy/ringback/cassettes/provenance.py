@@ -41,6 +41,12 @@ def redacted_fields(known: dict[str, Any]) -> tuple[tuple[str, ...], str]:
     return tuple(str(name) for name in redaction.get("fields") or ()), str(redaction.get("key") or "")
 
 
+def redacted_fields_of(metadata: dict[str, Any]) -> tuple[str, ...]:
+    """The fields that a cassette with `metadata` has pseudonyms for."""
+    known = metadata.get("ringback")
+    return redacted_fields(known)[0] if isinstance(known, dict) else ()
+
+
 def with_key(redaction: Redaction, key: bytes) -> Redaction:
     """`redaction` with the key of its pseudonyms."""
     return Redaction(redaction.fields, key, redaction.secrets)

@@ -1,0 +1,82 @@
+"""The cassette that ships with the project: the page's eight examples, answered in JSON and in XML.
+
+Made from the contract, which has the page's examples and errata as data: the page's own mistakes are
+corrected and named, and fields that the live API has added since stand beside the page's.
+`python -m ringback.cassettes.documentation FILE` writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from ringback import contract
+from ringback.cassettes import documented, layout, reading
+from ringback.cassettes.interactions import FIELD_SOURCE, Interaction
+from ringback.cassettes.matching import FORM_TYPE
+from ringback.cassettes.patterns import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.provenance import DOCUMENTED, provenance
+from ringback.cassettes.redaction import Redaction
+from ringback.contract import Identity, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ringback.contract import Contract
+    from ringback.contract.model import Example
+
+_WHEN: Final = datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC)  # the date of the page's first answer
+_HOST: Final = "api.twilio.com"
+
+
+def cassette(loaded: Contract) -> bytes:
+    """The whole file."""
+    parts = [reading.make_entry(one) for example in loaded.examples for one in _interactions(loaded, example)]
+    return layout.head({"ringback": provenance(Redaction(), DOCUMENTED) | _metadata(loaded)}) + b"".join(
+        parts
+    )
+
+
+def _metadata(loaded: Contract) -> dict[str, Any]:
+    return {
+        "examples": [
+            {
+                "example": example.id,
+                "interactions": [2 * number + 1, 2 * number + 2],
+                "line": example.line,
+                "answers": [example.json_line, example.xml_line],
+                "errata": list(example.errata),
+            }
+            for number, example in enumerate(loaded.examples)
+        ],
+        "errata": {
+            erratum.id: {"page": erratum.page, "answered": erratum.answered, "lines": list(erratum.lines)}
+            for erratum in loaded.errata
+        },
+    }
+
+
+def _interactions(loaded: Contract, example: Example) -> Iterator[Interaction]:
+    for extension, line in ((".json", example.json_line), ("", example.xml_line)):
+        request = Request(
+            "POST",
+            _HOST,
+            f"/2010-04-01/Accounts/{ACCOUNT_PLACEHOLDER}/{example.resource}{extension}",
+            (("Content-Type", FORM_TYPE),),
+            urlencode(example.form).encode(),
+        )
+        digest = hashlib.sha256(f"{example.id}{extension}".encode()).hexdigest()
+        identity = Identity(digest[:32], digest[32:], _WHEN, 0.1)
+        answer = documented.answer(loaded, request, identity)
+        said = f"{DOCUMENTED}; line={line}; example={example.id}"
+        if example.errata:
+            said += f"; errata={','.join(example.errata)}"
+        yield reading.scrubbed(Interaction(request, answer, ((FIELD_SOURCE, said),)), Redaction())
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_bytes(cassette(contract.load()))

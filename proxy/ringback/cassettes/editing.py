@@ -1,0 +1,132 @@
+"""Changing whole cassettes: `verify --repair` and `redact`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from ringback.cassettes import appending, checks, fresh, layout, reading
+from ringback.cassettes.errors import CassetteFormatError, reading_error, recording_error
+from ringback.cassettes.fresh import NEW_SUFFIX
+from ringback.cassettes.matching import MATCHING_VERSION
+from ringback.cassettes.names import SUFFIX
+from ringback.cassettes.provenance import check_key, provenance, redacted_fields
+from ringback.cassettes.redaction import Redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def repair(path: Path, tell: Callable[[str], None]) -> None:
+    """Mend what can be mended of the file at `path`: a torn tail, damage, what an interruption left.
+
+    Raises:
+        CassetteError: It cannot be mended; the text says why.
+    """
+    try:
+        if path.name.endswith(NEW_SUFFIX):
+            fresh.adopt_interrupted(path.with_name(path.name.removesuffix(NEW_SUFFIX)), tell)
+        elif path.name.endswith(".tmp"):
+            _remove_draft(path, tell)
+        else:
+            _mend(path, tell)
+    except OSError as error:
+        raise recording_error(path, error) from error
+
+
+def _remove_draft(path: Path, tell: Callable[[str], None]) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever writes it holds the lock
+        path.unlink()
+    except BlockingIOError:
+        return
+    finally:
+        os.close(handle)
+    tell(f"{path}: removed")
+
+
+def _mend(path: Path, tell: Callable[[str], None]) -> None:
+    with appending.locked(path):
+        data = path.read_bytes()
+        damaged: list[tuple[int, int]] = []
+        try:
+            index = layout.scan(data, damaged=damaged)
+        except layout.ForeignLayoutError:
+            return  # vcrpy's own files are whole, or nobody knows where their items begin
+        if not damaged:
+            if index.torn:
+                with path.open("r+b") as file:
+                    file.truncate(index.end)
+                    os.fsync(file.fileno())
+                tell(reading.torn_message(path, index))
+            return
+        kept = _kept_beside(path)
+        appending.write_file(kept, b"".join(data[start:end] for start, end in damaged))
+        whole = [
+            layout.entry(index.key(number), data[start : start + size])
+            for number, (start, size) in enumerate(zip(index.starts, index.sizes, strict=True))
+        ]
+        said = {**index.metadata.get("ringback", {}), "matching": MATCHING_VERSION}
+        os.close(appending.write_whole(path, {**index.metadata, "ringback": said}, whole, overwrite=True))
+    tell(f"{path}: {len(damaged)} damaged exchanges taken out, kept in {kept}; {len(whole)} are whole")
+
+
+def _kept_beside(path: Path) -> Path:
+    number = 1
+    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return kept
+
+
+def redact(path: Path, redaction: Redaction) -> int:
+    """Rewrite the cassette at `path` without secrets, and with pseudonyms for `redaction.fields`.
+
+    Fields that have pseudonyms already keep them. A file with another ending becomes a `.yaml` beside it, and
+    is removed: its secrets are not to stay.
+
+    Returns:
+        How many interactions it has.
+
+    Raises:
+        RedactionError: It was redacted with another key.
+        CassetteError: It is no cassette, or cannot be read or written.
+    """
+    target = path.with_suffix(SUFFIX)
+    try:
+        with appending.locked(path):
+            cassette = checks.load(path)
+            if cassette.torn:
+                raise CassetteFormatError(
+                    path, cassette.last_line, "torn; `ringback cassettes verify --repair` first"
+                )
+            found, metadata = [placed.interaction for placed in cassette.placed], cassette.metadata
+            known = metadata.get("ringback")
+            known = known if isinstance(known, dict) else {}
+            before, key = redacted_fields(known)
+            if before and redaction.key:
+                check_key(path, key, redaction.key)
+            new = tuple(name for name in redaction.fields if name not in before)
+            said = (
+                provenance(Redaction(before + new, redaction.key))
+                if before + new
+                else provenance(Redaction())
+            )
+            if before and not redaction.key:
+                said["redaction"] = known["redaction"]
+            scrubbing = Redaction(new, redaction.key, redaction.secrets)
+            parts = reading.entries(found, scrubbing)
+            os.close(
+                appending.write_whole(
+                    target, {**metadata, "ringback": {**known, **said}}, parts, overwrite=True
+                )
+            )
+            if target != path:
+                path.unlink()
+    except FileNotFoundError as error:
+        raise reading_error(path, error) from error
+    except OSError as error:
+        raise recording_error(path, error) from error
+    return len(found)

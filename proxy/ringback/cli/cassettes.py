@@ -1,0 +1,235 @@
+"""`ringback cassettes`: what has been recorded; list, show, verify and redact it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from ringback import contract
+from ringback.cassettes import CassetteError, Redaction, cassette_names, checks, editing, names, pseudonyms
+from ringback.cassettes.interactions import FIELD_RECORDED, FIELD_SOURCE
+from ringback.cassettes.matching import plain_key
+from ringback.cassettes.provenance import redacted_fields_of
+from ringback.cassettes.recordings import Recordings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ringback.cassettes.checks import Cassette, Placed
+    from ringback.cassettes.interactions import Interaction
+
+EXIT_FINDINGS: Final = 1
+SECRET_VARIABLES: Final = ("RINGBACK_TEST_AUTH_TOKEN", "TWILIO_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD")
+
+_DIRECTORY = click.option(
+    "--cassettes",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("cassettes"),
+    show_default=True,
+    envvar="RINGBACK_CASSETTES",
+    help="Where the cassettes are.",
+)
+
+
+@click.group()
+def command() -> None:
+    """List, show, verify and redact recorded exchanges."""
+
+
+@command.command("list")
+@_DIRECTORY
+def list_cassettes(directory: Path) -> None:
+    """List the cassettes in a directory."""
+    found = cassette_names(directory)
+    if not found:
+        click.echo(f"no cassettes in {directory}", err=True)
+        return
+    rows = [_row(directory, name) for name in found]
+    _table(("name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"), rows)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("number", type=click.IntRange(min=1), required=False)
+@_DIRECTORY
+def show(name: str, number: int | None, directory: Path) -> None:
+    """Show the exchanges of the cassette NAME, one a line; or all of exchange NUMBER."""
+    cassette = _load(_path(directory, name))
+    if number is None:
+        rows = [
+            (
+                str(place),
+                str(one.line),
+                _label(one),
+                _outcome(one),
+                one.interaction.said(FIELD_RECORDED) or "",
+            )
+            for place, one in enumerate(cassette.placed, 1)
+        ]
+        _table(("number", "line", "request", "answer", "recorded"), rows)
+        return
+    if number > len(cassette.placed):
+        raise click.BadArgumentUsage(f"{cassette.path} has {len(cassette.placed)} exchanges, no {number}")
+    _exchange(cassette.path, cassette.placed[number - 1])
+
+
+@command.command()
+@click.argument("paths", metavar="[DIR|FILE]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
+@click.option("--repair", is_flag=True, help="Cut torn tails, take out damage, finish what was interrupted.")
+@_DIRECTORY
+@click.pass_context
+def verify(ctx: click.Context, paths: tuple[Path, ...], directory: Path, *, repair: bool) -> None:
+    """Check format, torn tails, secrets, and agreement with the contract; exit 1 if anything is found.
+
+    Values of RINGBACK_TEST_AUTH_TOKEN, TWILIO_AUTH_TOKEN and RINGBACK_PROXY_PASSWORD are searched for, besides
+    everything that has the shape of a secret.
+    """
+    wanted = paths or (directory,)
+    if not paths and not directory.is_dir():
+        raise click.UsageError(f"there is no directory {directory}; name one, or use --cassettes")
+    if repair:
+        for path in list(checks.files_of(wanted)):
+            try:
+                editing.repair(path, lambda line: click.echo(f"repaired: {line}"))
+            except CassetteError as error:
+                click.echo(f"not repaired: {error}", err=True)
+    loaded = contract.load()
+    secrets = [os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)]
+    looked = 0
+    found = []
+    for path in checks.files_of(wanted):
+        looked += 1
+        found += checks.check(path, loaded, secrets)
+    for finding in found:
+        click.echo(str(finding))
+    noun = "cassette" if looked == 1 else "cassettes"
+    click.echo(f"{looked} {noun} checked, {len(found)} findings", err=True)
+    if found:
+        ctx.exit(EXIT_FINDINGS)
+
+
+@command.command()
+@click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@click.option("--redact", "fields", metavar="FIELD,...", help="Form fields whose values get pseudonyms.")
+@_DIRECTORY
+def redact(wanted: tuple[str, ...], fields: str | None, directory: Path) -> None:
+    """Take secrets out of cassettes that exist, and put in pseudonyms for form fields.
+
+    Without a NAME all cassettes of the directory. They are rewritten whole or not at all.
+    """
+    named = tuple(name.strip() for name in (fields or "").split(",") if name.strip())
+    secrets = frozenset(os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name))
+    paths = [_path(directory, name) for name in wanted or cassette_names(directory)]
+    try:
+        key = pseudonyms.load_key(os.environ) if named else b""
+        for path in paths:
+            count = editing.redact(path, Redaction(named, key, secrets))
+            click.echo(f"{path.with_suffix(names.SUFFIX)}: {count} exchanges redacted")
+    except CassetteError as error:
+        raise click.ClickException(str(error)) from None
+    if not paths:
+        click.echo(f"no cassettes in {directory}", err=True)
+
+
+def _path(directory: Path, name: str) -> Path:
+    try:
+        path = names.existing_path(directory, name)
+    except CassetteError as error:
+        raise click.BadArgumentUsage(str(error)) from None
+    if not path.is_file():
+        known = ", ".join(cassette_names(directory)) or "none"
+        raise click.BadArgumentUsage(f"there is no cassette {name!r} in {directory}; there are: {known}")
+    return path
+
+
+def _load(path: Path) -> Cassette:
+    try:
+        return checks.load(path)
+    except CassetteError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _row(directory: Path, name: str) -> tuple[str, ...]:
+    """What can be told of a cassette without reading all of it."""
+    path = names.existing_path(directory, name)
+    size = str(path.stat().st_size)
+    recordings = Recordings(path)
+    try:
+        recordings.open(Redaction())
+        last = recordings.interaction(len(recordings) - 1) if len(recordings) else None
+    except (CassetteError, OSError):
+        return name, "-", size, "-", "-", "-", "broken: see verify"
+    finally:
+        recordings.close()
+    layout = "vcrpy's" if recordings.foreign else "own"
+    return (
+        name,
+        str(len(recordings)),
+        size,
+        (last.said(FIELD_RECORDED) if last else None) or "-",
+        _kind(last) if last else "-",
+        ",".join(redacted_fields_of(recordings.metadata)) or "-",
+        f"{layout}, torn" if recordings.torn else layout,
+    )
+
+
+def _kind(one: Interaction) -> str:
+    return (one.said(FIELD_SOURCE) or "vcrpy").partition(";")[0]
+
+
+def _label(one: Placed) -> str:
+    return plain_key(one.interaction.request).label
+
+
+def _outcome(one: Placed) -> str:
+    answer = one.interaction.answer
+    return f"{answer.status} {answer.reason} {checks.code_of(answer.body)}".rstrip()
+
+
+def _exchange(path: Path, one: Placed) -> None:
+    request, answer = one.interaction.request, one.interaction.answer
+    lines = [f"# {path}:{one.line}", f"{request.method} {request.scheme}://{request.host}{request.target}"]
+    lines += _message(request.headers, request.body)
+    lines += ["", f"{answer.status} {answer.reason}"]
+    lines += _message((*answer.headers, *one.interaction.provenance), answer.body)
+    for line in lines:
+        click.echo(_printable(line))
+
+
+def _message(headers: Sequence[tuple[str, str]], body: bytes) -> list[str]:
+    lines = [f"{name}: {value}" for name, value in headers]
+    if not body:
+        return lines
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return [*lines, "", f"({len(body)} bytes that are no text)"]
+    return [*lines, "", *text.split("\n")]
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _table(headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
+    """A rich table on a terminal, tab-separated lines when piped; control characters made harmless."""
+    cells = [tuple(_printable(cell) for cell in row) for row in rows]
+    if not sys.stdout.isatty():
+        for line in (tuple(headings), *cells):
+            click.echo("\t".join(line))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where a person looks
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for line in cells:
+        table.add_row(*(Text(cell) for cell in line))
+    Console().print(table)

@@ -1,0 +1,163 @@
+"""`ringback cassettes`: what people see of their recordings, and the exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from ringback.cli import COMMANDS, ringback
+from ringback.cli.cassettes import command
+from support.exchanges import KEY, SID, TOKEN, Shelf, answer, numbered, request, written
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+SENT = {"From": "+15005550006", "To": "+14105550100", "Body": "hello"}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RINGBACK_REDACT_KEY", KEY)
+    return Shelf(tmp_path / "cassettes")
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.mark.skipif("cassettes" not in COMMANDS, reason="the command is not in ringback.cli.COMMANDS yet")
+def test_the_command_is_known() -> None:
+    result = CliRunner().invoke(ringback, ["cassettes", "--help"])
+    assert result.exit_code == 0
+    assert all(name in result.output for name in ("list", "show", "verify", "redact"))
+
+
+def test_list(shelf: Shelf) -> None:
+    assert "no cassettes in cassettes" in run("list").stderr
+    shelf.write((request(), answer()), (request(), answer()), redact=["To"])
+    written(shelf, (request(), answer()), name="theirs")
+    shelf.file("broken").write_text("a: b")
+    result = run("list")
+    assert result.exit_code == 0
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert rows[0] == ["name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"]
+    assert rows[1][:2] == ["broken", "-"]
+    assert rows[1][-1] == "broken: see verify"
+    assert (rows[2][0], rows[2][1], rows[2][4:]) == ("default", "2", ["live", "To", "own"])
+    assert (rows[3][0], rows[3][1], rows[3][4:]) == ("theirs", "1", ["vcrpy", "-", "vcrpy's"])
+    assert rows[2][2] == str(shelf.file().stat().st_size)
+
+
+def test_show_lists_the_exchanges(shelf: Shelf) -> None:
+    error = answer({"code": 21614, "message": "m"}, status=400)
+    shelf.write((request(SENT), answer()), (request({"Body": "\x1b[31mred"}), error))
+    rows = [line.split("\t") for line in run("show", "default").stdout.splitlines()]
+    assert rows[1][0] == "1"
+    assert rows[1][2].endswith("Messages.json (From=+15005550006, To=+14105550100, Body=hello)")
+    assert rows[1][3] == "201 CREATED"
+    assert rows[2][3] == "400 BAD REQUEST 21614"
+    assert "?[31mred" in rows[2][2]
+
+
+def test_show_shows_one_exchange(shelf: Shelf) -> None:
+    shelf.write((request(), answer()), (request(SENT), answer({"a": "b"})), (request(), answer(b"\xff")))
+    shown = run("show", "default", "2").stdout
+    assert "POST https://api.twilio.com/2010-04-01/Accounts/AC0000" in shown
+    assert "Body=hello" in shown
+    assert '{"a": "b"}' in shown
+    assert "Ringback-Source: live" in shown
+    assert "(1 bytes that are no text)" in run("show", "default", "3").stdout
+    result = run("show", "default", "4")
+    assert result.exit_code == 2
+    assert "has 3 exchanges, no 4" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["absent", "../x", "a b"])
+def test_show_of_what_is_not_there_is_a_usage_error(shelf: Shelf, name: str) -> None:
+    shelf.write((request(), answer()))
+    result = run("show", name)
+    assert result.exit_code == 2
+    assert "there are: default" in result.stderr or "cannot name a cassette" in result.stderr
+
+
+def test_show_of_a_broken_one_tells_where(shelf: Shelf) -> None:
+    shelf.directory.mkdir()
+    shelf.file().write_text("a: b")
+    result = run("show", "default")
+    assert result.exit_code == 1
+    assert "default.yaml:1: " in result.stderr
+
+
+def test_verify_is_quiet_and_green_when_all_is_well(shelf: Shelf) -> None:
+    shelf.write((request(SENT), answer()))
+    result = run("verify")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "1 cassette checked, 0 findings" in result.stderr
+
+
+def test_verify_finds_with_file_and_line_and_exit_1(shelf: Shelf) -> None:
+    written(shelf, (request(SENT), answer({"x": TOKEN})))
+    result = run("verify", str(shelf.directory))
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert all(line.startswith(f"{shelf.file()}:") for line in lines)
+    assert any(line.endswith("secret: auth token in the answer's body") for line in lines)
+    assert TOKEN not in result.output
+    assert SID not in result.output
+
+
+def test_verify_looks_for_the_tokens_of_the_environment(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(shelf, (request(SENT, headers=()), answer({"x": "an-odd-token"})))
+    text = shelf.file().read_text()
+    start = text.index("      Authorization:")
+    shelf.file().write_text(text[:start] + text[text.index("    method:") :])
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "an-odd-token")
+    assert "a configured secret in the answer's body" in run("verify").stdout
+
+
+def test_verify_repairs(shelf: Shelf) -> None:
+    file = shelf.write((request(SENT), answer(number=1)), (request(SENT), answer(number=2)))
+    file.write_bytes(file.read_bytes()[:-3])
+    assert run("verify").exit_code == 1
+    result = run("verify", "--repair")
+    assert result.exit_code == 0
+    assert "repaired: " in result.stdout
+    assert run("verify").exit_code == 0
+
+
+def test_verify_without_a_directory_is_a_usage_error(shelf: Shelf) -> None:
+    result = run("verify")
+    assert result.exit_code == 2
+    assert "there is no directory cassettes" in result.stderr
+    assert run("verify", "nowhere").exit_code == 2
+    assert not shelf.directory.exists()
+
+
+def test_redact_rewrites_and_still_matches(shelf: Shelf) -> None:
+    written(shelf, (request(SENT), answer({"to": SENT["To"], "n": 1})))
+    result = run("redact", "--redact", "To, Body")
+    assert result.exit_code == 0
+    assert f"{Path('cassettes/default.yaml')}: 1 exchanges redacted" in result.stdout
+    for secret in (SID, TOKEN, "4105550100", "hello"):
+        assert secret not in shelf.file().read_text()
+    with shelf.library() as library:
+        assert numbered(library.session(), request(SENT)) == 1
+    assert run("verify").exit_code == 0
+
+
+def test_redact_of_nothing_says_so(shelf: Shelf) -> None:
+    assert "no cassettes in cassettes" in run("redact").stderr
+    assert run("redact", "absent").exit_code == 2
+    shelf.directory.mkdir()
+    shelf.file().write_text("a: b")
+    result = run("redact")
+    assert result.exit_code == 1
+    assert "default.yaml:1" in result.stderr
