@@ -130,14 +130,15 @@ class StandIn:
     before_tls: str = ""
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
+    port: int = 0
     held: threading.Event = field(default_factory=threading.Event)
     _open: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port: int = self.listener.getsockname()[1]
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+        self.port = self.listener.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
 
@@ -196,6 +197,7 @@ class StandIn:
         try:
             with contextlib.suppress(OSError):
                 if self.before_tls == "reset":
+                    connection.recv(4096)
                     reset(connection)
                     return
                 if self.before_tls == "garbage":
@@ -229,7 +231,8 @@ class StandIn:
                 if answer == RESET:
                     reset(connection)
                     return
-                if answer == HANG:
+                if answer.startswith(HANG):
+                    connection.sendall(answer.removeprefix(HANG))
                     self.held.wait(60)
                     return
                 connection.sendall(answer.removeprefix(CLOSE))
@@ -239,7 +242,7 @@ class StandIn:
 
 # Answers that are none.
 RESET = b"\0reset"
-HANG = b"\0hang"
+HANG = b"\0hang"  # after what follows it
 CLOSE = b"\0close"  # before an answer: close after it
 
 
@@ -379,9 +382,17 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 @contextlib.contextmanager
-def stand_in(authority: ThrowAway, *, expired: bool = False, tls: bool = True) -> Iterator[StandIn]:
+def stand_in(
+    authority: ThrowAway,
+    *,
+    expired: bool = False,
+    tls: bool = True,
+    names: tuple[str, ...] | None = None,
+    port: int = 0,
+) -> Iterator[StandIn]:
     """A server until the block ends."""
-    server = StandIn(authority.context(expired=expired) if tls else None, authority.pem)
+    context = authority.context(expired=expired, names=names or NAMES) if tls else None
+    server = StandIn(context, authority.pem, port=port)
     try:
         yield server
     finally:

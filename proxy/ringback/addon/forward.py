@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ringback.addon import comparing
+from ringback.addon.dialing import UpstreamError
 from ringback.addon.proof import NotProvenError, Proof, Proofs
-from ringback.addon.upstream import Reply, UpstreamError
+from ringback.addon.upstream import Reply
 from ringback.contract import Answer, Source
 from ringback.contract.exchange import PROVENANCE_PREFIX, header_value
 

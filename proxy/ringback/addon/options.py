@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mitmproxy import exceptions
 from mitmproxy.proxy import mode_specs
 
+from ringback.addon.dialing import Timeouts, trust
 from ringback.addon.routes import Address, Egress, Routes
-from ringback.addon.upstream import Timeouts, trust
 from ringback.contract import Credentials
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
 
