@@ -5,6 +5,7 @@ The same function answers here and in a flow; only what stands around it is shor
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httptools
@@ -15,6 +16,7 @@ from ringback.contract.form import MAX_BODY, MAX_HEADERS
 
 if TYPE_CHECKING:
     from ringback.addon.handlers import RingbackAddon, ShortWay
+    from ringback.contract import Source
 
 MAX_HEAD = 2 * MAX_HEADERS  # bytes after which a head is refused before it is complete
 MAX_DISCARDED = 64 * MAX_BODY  # bytes of a refused body that are read, so that its client reads the answer
@@ -194,9 +196,15 @@ def to_bytes(answer: Answer) -> bytes:
     """`answer` as HTTP/1, with its provenance in `Ringback-…` headers."""
     lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
-    lines += [f"{name}: {value}" for name, value in answer.source.headers()]
+    lines += _lines(answer.source) if answer.source.reason is None else _lines.__wrapped__(answer.source)
     lines.append("\r\n")
     return "\r\n".join(lines).encode("latin-1", "replace") + answer.body
+
+
+@lru_cache(256)
+def _lines(source: Source) -> list[str]:
+    """The provenance's header lines; there is one source for each rule that needs no reason."""
+    return [f"{name}: {value}" for name, value in source.headers()]
 
 
 def _text(value: bytes) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ringback.contract.numbers import magic_key
+from ringback.contract.templates import Template, compile_template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ringback.contract.gate import Format
     from ringback.contract.model import (
         Erratum,
         ErrorText,
         Example,
         Gate,
         MagicRow,
+        Parameter,
         Refusal,
         Refused,
         Requirement,
@@ -23,7 +29,41 @@ if TYPE_CHECKING:
     )
 
 OTHER = "other"
+_VARYING = ("$request_id", "$duration")  # what the headers' values may refer to
+_HOSTS = 1024  # host names of which it is remembered whether they are Twilio's
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...", "\u00ad\u200b\u200c\u200d\u2060\ufeff")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One parameter's turn when a request is decided.
+
+    Attributes:
+        name: The parameter.
+        parameter: What it must be.
+        refused: The entries that refuse it.
+        required: The entries that require it.
+    """
+
+    name: str
+    parameter: Parameter
+    refused: tuple[Refused, ...]
+    required: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The order in which a resource's parameters are decided.
+
+    Attributes:
+        steps: All of them.
+        position: Where each parameter's step is.
+        always: The steps that count even if their parameter is absent.
+    """
+
+    steps: tuple[Step, ...]
+    position: dict[str, int]
+    always: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -50,6 +90,12 @@ class Contract:
     refusals: dict[str, Refusal] = field(init=False, repr=False, compare=False)
     api_host: re.Pattern[str] = field(init=False, repr=False, compare=False)
     twilio_host: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    headers: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
+    varying_headers: tuple[tuple[int, str, str], ...] = field(init=False, repr=False, compare=False)
+    _plans: dict[str, Plan] = field(init=False, repr=False, compare=False)
+    _templates: dict[tuple[str, Format], Template] = field(init=False, repr=False, compare=False)
+    _api: Callable[[str], bool] = field(init=False, repr=False, compare=False)
+    _twilio: Callable[[str], bool] = field(init=False, repr=False, compare=False)
     _texts: dict[tuple[int, str | None, str | None], ErrorText] = field(init=False, repr=False, compare=False)
     _magic: dict[tuple[str, str, str], MagicRow] = field(init=False, repr=False, compare=False)
     _with_rows: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
@@ -76,7 +122,30 @@ class Contract:
             },
         )
         put("_with_rows", frozenset((resource, parameter) for resource, parameter, _ in self._magic))
+        put("headers", tuple(self.gate.headers.items()))
+        varying = [(place, *pair) for place, pair in enumerate(self.headers) if pair[1] in _VARYING]
+        put("varying_headers", tuple(varying))
+        put("_plans", {resource.resource: _plan(resource) for resource in self.resources})
+        formats: tuple[Format, ...] = ("json", "xml")
+        put(
+            "_templates",
+            {
+                (each.resource, kind): compile_template(each, kind)
+                for each in self.resources
+                for kind in formats
+            },
+        )
+        put("_api", lru_cache(_HOSTS)(lambda host: self.api_host.fullmatch(host) is not None))
+        put("_twilio", lru_cache(_HOSTS)(self._reaches_twilio))
         self._check()
+
+    def plan(self, resource: Resource) -> Plan:
+        """The order in which the parameters of `resource` are decided."""
+        return self._plans[resource.resource]
+
+    def template(self, resource: Resource, answer_format: Format) -> Template:
+        """The success body of `resource`."""
+        return self._templates[resource.resource, answer_format]
 
     def resource(self, name: str) -> Resource:
         """The resource called `name`.
@@ -114,7 +183,7 @@ class Contract:
 
     def is_api(self, host: str) -> bool:
         """Whether `host` (lower case, no port) is Twilio's REST API, in any region or edge."""
-        return self.api_host.fullmatch(host) is not None
+        return self._api(host)
 
     def is_twilio(self, host: str) -> bool:
         """Whether `host` (lower case, no port) belongs to Twilio, also where a resolver would map it there.
@@ -122,6 +191,9 @@ class Contract:
         Looking a name up turns full-width letters and other dots into ASCII (IDNA), and any label below
         twilio.com is Twilio's, whatever characters it has.
         """
+        return self._twilio(host)
+
+    def _reaches_twilio(self, host: str) -> bool:
         plain = host if host.isascii() else unicodedata.normalize("NFKC", host).casefold().translate(_DOTS)
         return self.twilio_host.fullmatch(plain) is not None
 
@@ -153,3 +225,19 @@ class Contract:
         except KeyError:
             advice = f"add {{code: {code}, message: ...}} to errors"
             raise ValueError(f"{resource} {name} answers {code}, which has no text: {advice}") from None
+
+
+def _plan(resource: Resource) -> Plan:
+    named = [name for name in resource.order if name in resource.parameters]
+    rest = [name for name in resource.parameters if name not in resource.order]
+    steps = tuple(
+        Step(
+            name,
+            resource.parameters[name],
+            tuple(entry for entry in resource.refused if entry.parameter == name),
+            tuple(entry for entry in resource.required if entry.parameter == name),
+        )
+        for name in (*named, *rest)
+    )
+    position = {step.name: number for number, step in enumerate(steps)}
+    return Plan(steps, position, frozenset(position[step.name] for step in steps if step.required))

@@ -6,7 +6,7 @@ contract and the cassettes answer it with an `Answer`. Nothing here knows a sock
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -36,6 +36,7 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
     scheme: str = "https"
+    _fields: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def path(self) -> str:
@@ -44,7 +45,12 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The first value of the header field `name` (any case), or None."""
-        return first_header(self.headers, name)
+        fields = self._fields
+        if fields is None:
+            # Asked for several times in every request, so taken apart once.
+            fields = {key.lower(): value for key, value in reversed(self.headers)}
+            object.__setattr__(self, "_fields", fields)
+        return fields.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +121,16 @@ class Answer:
 
 def first_header(headers: Headers, name: str) -> str | None:
     """The first value of `name` (any case) in `headers`, or None."""
-    wanted = name.lower()
+    wanted, length = name.lower(), len(name)
     for key, value in headers:
-        if key.lower() == wanted:
+        if len(key) == length and key.lower() == wanted:
             return value
     return None
 
 
 def header_value(text: str) -> str:
     """`text` as a header value: printable ASCII on one line, so that nothing quoted can add a field."""
+    if text.isascii() and text.isprintable() and len(text) <= _LONGEST_VALUE:
+        return text
     safe = "".join(char if " " <= char <= "~" else "?" for char in text)
     return safe if len(safe) <= _LONGEST_VALUE else safe[: _LONGEST_VALUE - 3] + "..."

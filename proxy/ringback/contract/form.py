@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
     from ringback.contract.exchange import Request
@@ -40,16 +40,20 @@ def read(request: Request) -> Fields:
     Raises:
         FormError: Too large, of another media type or content coding, or not decodable.
     """
-    size = sum(len(name) + len(value) for name, value in request.headers)
+    fields = request.headers
+    size = sum([len(name) + len(value) for name, value in fields])
     if size > MAX_HEADERS:
         raise FormError("headers.too-large", f"{size} bytes, the limit is {MAX_HEADERS}")
     if len(request.body) > MAX_BODY:
         raise FormError("form.too-large", f"{len(request.body)} bytes, the limit is {MAX_BODY}")
-    media_type = (request.header("Content-Type") or FORM_TYPE).partition(";")[0].strip().lower()
-    if media_type != FORM_TYPE and request.body:
+    if not request.body:
+        return ()
+    given = request.header("Content-Type")
+    media_type = FORM_TYPE if given == FORM_TYPE else (given or FORM_TYPE).partition(";")[0].strip().lower()
+    if media_type != FORM_TYPE:
         raise FormError("form.type", media_type or "nothing")
-    coding = (request.header("Content-Encoding") or "identity").strip().lower()
-    if coding != "identity" and request.body:
+    coding = request.header("Content-Encoding")
+    if coding and (coding := coding.strip().lower()) != "identity":
         raise FormError("form.coding", coding)
     return parse(request.body)
 
@@ -66,18 +70,34 @@ def parse(body: bytes) -> Fields:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormError("form.malformed", f"byte {error.start} is not UTF-8") from None
+    if text.count("&") >= MAX_FIELDS:
+        _check_escapes(text)
+        raise FormError("form.malformed", f"more than {MAX_FIELDS} fields")
+    if "%" in text:
+        _check_escapes(text)
+    try:
+        fields = tuple([_pair(pair) for pair in text.split("&") if pair])
+    except UnicodeDecodeError:
+        raise FormError("form.malformed", "a percent-encoded value is not UTF-8") from None
+    if "\0" in text or "%00" in text:
+        for name, value in fields:
+            if "\0" in name or "\0" in value:
+                raise FormError("form.malformed", f"a NUL character in {name!r}")
+    return fields
+
+
+def _check_escapes(text: str) -> None:
     broken = _BAD_ESCAPE.search(text)
     if broken:
         raise FormError("form.malformed", f"broken percent-encoding at byte {broken.start()}")
-    try:
-        fields = tuple(
-            parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS, separator="&")
-        )
-    except UnicodeDecodeError:
-        raise FormError("form.malformed", "a percent-encoded value is not UTF-8") from None
-    except ValueError:
-        raise FormError("form.malformed", f"more than {MAX_FIELDS} fields") from None
-    for name, value in fields:
-        if "\0" in name or "\0" in value:
-            raise FormError("form.malformed", f"a NUL character in {name!r}")
-    return fields
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return _decoded(name), _decoded(value)
+
+
+def _decoded(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote_to_bytes(text).decode("utf-8") if "%" in text else text

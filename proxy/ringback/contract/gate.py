@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -25,6 +26,7 @@ Format: TypeAlias = Literal["json", "xml"]
 _ACCOUNT = re.compile(r"AC[0-9A-Za-z]+")  # also placeholders such as the ACXXXX... of the page's samples
 _ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]+)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
 _EXTENSION = re.compile(r"\.(json|xml)$")
+_REMEMBERED = 256  # headers and paths taken apart; clients repeat both
 _PORTS = {"https": (443,), "http": (80,)}
 
 
@@ -85,20 +87,17 @@ def admit(contract: Contract, request: Request, names: Names, credentials: Crede
     """
     path = request.path
     form = answer_format(contract, names.host, path)
-    known = {
-        "method": request.method,
-        "host": names.host,
-        "path": path,
-        "resource": path.removeprefix(f"/{contract.gate.version}"),
-    }
 
     def refuse(rule: str, **more: str) -> Refused:
+        below = path.removeprefix(f"/{contract.gate.version}")
+        known = {"method": request.method, "host": names.host, "path": path, "resource": below}
         return Refused(contract.refusals[rule], form, {**known, **more})
 
     wrong, detail = _transport(request, names)
     if wrong:
         return refuse(wrong, detail=detail)
-    who = _credentials(request.header("Authorization"))
+    header = request.header("Authorization")
+    who = _credentials(header) if header else "auth.missing"
     if isinstance(who, str):
         return refuse(who)
     username, token = who
@@ -107,7 +106,16 @@ def admit(contract: Contract, request: Request, names: Names, credentials: Crede
         return refuse(unfit, username=username)
     if not contract.is_api(names.host):
         return refuse("resource.product-host")
-    return _resource(contract, request, username, token, refuse_with=(form, known))
+    account, name, below = _parts(path, contract.gate.version)
+    resource = contract.by_path.get(name) if below and request.method == "POST" else None
+    if resource is not None and account == username:
+        return Admitted(resource, account, token, form)
+    if account not in {None, username}:
+        rule = "account.other"
+    else:
+        rule = "resource.sms-messages" if name == "SMS/Messages" else "resource.unsupported"
+    named = {"resource": name} if name and rule != "account.other" else {}
+    return refuse(rule, account=account or "", **named)
 
 
 def _transport(request: Request, names: Names) -> tuple[str, str]:
@@ -124,6 +132,9 @@ def _transport(request: Request, names: Names) -> tuple[str, str]:
 
 def disagreement(names: Names) -> str | None:
     """What the connection's names disagree on, or None."""
+    host = names.host
+    if names.connect in {host, None} and names.sni in {host, None}:
+        return None
     given = [("CONNECT", names.connect), ("TLS", names.sni), ("Host", names.host)]
     distinct = {name for _, name in given if name is not None}
     if len(distinct) < 2:
@@ -148,10 +159,9 @@ def canonical_host(name: str) -> str:
     return name.rpartition(":")[0 if ":" in name else 2].lower().rstrip(".")
 
 
-def _credentials(header: str | None) -> tuple[str, str] | str:
+@lru_cache(_REMEMBERED)
+def _credentials(header: str) -> tuple[str, str] | str:
     """User name and password of a Basic header, or the id of the rule that refuses it."""
-    if not header:
-        return "auth.missing"
     scheme, _, encoded = header.strip().partition(" ")
     if scheme.lower() != "basic":
         return "auth.malformed"
@@ -180,32 +190,12 @@ def _judge(username: str, token: str, credentials: Credentials) -> str | None:
     return None
 
 
-def _resource(
-    contract: Contract,
-    request: Request,
-    username: str,
-    token: str,
-    *,
-    refuse_with: tuple[Format, Mapping[str, str]],
-) -> Admitted | Refused:
-    form, known = refuse_with
-    version = f"/{contract.gate.version}"
-    found = (
-        _ACCOUNT_PATH.fullmatch(request.path.removeprefix(version))
-        if request.path.startswith(version)
-        else None
-    )
-    account, below = (found[1], found[2] or "") if found else ("", "")
-    if found and account != username:
-        return Refused(contract.refusals["account.other"], form, {**known, "account": account})
-    name = _EXTENSION.sub("", below)
-    resource = contract.by_path.get(name)
-    if (
-        resource is not None
-        and request.method == "POST"
-        and request.path.startswith(f"{version}/Accounts/{account}/")
-    ):
-        return Admitted(resource, account, token, form)
-    rule = "resource.sms-messages" if name == "SMS/Messages" else "resource.unsupported"
-    known = {**known, "account": account, "resource": name or known["resource"]}
-    return Refused(contract.refusals[rule], form, known)
+@lru_cache(_REMEMBERED)
+def _parts(path: str, version: str) -> tuple[str | None, str, bool]:
+    """The account in a path (None without one), what is named below it, and whether it is below a slash."""
+    prefix = f"/{version}"
+    found = _ACCOUNT_PATH.fullmatch(path[len(prefix) :]) if path.startswith(prefix) else None
+    if found is None:
+        return None, "", False
+    name = _EXTENSION.sub("", found[2] or "")
+    return found[1], name, path.startswith(f"{prefix}/Accounts/{found[1]}/")

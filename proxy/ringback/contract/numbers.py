@@ -51,12 +51,14 @@ def _parsed(value: str) -> phonenumbers.PhoneNumber | None:
         return None
 
 
+@lru_cache(_CACHE)
 def is_valid(value: str) -> bool:
     """Whether `value` is a phone number that can exist: right country, right length, assigned range."""
     number = _parsed(value)
     return number is not None and phonenumbers.is_valid_number(number)
 
 
+@lru_cache(_CACHE)
 def is_possible(value: str) -> bool:
     """Whether `value` has the form of a phone number; it need not be assigned."""
     number = _parsed(value)

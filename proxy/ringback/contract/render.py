@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
+from typing import TYPE_CHECKING
 
 from ringback.contract import numbers, segments
 from ringback.contract.exchange import Answer, Source
 from ringback.contract.rules import fill
+from ringback.contract.templates import XML_HEAD, element
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ringback.contract.compiled import Contract
     from ringback.contract.form import Fields
     from ringback.contract.gate import Format
-    from ringback.contract.model import Field, Refusal, Scalar
+    from ringback.contract.model import Refusal, Resource, Scalar
     from ringback.contract.rules import Outcome
 
-_XML_HEAD = "<?xml version='1.0' encoding='UTF-8'?>\n"
-# XML 1.0 has no way to write these; surrogates are bytes of the path that are not UTF-8.
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_REFERENCES = {"\r": "&#13;"}  # a parser would read a bare one as a line feed
 _TYPES: dict[Format, str] = {"json": "application/json", "xml": "application/xml"}
 
 
@@ -65,36 +61,23 @@ class Writer:
     def success(self, outcome: Outcome, fields: Fields, account: str) -> Answer:
         """The 201 answer to a request that passes."""
         resource = outcome.resource
-        extension = ".json" if self.format == "json" else ""
+        template = self.contract.template(resource, self.format)
         form = {name: value for name, value in fields if value}
-        media = sum(1 for name, value in fields if name == "MediaUrl" and value)
+        media = sum(1 for name, value in fields if name == "MediaUrl" and value) if "MediaUrl" in form else 0
         sid = ("MM" if media and resource.sid == "SM" else resource.sid) + self.identity.sid
         stem = f"/{self.contract.gate.version}/Accounts/{account}/{resource.path}/{sid}"
-        number = numbers.e164(form.get("PhoneNumber") or resource.number)
+        extension = ".json" if self.format == "json" else ""
         known: dict[str, Scalar] = {
             "sid": sid,
             "account_sid": account,
             "now": rfc2822(self.identity.now),
             "uri": stem + extension,
-            "to": _to(form.get("To", "")),
-            "to.formatted": numbers.national(form.get("To", "")),
-            "from.formatted": numbers.national(form.get("From", "")),
-            "number": number,
-            "number.formatted": numbers.national(number),
-            "segments": str(segments.count(form.get("Body", ""))),
             "media": str(media),
         }
-
-        def resolve(entries: tuple[Field, ...]) -> dict[str, Any]:
-            return {
-                entry.json if self.format == "json" else entry.xml: resolve(entry.fields)
-                if entry.fields
-                else _value(entry, known, form, (stem, extension))
-                for entry in entries
-            }
-
-        body = resolve(resource.answer)
-        data = _json(body) if self.format == "json" else _xml(resource.element, body)
+        for name in template.needs:
+            if name in _COMPUTED:
+                known[name] = _COMPUTED[name](form, resource)
+        data = template.fill(known, form, (stem, extension))
         source = Source("contract", outcome.rule, outcome.basis, outcome.reason, outcome.line)
         return self._answer(outcome.status, data, source)
 
@@ -117,16 +100,19 @@ class Writer:
     def _answer(
         self, status: int, body: bytes, source: Source, extra: tuple[tuple[str, str], ...] = ()
     ) -> Answer:
-        identity, gate = self.identity, self.contract.gate
-        values = {"$request_id": f"RQ{identity.request}", "$duration": f"{identity.duration:.3f}"}
-        headers = [
-            ("Date", format_datetime(identity.now.astimezone(UTC), usegmt=True)),
+        identity, contract = self.identity, self.contract
+        fixed = list(contract.headers)
+        for place, name, reference in contract.varying_headers:
+            varying = f"RQ{identity.request}" if reference == "$request_id" else f"{identity.duration:.3f}"
+            fixed[place] = (name, varying)
+        headers = (
+            ("Date", http_date(identity.now)),
             ("Content-Type", _TYPES[self.format]),
             ("Content-Length", str(len(body))),
             *extra,
-            *((name, values.get(value, value)) for name, value in gate.headers.items()),
-        ]
-        return Answer(status, _phrase(gate.phrases, status), tuple(headers), body, source)
+            *fixed,
+        )
+        return Answer(status, _phrase(contract.gate.phrases, status), headers, body, source)
 
 
 def _phrase(phrases: Mapping[int, str], status: int) -> str:
@@ -141,29 +127,29 @@ def error_body(contract: Contract, status: int, code: int, message: str, answer_
     """Twilio's error body: code, message, more_info, status, in this order (recorded)."""
     more_info = contract.gate.more_info.format(code=code)
     if answer_format == "json":
-        return _json({"code": code, "message": message, "more_info": more_info, "status": status})
-    return _xml("RestException", {"Code": code, "Message": message, "MoreInfo": more_info, "Status": status})
+        return json.dumps(
+            {"code": code, "message": message, "more_info": more_info, "status": status}
+        ).encode()
+    error: dict[str, Scalar] = {"Code": code, "Message": message, "MoreInfo": more_info, "Status": status}
+    inner = "".join([element(name, value) for name, value in error.items()])
+    return f"{XML_HEAD}<TwilioResponse><RestException>{inner}</RestException></TwilioResponse>".encode()
 
 
 def rfc2822(moment: datetime) -> str:
     """A date as Twilio's bodies have it, e.g. `Wed, 10 Oct 2012 21:36:14 +0000`."""
-    return format_datetime(moment.astimezone(UTC))
+    return _dates(int(moment.timestamp()))[0]
 
 
-def _value(field: Field, known: dict[str, Scalar], form: dict[str, str], uri: tuple[str, str]) -> Scalar:
-    value = field.value
-    if not isinstance(value, str) or not value.startswith("$"):
-        return value
-    name = value[1:]
-    if name.startswith("form."):
-        sent = form.get(name[5:])
-        if sent is not None:
-            return sent.lower() == "true" if isinstance(field.default, bool) else sent
-        default = field.default
-        return known[default[1:]] if isinstance(default, str) and default.startswith("$") else default
-    if name.startswith("uri/"):
-        return uri[0] + name[3:] + uri[1]
-    return known[name]
+def http_date(moment: datetime) -> str:
+    """The same as a Date header has it, e.g. `Wed, 10 Oct 2012 21:36:14 GMT`."""
+    return _dates(int(moment.timestamp()))[1]
+
+
+@lru_cache(16)
+def _dates(second: int) -> tuple[str, str]:
+    """Both ways of writing a moment, in seconds since 1970; answers of the same second share them."""
+    moment = datetime.fromtimestamp(second, UTC)
+    return format_datetime(moment), format_datetime(moment, usegmt=True)
 
 
 def _to(value: str) -> str:
@@ -172,21 +158,16 @@ def _to(value: str) -> str:
     return f"{prefix}:{numbers.e164(rest)}" if colon and prefix == "whatsapp" else numbers.e164(value)
 
 
-def _json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body).encode()
+def _number(form: Mapping[str, str], resource: Resource) -> str:
+    return numbers.e164(form.get("PhoneNumber") or resource.number)
 
 
-def _xml(element: str, body: dict[str, Any]) -> bytes:
-    return f"{_XML_HEAD}<TwilioResponse>{_element(element, body)}</TwilioResponse>".encode()
-
-
-def _element(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        inner = "".join(_element(key, child) for key, child in value.items())
-    elif value is None:
-        inner = ""
-    elif isinstance(value, bool):
-        inner = "true" if value else "false"
-    else:
-        inner = escape(_NOT_XML.sub("\ufffd", str(value)), _REFERENCES)
-    return f"<{name}>{inner}</{name}>" if inner else f"<{name}/>"
+# What only some resources answer, from the parameters sent.
+_COMPUTED: dict[str, Callable[[Mapping[str, str], Resource], Scalar]] = {
+    "to": lambda form, _resource: _to(form.get("To", "")),
+    "to.formatted": lambda form, _resource: numbers.national(form.get("To", "")),
+    "from.formatted": lambda form, _resource: numbers.national(form.get("From", "")),
+    "number": _number,
+    "number.formatted": lambda form, resource: numbers.national(_number(form, resource)),
+    "segments": lambda form, _resource: str(segments.count(form.get("Body", ""))),
+}

@@ -10,7 +10,7 @@ from ringback.contract import values
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ringback.contract.compiled import Contract
+    from ringback.contract.compiled import Contract, Step
     from ringback.contract.exchange import Basis
     from ringback.contract.form import Fields
     from ringback.contract.model import MagicRow, Parameter, Resource
@@ -100,10 +100,10 @@ def decide(contract: Contract, resource: Resource, fields: Fields) -> Outcome:
     form = {name: value for name, value in fields if value}
     call = _Call(contract, resource, fields, form)
     passed: MagicRow | None = None
-    named = [name for name in resource.order if name in resource.parameters]
-    rest = [name for name in resource.parameters if name not in resource.order]
-    for name in (*named, *rest):
-        found = _check(call, name, resource.parameters[name])
+    plan = contract.plan(resource)
+    position = plan.position
+    for number in sorted(plan.always.union([position[name] for name in form if name in position])):
+        found = _check(call, plan.steps[number])
         if isinstance(found, Outcome):
             return found
         if found is not None and (passed is None or passed.value == "other"):
@@ -116,19 +116,16 @@ def decide(contract: Contract, resource: Resource, fields: Fields) -> Outcome:
     )
 
 
-def _check(call: _Call, name: str, parameter: Parameter) -> Outcome | MagicRow | None:
-    """The error that parameter `name` causes, else the row that lets it pass, if there is one."""
-    for refused in call.resource.refused:
-        if refused.parameter == name and name in call.form:
-            return call.error(
-                refused.error, refused.id, refused.basis, refused.line, parameter=name, reason=refused.reason
-            )
-    for need in call.resource.required:
-        if need.parameter == name and not any(other in call.form for other in (name, *need.alternatives)):
-            return call.error(
-                need.error, need.id, need.basis, need.line, parameter=name, value=name, reason=need.reason
-            )
-    if parameter.unless is not None and parameter.unless in call.form:
+def _check(call: _Call, step: Step) -> Outcome | MagicRow | None:
+    """The error that a parameter causes, else the row that lets it pass, if there is one."""
+    name, parameter, form = step.name, step.parameter, call.form
+    if name not in form:
+        return _check_absent(call, step)
+    for refused in step.refused:
+        return call.error(
+            refused.error, refused.id, refused.basis, refused.line, parameter=name, reason=refused.reason
+        )
+    if parameter.unless is not None and parameter.unless in form:
         return None
     sent = [value for field, value in call.fields if field == name and value]
     if parameter.most_error is not None and len(sent) > (parameter.most or 0):
@@ -138,6 +135,22 @@ def _check(call: _Call, name: str, parameter: Parameter) -> Outcome | MagicRow |
         found = _check_value(call, name, parameter, value)
         if found is not None:
             return found
+    return None
+
+
+def _check_absent(call: _Call, step: Step) -> Outcome | None:
+    """The error that a parameter causes by not being there."""
+    for need in step.required:
+        if not any(other in call.form for other in need.alternatives):
+            return call.error(
+                need.error,
+                need.id,
+                need.basis,
+                need.line,
+                parameter=step.name,
+                value=step.name,
+                reason=need.reason,
+            )
     return None
 
 

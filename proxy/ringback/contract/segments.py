@@ -21,6 +21,8 @@ _UCS2_PART: Final = 67
 
 def count(text: str) -> int:
     """The number of segments of `text`, at least 1."""
+    if len(text) <= _GSM_SINGLE and _BASIC.issuperset(text):
+        return 1  # nearly every message
     widths = _gsm_widths(text)
     if widths is not None:
         return _packed(widths, _GSM_SINGLE, _GSM_PART)
