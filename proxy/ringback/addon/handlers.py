@@ -13,6 +13,7 @@ from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
 from ringback.addon import flows, wire
+from ringback.addon.binding import is_loopback, rebound
 from ringback.addon.forward import Forwarder, Gateway
 from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
 from ringback.addon.upstream import Upstream
@@ -63,12 +64,14 @@ class RingbackAddon:
         settings: The options in force.
         responder: Who answers.
         forwarder: Who forwards, or None offline.
+        broken: Why nobody is served, if the options that the program started with are refused.
     """
 
     def __init__(self) -> None:
         self.settings = Settings()
         self.responder = Responder(contract.load())
         self.forwarder: Forwarder | None = None
+        self.broken: str | None = None
         self._tunnels: dict[str, _Tunnel] = {}
 
     # -- options
@@ -78,7 +81,21 @@ class RingbackAddon:
         add_options(loader)
 
     def configure(self, updated: set[str]) -> None:
-        """Check the options and build the responder from them."""
+        """Check the options and build the responder from them.
+
+        Raises:
+            OptionsError: A changed option is refused; mitmproxy takes it back.
+        """
+        try:
+            self._configure(updated)
+        except exceptions.OptionsError as error:
+            if not updated.issuperset(ctx.options.keys()):
+                raise
+            # A script's first configuration: mitmproxy would print a traceback and go on without it.
+            self.broken = str(error)
+            logger.error("%s", error)  # noqa: TRY400 - a user's mistake, no traceback
+
+    def _configure(self, updated: set[str]) -> None:
         if updated & _SECURED:
             secure(ctx.options, password=self.settings.password)
         if not updated & {name for name, *_ in OPTIONS}:
@@ -98,6 +115,14 @@ class RingbackAddon:
             mode=settings.mode,
         )
         self._forward_by(settings)
+
+    def running(self) -> None:
+        """Move a listener that mitmproxy opened on every interface before this addon was loaded."""
+        server = ctx.master.addons.get("proxyserver")
+        bound = [address[0] for address in server.listen_addrs()] if server else []
+        modes = rebound(ctx.options, bound) if self.settings.password is None else None
+        if modes and self.broken is None:
+            ctx.options.update(mode=modes)
 
     def done(self) -> None:
         """Let go of the connections to the live API."""
@@ -119,6 +144,17 @@ class RingbackAddon:
         )
 
     # -- connections
+
+    def client_connected(self, client: Client) -> None:
+        """Take nobody while the options are refused, and no other machine without a password."""
+        if self.broken is not None:
+            client.error = self.broken
+        elif self.settings.password is None and not (
+            is_loopback(client.peername[0]) or is_loopback(client.sockname[0])
+        ):
+            client.error = (
+                f"{client.peername[0]} is another machine, and Ringback was started without a password"
+            )
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Remember the tunnel's target and user; refuse what must not be tunnelled."""

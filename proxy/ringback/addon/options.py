@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mitmproxy import exceptions
 from mitmproxy.proxy import mode_specs
 
+from ringback.addon.binding import exposed, listen_host
 from ringback.addon.dialing import Timeouts, trust
 from ringback.addon.routes import Address, Egress, Routes
 from ringback.contract import Credentials
@@ -120,20 +120,17 @@ def secure(options: Options, *, password: str | None) -> None:
             raise exceptions.OptionsError(
                 f"{name} could let Twilio's hosts past Ringback; unset it, other hosts are tunnelled anyway"
             )
-    wanted: dict[str, Any] = {}
-    if options.connection_strategy != "lazy":
-        wanted["connection_strategy"] = "lazy"  # eager dials Twilio at CONNECT
-    if not options.listen_host:
-        wanted["listen_host"] = "127.0.0.1"  # mitmproxy's own default is every interface
-    if wanted:
-        options.update(**wanted)
-    if password is None:
-        for host in _listen_hosts(options):
-            if not _is_loopback(host):
-                raise exceptions.OptionsError(
-                    f"{host} is reachable from other machines: set {PASSWORD_VARIABLE} and give it as the "
-                    "proxy URL's password, or listen on 127.0.0.1"
-                )
+    host = exposed(options)
+    if host is not None and password is None:
+        raise exceptions.OptionsError(
+            f"{host} is reachable from other machines: set {PASSWORD_VARIABLE} and give it as the "
+            "proxy URL's password, or listen on 127.0.0.1"
+        )
+    # Last, because it comes back here: an error now would be rolled back and raised again without end.
+    wanted = {"listen_host": listen_host(options), "connection_strategy": "lazy"}  # eager dials at CONNECT
+    changed = {name: value for name, value in wanted.items() if getattr(options, name) != value}
+    if changed:
+        options.update(**changed)
 
 
 def _from_environment(name: str, kind: Any, default: Any) -> Any:
@@ -201,17 +198,3 @@ def _not_negative(name: str, number: int | None) -> int | None:
     if number is not None and number < 0:
         raise exceptions.OptionsError(f"{name}: {number} is below 0")
     return number
-
-
-def _listen_hosts(options: Options) -> list[str]:
-    specs = [mode_specs.ProxyMode.parse(mode) for mode in options.mode]
-    return [spec.listen_host(options.listen_host) for spec in specs]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

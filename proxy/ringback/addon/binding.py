@@ -1,0 +1,64 @@
+"""Where the proxy may be reached: loopback alone, unless it has a password."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+from mitmproxy.proxy import mode_specs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mitmproxy.options import Options
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def listen_host(options: Options) -> str:
+    """The address to listen on: loopback, where an empty option of mitmproxy's means every interface."""
+    return options.listen_host or LOOPBACK
+
+
+def exposed(options: Options) -> str | None:
+    """The first address of the options that other machines can reach, or None."""
+    for mode in options.mode:
+        host = mode_specs.ProxyMode.parse(mode).listen_host(listen_host(options))
+        if not is_loopback(host):
+            return host
+    return None
+
+
+def rebound(options: Options, bound: Sequence[str]) -> list[str] | None:
+    """Modes that name their address, for a proxy that came up on other addresses than the options now say.
+
+    mitmproxy 12 opens its listeners before it loads a script, so on every interface by its own default; a
+    mode with another name makes it close the listener and open a new one.
+
+    Args:
+        options: The options, made safe.
+        bound: The addresses that are listened on.
+
+    Returns:
+        The modes to set, or None where the listeners are right.
+    """
+    if all(is_loopback(host) for host in bound):
+        return None
+    modes = []
+    for mode in options.mode:
+        spec = mode_specs.ProxyMode.parse(mode)
+        port = spec.listen_port(options.listen_port)
+        modes.append(f"{mode.partition('@')[0]}@{spec.listen_host(listen_host(options))}:{port}")
+    return modes
