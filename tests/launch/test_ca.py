@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -14,6 +15,10 @@ from cryptography.hazmat.primitives import hashes
 
 from ringback.launch import ca
 from ringback.launch.ca import AuthorityError, default_directory, ensure_authority, rotate_authority
+
+if TYPE_CHECKING:
+    from ringback.launch.ca import Authority
+    from support.launching import CannedProxy
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -39,6 +44,13 @@ def test_it_is_made_once_and_then_found_again(tmp_path: Path) -> None:
     assert root.not_valid_after_utc == first.not_after
     assert first.lasting_pem.read_bytes() == first.root_pem.read_bytes()
     assert first.mitmproxy_pem == first.directory / "mitmproxy-ca.pem"
+
+
+def test_mitmproxy_adds_nothing_to_its_directory(authority: Authority, proxy: CannedProxy) -> None:
+    """Not a CA without limits, above all. The proxy runs with this directory as its confdir."""
+    assert proxy.port
+    files = sorted(path.name for path in authority.directory.iterdir())
+    assert files == ["mitmproxy-ca-cert.pem", "mitmproxy-ca.pem", "mitmproxy-dhparam.pem"]
 
 
 def test_the_key_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""`ringback run` where the environment it inherits works against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.launching import needs
+from support.product import SID, TOKEN, product
+
+if TYPE_CHECKING:
+    from support.product import Product
+
+__all__ = ["product"]
+
+URL = f"https://api.twilio.com/2010-04-01/Accounts/{SID}/Messages.json"
+FORM = "To=%2B14105550100&From=%2B15005550006&Body=hello"
+
+PYTHON = f"""
+import base64, urllib.request
+login = base64.b64encode(b"{SID}:{TOKEN}").decode()
+request = urllib.request.Request("{URL}", b"{FORM}", {{"Authorization": "Basic " + login}})
+print(urllib.request.urlopen(request).status)
+"""
+NODE = f"""
+const headers = {{ Authorization: 'Basic ' + Buffer.from('{SID}:{TOKEN}').toString('base64') }};
+fetch('{URL}', {{ method: 'POST', headers, body: new URLSearchParams('{FORM}') }})
+  .then((answer) => console.log(answer.status));
+"""
+
+HOSTILE = {
+    "no_proxy for all": {"NO_PROXY": "*", "no_proxy": "*"},
+    "no_proxy for twilio": {"NO_PROXY": "localhost,.twilio.com", "no_proxy": "com"},
+    "another proxy": dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY"), "http://127.0.0.1:9"),
+    "a socks proxy for all": {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5://127.0.0.1:9"},
+    "CA files that are not there": dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), "/not/there.pem"),
+    "an empty CA directory": {"SSL_CERT_DIR": "{tmp}"},
+    "a missing CA directory": {"SSL_CERT_DIR": "/not/there"},
+    "options for node": {"NODE_OPTIONS": "--max-old-space-size=512 --no-warnings"},
+    "a python path": {"PYTHONPATH": "/not/there:{tmp}"},
+    "no home": {"HOME": "/nonexistent", "RINGBACK_HOME": ""},
+    "a home that cannot be written": {"HOME": "/proc", "RINGBACK_HOME": ""},
+    "paths with spaces": {"TMPDIR": "{tmp}/a b", "RINGBACK_HOME": "{tmp}/c d"},
+    "settings of ringback's own": {"RINGBACK_ENV_BEFORE": "not json", "RINGBACK_READY_FILE": ""},
+}
+
+
+def _hostile(name: str, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "a b").mkdir()
+    return {"TMPDIR": str(tmp_path)} | {
+        name: value.replace("{tmp}", str(tmp_path)) for name, value in HOSTILE[name].items()
+    }
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_python(name: str, product: Product, tmp_path: Path) -> None:
+    done = product.run([sys.executable, "-c", PYTHON], more=_hostile(name, tmp_path))
+    assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_node(name: str, product: Product, tmp_path: Path) -> None:
+    done = product.run([needs("node"), "-e", NODE], more=_hostile(name, tmp_path))
+    assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
+
+
+def test_what_was_wrong_is_said(product: Product, tmp_path: Path) -> None:
+    for name, said in {
+        "CA files that are not there": "REQUESTS_CA_BUNDLE names /not/there.pem",
+        "a missing CA directory": "SSL_CERT_DIR names /not/there",
+        "no home": "this user has no home directory",
+        "a home that cannot be written": "cannot be written",
+    }.items():
+        directory = tmp_path / name
+        directory.mkdir()
+        done = product.run([sys.executable, "-c", PYTHON], more=_hostile(name, directory))
+        assert said in done.stderr
+
+
+def test_nothing_is_left_behind(product: Product, tmp_path: Path) -> None:
+    done = product.run([sys.executable, "-c", PYTHON], more={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_child_sees_what_the_parent_set(product: Product) -> None:
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    given = {"MINE": "1", "PYTHONPATH": "/mine", "NO_PROXY": "intranet.example,*.com"}
+    done = product.run([sys.executable, "-c", code], more=given, options=["--allow-none"])
+    seen = json.loads(done.stdout)
+    assert seen["MINE"] == "1"
+    assert seen["PYTHONPATH"].split(os.pathsep)[1:] == ["/mine"]
+    assert seen["NO_PROXY"] == seen["no_proxy"] == "intranet.example,localhost,127.0.0.1,::1"
+    assert not Path(seen["SSL_CERT_FILE"]).exists(), "it is removed with the run"
