@@ -74,20 +74,22 @@ def show(name: str, number: int | None, directory: Path) -> None:
         _table(("number", "line", "request", "answer", "recorded"), rows)
         return
     if number > len(cassette.placed):
-        raise click.BadArgumentUsage(f"{cassette.path} has {len(cassette.placed)} exchanges, no {number}")
+        raise click.BadArgumentUsage(f"{cassette.path} has {len(cassette.placed)} of them, no {number}")
     _exchange(cassette.path, cassette.placed[number - 1])
 
 
 @command.command()
-@click.argument("paths", metavar="[DIR|FILE]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
+@click.argument("paths", metavar="[PATH]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
 @click.option("--repair", is_flag=True, help="Cut torn tails, take out damage, finish what was interrupted.")
 @_DIRECTORY
 @click.pass_context
 def verify(ctx: click.Context, paths: tuple[Path, ...], directory: Path, *, repair: bool) -> None:
     """Check format, torn tails, secrets, and agreement with the contract; exit 1 if anything is found.
 
-    Values of RINGBACK_TEST_AUTH_TOKEN, TWILIO_AUTH_TOKEN and RINGBACK_PROXY_PASSWORD are searched for, besides
-    everything that has the shape of a secret.
+    PATH is a directory or a cassette's file; without one, the directory of --cassettes.
+
+    The values of RINGBACK_TEST_AUTH_TOKEN, TWILIO_AUTH_TOKEN and RINGBACK_PROXY_PASSWORD are searched for,
+    and everything that has the shape of a secret.
     """
     wanted = paths or (directory,)
     if not paths and not directory.is_dir():

@@ -1,0 +1,76 @@
+"""docs/cassettes.md says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from click.testing import CliRunner
+
+from ringback.cassettes import checks, pseudonyms, redaction
+from ringback.cli.cassettes import command
+from support.exchanges import Shelf, answer, missed, request
+
+if TYPE_CHECKING:
+    import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "cassettes.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def block(language: str) -> str:
+    (found,) = [text for name, text in BLOCKS if name == language]
+    return found
+
+
+def test_the_file_shown_is_a_cassette(shelf: Shelf) -> None:
+    shelf.directory.mkdir()
+    shelf.file().write_text(block("yaml"))
+    with shelf.library() as library:
+        session = library.session()
+        assert not session.foreign
+        assert getattr(session.lookup(request()), "status", None) == 201
+    assert checks.load(shelf.file()).ours
+
+
+def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shelf.directory.parent)
+    monkeypatch.setenv("RINGBACK_REDACT_KEY", "x" * 20)
+    shelf.write(
+        *((request({"To": "+14105550100", "From": "+15005550006", "Body": "x"}), answer()) for _ in range(2))
+    )
+    lines = block("sh").splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        result = CliRunner().invoke(
+            command, line.removeprefix("ringback cassettes ").split(), catch_exceptions=False
+        )
+        assert result.exit_code == 0, line
+
+
+def test_the_miss_shown_is_told_so(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shelf.directory.parent)
+    shelf.write((request(resource="Calls.json"), answer()), (request(), answer()))
+    with Shelf(Path("cassettes")).library() as library:
+        told = missed(library.session(), request({"To": "+14105550101", "Body": "hello"})).text
+    shown = block("")
+    assert re.sub(r":\d+ ", ":N ", told) == re.sub(r":\d+ ", ":N ", shown.rstrip("\n"))
+
+
+def test_every_rule_of_verify_is_named() -> None:
+    source = Path(checks.__file__).read_text()
+    rules = set(re.findall(r'"(format|torn|interrupted|draft|secret|contract)"', source))
+    assert len(rules) == 6
+    assert all(f"`{rule}`" in TEXT for rule in rules)
+
+
+def test_kept_headers_and_names_are_the_ones_in_force() -> None:
+    listed = re.search(r"request header fields other than (.*)\n", TEXT)
+    assert listed
+    names = re.split(r", | and ", listed[1])
+    assert {name.lower() for name in names} == redaction.KEPT_REQUEST_HEADERS
+    for name in (pseudonyms.KEY_VARIABLE, pseudonyms.KEY_FILE, redaction.ACCOUNT_PLACEHOLDER):
+        assert name in TEXT
+    assert f"({pseudonyms.SHORTEST_KEY} characters or more)" in TEXT
