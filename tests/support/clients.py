@@ -202,6 +202,25 @@ class Wire:
             pass
         return data
 
+    def finish(self) -> Self:
+        """Say that nothing more will be sent: the proxy need not wait for more."""
+        with contextlib.suppress(OSError):
+            # An SSLSocket's own shutdown would also end the decryption of what is still to come.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        return self
+
+    def answer_or_end(self) -> bytes:
+        """What came until an answer was complete or the connection ended; fails if neither happens."""
+        data = b""
+        with contextlib.suppress(ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            while chunk := self.sock.recv(65536):
+                data += chunk
+                head, _, body = data.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                if length and len(body) >= int(length[1]):
+                    break
+        return data
+
     def response(self, *, head: bool = False) -> Response:
         """The next response; fails if the connection ends first."""
         data = b""

@@ -1,0 +1,88 @@
+"""Who answers: the gate, else the contract; counted once, whoever it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ringback import __version__
+from ringback.contract import Answer, Credentials, Names, Request, load
+from ringback.contract.gate import Admitted
+from ringback.identities import SeededIdentities
+from ringback.responder import HEALTH_PATH, Responder
+from support.clients import ACCOUNT, FORM_TYPE, GOOD, TOKEN, basic, body_of, fail_of, path, post
+
+FINE = post("Messages", GOOD["Messages"])
+NAMES = Names("api.twilio.com")
+
+
+@pytest.fixture
+def responder() -> Responder:
+    return Responder(load(), identities=SeededIdentities(1))
+
+
+def test_what_the_gate_admits_gets_the_contracts_answer(responder: Responder) -> None:
+    assert isinstance(responder.admit(FINE, NAMES), Admitted)
+    assert responder.tally.total == 0, "admitting is no answer"
+    got = responder.respond(FINE, NAMES)
+    assert (got.status, got.source.kind) == (201, "contract")
+    assert body_of(got)["account_sid"] == ACCOUNT
+    assert responder.tally.by_source == {"contract": 1}
+
+
+def test_what_the_gate_refuses_is_counted_as_refused(responder: Responder) -> None:
+    got = responder.respond(replace(FINE, method="GET"), NAMES)
+    assert (got.status, got.source.rule) == (403, "resource.unsupported")
+    refused = responder.admit(replace(FINE, method="GET"), NAMES)
+    assert isinstance(refused, Answer)
+    assert refused.status == 403
+    assert responder.tally.refused == {"resource.unsupported": 1}
+
+
+def test_a_body_that_is_no_form_is_refused(responder: Responder) -> None:
+    assert responder.respond(replace(FINE, body=b"%"), NAMES).source.rule == "form.malformed"
+    assert responder.tally.refused == {"form.malformed": 1}
+
+
+def test_the_configured_pair_is_asked_for() -> None:
+    responder = Responder(load(), Credentials(ACCOUNT, TOKEN))
+    assert responder.respond(FINE, NAMES).status == 201
+    assert responder.respond(replace(FINE, headers=(basic(ACCOUNT, "x"), FORM_TYPE)), NAMES).status == 401
+
+
+@pytest.mark.parametrize("extension, content", [(".json", "application/json"), ("", "application/xml")])
+def test_head_gets_headers_alone(responder: Responder, extension: str, content: str) -> None:
+    got = responder.respond(replace(FINE, method="HEAD", target=path(extension=extension)), NAMES)
+    assert (got.status, got.body, got.header("Content-Type")) == (403, b"", content)
+    assert int(got.header("Content-Length") or 0) > 0
+
+
+def test_refusing_by_name(responder: Responder) -> None:
+    got = responder.refuse(FINE, "proxy.error", detail="what happened")
+    assert fail_of(got)["code"] == 20001
+    assert got.source.reason == "Ringback failed on this request, see its log: what happened"
+    assert responder.tally.refused == {"proxy.error": 1}
+    with pytest.raises(KeyError):
+        responder.refuse(FINE, "no.such.rule")
+
+
+def test_its_own_health_is_not_counted(responder: Responder) -> None:
+    responder.respond(FINE, NAMES)
+    got = responder.own(Request("GET", "127.0.0.1", HEALTH_PATH + "?x=1"))
+    found = body_of(got)
+    assert (got.status, got.header("Content-Type")) == (200, "application/json")
+    assert (found["status"], found["version"], found["mode"]) == ("ok", __version__, "offline")
+    assert (found["answered"], found["by_source"]) == (1, {"contract": 1})
+    assert responder.tally.total == 1
+
+
+@pytest.mark.parametrize(
+    "method, target", [("GET", "/"), ("POST", HEALTH_PATH), ("GET", "/ringback/health/"), ("GET", path())]
+)
+def test_everything_else_of_its_own_is_not_found(responder: Responder, method: str, target: str) -> None:
+    got = responder.own(Request(method, "127.0.0.1", target))
+    failed = fail_of(got)
+    assert (failed["status"], failed["code"]) == (404, 20404)
+    assert failed["message"] == f"The requested resource {target} was not found"
+    assert responder.tally.total == 0
