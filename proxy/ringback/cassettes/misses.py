@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.cassettes.matching import Difference, MatchKey
+    from ringback.cassettes.redaction import Scrubbed
     from ringback.contract.exchange import Request
 
 _CODE: Final = 20404  # Twilio's code for "not found"
@@ -48,19 +49,26 @@ class Miss:
     Attributes:
         name: The cassette's name.
         path: Its file, which need not exist.
-        request: The request, redacted.
-        key: What it was looked up by.
         recorded: How many recordings there are of this very request; above 0 they were used up.
         total: How many recordings the cassette has.
     """
 
     name: str
     path: Path
-    request: Request = field(repr=False)
-    key: MatchKey
     recorded: int
     total: int
-    _find: Callable[[], Nearest | None] = field(repr=False, compare=False)
+    _scrub: Callable[[], Scrubbed] = field(repr=False, compare=False)
+    _find: Callable[[MatchKey], Nearest | None] = field(repr=False, compare=False)
+
+    @cached_property
+    def request(self) -> Request:
+        """The request, redacted."""
+        return self._scrub().request
+
+    @cached_property
+    def key(self) -> MatchKey:
+        """What it was looked up by."""
+        return self._scrub().key
 
     @property
     def used_up(self) -> bool:
@@ -70,7 +78,7 @@ class Miss:
     @cached_property
     def nearest(self) -> Nearest | None:
         """The recording that is most like the request; None in an empty cassette, and after it was closed."""
-        return self._find()
+        return self._find(self.key)
 
     @property
     def next_command(self) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.matching import MatchKey
     from ringback.cassettes.redaction import Redaction
 
-_PARSED_KEPT: Final = 64  # parsed interactions kept for the next time
+_PARSED_KEPT: Final = 512  # parsed interactions kept for the next time
 _COMPARED: Final = 200  # recordings that are compared when the nearest is looked for
 _HITS_PER_VALUE: Final = 50
 

@@ -12,7 +12,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus, unquote, urlencode
 
@@ -213,6 +213,7 @@ def _caller(request: Request) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)  # a client sends the same credentials every time
 def _secret_pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
     """Finds each secret as it is, percent-encoded, and in Base64."""
     spellings = set()

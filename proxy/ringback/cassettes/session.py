@@ -125,14 +125,18 @@ class Session:
         Raises:
             CassetteFormatError: The file was changed while it was in use.
         """
+        if not len(self._recordings):
+            with self._lock:
+                self.missed += 1
+            return self._miss(lambda: self._redaction.scrub(request), 0)
         exchange = self._redaction.scrub(request)
         key = bytes.fromhex(exchange.key.digest)
         with self._lock:
-            numbers = [] if self._settings.mode == "online" else self._recordings.numbers(key)
+            numbers = self._recordings.numbers(key)
             use = self._uses.get(key, 0)
             if use >= len(numbers) and not (numbers and self._settings.repeats == "last"):
                 self.missed += 1
-                return self._miss(exchange, len(numbers))
+                return self._miss(lambda: exchange, len(numbers))
             number = numbers[min(use, len(numbers) - 1)]
             found = self._recordings.interaction(number)
             self._uses[key] = use + 1
@@ -220,20 +224,12 @@ class Session:
 
     # --- misses ---
 
-    def _miss(self, exchange: Scrubbed, recorded: int) -> Miss:
-        def find() -> Nearest | None:
+    def _miss(self, scrub: Callable[[], Scrubbed], recorded: int) -> Miss:
+        def find(asked: MatchKey) -> Nearest | None:
             with self._lock:
-                return self._nearest(exchange.key)
+                return self._nearest(asked)
 
-        return Miss(
-            self.name,
-            self._recordings.path,
-            exchange.request,
-            exchange.key,
-            recorded,
-            len(self._recordings),
-            find,
-        )
+        return Miss(self.name, self._recordings.path, recorded, len(self._recordings), scrub, find)
 
     def _nearest(self, asked: MatchKey) -> Nearest | None:
         found = misses.nearest_of(asked, self._recordings.likely(asked))
