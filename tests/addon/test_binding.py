@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.test import taddons
-
 from ringback.addon.binding import exposed, is_loopback, listen_host, rebound
+from support.mitm import loaded
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "::ffff:127.0.0.1"])
@@ -20,7 +18,7 @@ def test_not_loopback(host: str) -> None:
 
 
 def test_an_empty_listen_host_means_loopback_here() -> None:
-    with taddons.context(Proxyserver()) as context:
+    with loaded() as context:
         context.options.update(listen_host="")
         assert listen_host(context.options) == "127.0.0.1"
         assert exposed(context.options) is None
@@ -35,13 +33,13 @@ def test_an_empty_listen_host_means_loopback_here() -> None:
     ],
 )
 def test_an_address_that_others_can_reach_is_named(options: dict[str, object], host: str | None) -> None:
-    with taddons.context(Proxyserver()) as context:
+    with loaded() as context:
         context.options.update(**options)
         assert exposed(context.options) == host
 
 
 def test_a_listener_on_every_interface_is_moved_by_naming_its_address() -> None:
-    with taddons.context(Proxyserver()) as context:
+    with loaded() as context:
         context.options.update(mode=["regular", "socks5@1080"], listen_port=8081)
         assert rebound(context.options, ["0.0.0.0", "::"]) == [
             "regular@127.0.0.1:8081",
@@ -50,5 +48,5 @@ def test_a_listener_on_every_interface_is_moved_by_naming_its_address() -> None:
 
 
 def test_a_listener_on_loopback_stays() -> None:
-    with taddons.context(Proxyserver()) as context:
+    with loaded() as context:
         assert rebound(context.options, ["127.0.0.1"]) is None
