@@ -1,4 +1,4 @@
-"""Who answers a request: the gate, else the contract, else it is to be forwarded.
+"""Who answers a request: the gate, a cassette, the contract; or it is to be forwarded.
 
 Knows no mitmproxy and no socket, so that every way in shares it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from ringback import __version__, contract
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
@@ -24,6 +24,35 @@ HEALTH_PATH: Final = "/ringback/health"
 _NEVER_FORWARDED: Final = frozenset({"form.too-large", "headers.too-large"})
 
 
+class UnusableCassetteError(Exception):
+    """The cassette that a client named cannot be used; the message says why."""
+
+
+class Missed(Protocol):
+    """A request that a cassette has nothing for."""
+
+    def answer(self) -> Answer:
+        """What is answered where that is an error."""
+        ...  # a protocol has no body
+
+
+class Cassettes(Protocol):
+    """Where recorded answers come from."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether a miss is an error."""
+        ...  # a protocol has no body
+
+    def lookup(self, request: Request, user: str | None) -> Answer | Missed | None:
+        """What the cassette that `user` names has for `request`; None where there is nothing to look in.
+
+        Raises:
+            UnusableCassetteError: The name is none, or the cassette is broken.
+        """
+        ...  # a protocol has no body
+
+
 @dataclass(frozen=True, slots=True)
 class Forward:
     """A request that the gate let pass and that the live API shall answer.
@@ -35,11 +64,19 @@ class Forward:
         request: The request.
         admitted: What the gate found in it.
         expected: What the contract would answer.
+        user: The name that the client gave to the proxy: its cassette.
+        missed: The strict miss that takes the contract's place where there is no live answer.
     """
 
     request: Request
     admitted: Admitted
     expected: Answer
+    user: str | None = None
+    missed: Missed | None = None
+
+    def instead(self) -> Answer:
+        """What is answered where there is no live answer."""
+        return self.missed.answer() if self.missed else self.expected
 
 
 @dataclass
@@ -52,6 +89,7 @@ class Responder:
         identities: Where sids and dates come from.
         tally: What was answered.
         mode: The mode; offline, nothing is ever forwarded.
+        cassettes: Recorded answers, or None.
     """
 
     contract: Contract
@@ -59,6 +97,7 @@ class Responder:
     identities: Identities = field(default_factory=FreshIdentities)
     tally: Tally = field(default_factory=Tally)
     mode: Mode = "offline"
+    cassettes: Cassettes | None = None
 
     def admit(self, request: Request, names: Names) -> Admitted | Answer:
         """What the gate says: the request may pass, or the refusal to send."""
@@ -69,23 +108,44 @@ class Responder:
             return writer.refusal(passed.refusal, passed.known)
         return passed
 
-    def decide(self, request: Request, names: Names) -> Answer | Forward:
-        """The answer to `request`, or that it is to be forwarded; nothing is counted yet."""
+    def decide(self, request: Request, names: Names, user: str | None = None) -> Answer | Forward:
+        """The answer to `request`, or that it is to be forwarded; nothing is counted yet.
+
+        Args:
+            request: The request.
+            names: What its connection names.
+            user: The name that the client gave to the proxy, if any: its cassette.
+        """
         passed = self.admit(request, names)
         if isinstance(passed, Answer):
             return passed
+        found = self._recorded(request, user)
+        if isinstance(found, Answer):
+            return found
+        if self.mode == "offline" and found is not None:
+            return found.answer()
         expected = contract.from_contract(self.contract, request, passed, self.identities.of(request))
         if self.mode == "offline" or expected.source.rule in _NEVER_FORWARDED:
             return expected
         odd = _odd_host(request)
         if odd is not None:
             return self.refusal(request, "host.mismatch", detail=f"Host says {odd}")
-        return Forward(request, passed, expected)
+        return Forward(request, passed, expected, user, found)
 
-    def respond(self, request: Request, names: Names) -> Answer:
+    def _recorded(self, request: Request, user: str | None) -> Answer | Missed | None:
+        """The recorded answer, the miss where that is an error, or None."""
+        if self.cassettes is None:
+            return None
+        try:
+            found = self.cassettes.lookup(request, user)
+        except UnusableCassetteError as error:
+            return self.refusal(request, "cassette.unusable", detail=str(error))
+        return found if isinstance(found, Answer) or self.cassettes.strict else None
+
+    def respond(self, request: Request, names: Names, user: str | None = None) -> Answer:
         """The answer to `request` without a network, counted; HEAD gets no body."""
-        decided = self.decide(request, names)
-        return self.finish(request, decided if isinstance(decided, Answer) else decided.expected)
+        decided = self.decide(request, names, user)
+        return self.finish(request, decided if isinstance(decided, Answer) else decided.instead())
 
     def refusal(self, request: Request, rule: str, **known: str) -> Answer:
         """The answer of the gate's `rule` to `request`, not counted."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # A client of the old kind asks first without credentials and repeats the request when it is challenged.
 CHALLENGE = "auth.missing"
+# What a cassette says of a strict miss: nothing recorded, or all of it replayed already.
+MISSES = frozenset({"miss", "used-up"})
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Tally:
         differences: Live answers with others, by what was expected and what came.
         fallbacks: Requests that were to be forwarded and were answered here, by why.
         probes: Requests that asked whether credentials are test credentials.
+        missed: Requests that no cassette had an answer for, where that is an error.
     """
 
     by_source: Counter[str] = field(default_factory=Counter)
@@ -38,6 +41,7 @@ class Tally:
     differences: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
     probes: int = 0
+    missed: int = 0
 
     @property
     def total(self) -> int:
@@ -55,6 +59,8 @@ class Tally:
             self.refused[source.rule] += 1
         elif source.kind == "contract" and answer.status >= 400:
             self.failed[source.rule] += 1
+        elif source.kind == "cassette" and source.rule in MISSES:
+            self.missed += 1
         if source.reason:
             self.reasons[source.rule] = source.reason
 
@@ -82,4 +88,5 @@ class Tally:
             "differences": dict(self.differences),
             "fallbacks": dict(self.fallbacks),
             "probes": self.probes,
+            "missed": self.missed,
         }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -29,10 +30,18 @@ def serving(request: pytest.FixtureRequest) -> Serving:
     return found
 
 
+NUMBERS = itertools.count()
+
+
+def new_form() -> dict[str, str]:
+    """A form that is in no cassette yet."""
+    return {**GOOD["Messages"], "Body": f"number {next(NUMBERS)}"}
+
+
 def asked(serving: Serving, pair: tuple[str, str], extension: str = ".json") -> Response:
     data = http(
         target=path(extension=extension, account=pair[0]),
-        form=GOOD["Messages"],
+        form=new_form(),
         headers=[basic(*pair)],
         authorized=False,
     )
@@ -58,7 +67,7 @@ def test_64_concurrent_first_requests_ask_once(serving: Serving, upstream: Stand
             together.wait(30)
             data = http(
                 target=path(account=who[0]),
-                form=GOOD["Messages"],
+                form=new_form(),
                 headers=[basic(*who)],
                 authorized=False,
             )

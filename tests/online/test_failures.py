@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     Pairs = Callable[[], tuple[str, str]]
 
-TEST = twilio(403, 20008)
+NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ FAULTS = {
 def asked(serving: Serving, pair: tuple[str, str], **form: str) -> Response:
     data = http(
         target=path(account=pair[0]),
-        form={**GOOD["Messages"], **form},
+        form={**GOOD["Messages"], "Body": f"number {next(NUMBERS)}", **form},  # in no cassette
         headers=[basic(*pair)],
         authorized=False,
     )
@@ -121,7 +122,7 @@ def test_a_fault_is_told_online_and_bridged_in_auto(
 def test_nobody_listens(home: Path, tmp_path: Path, pair: Pairs) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    where = ["--upstream", f"https://127.0.0.1:{port}"]
+    where = ["--upstream", f"https://127.0.0.1:{port}", "--cassettes", str(tmp_path / "cassettes")]
     for mode in ("online", "auto"):
         (tmp_path / mode).mkdir()
         with serve(home, tmp_path / mode, "--mode", mode, *where) as running:
@@ -154,7 +155,8 @@ def test_an_upstream_that_is_killed_and_comes_back(
 
 
 def test_a_name_that_does_not_resolve(home: Path, tmp_path: Path, pair: Pairs) -> None:
-    with serve(home, tmp_path, "--mode", "online", "--upstream", "https://no-such-host.invalid") as running:
+    options = ["--mode", "online", "--upstream", "https://no-such-host.invalid", "--cassettes", str(tmp_path)]
+    with serve(home, tmp_path, *options) as running:
         is_told(asked(running, pair()), "upstream.dns", "no-such-host.invalid")
 
 
@@ -170,7 +172,14 @@ def test_a_certificate_that_is_not_trusted(
         for mode in ("online", "auto"):
             options = arguments(server, mode)
             if which == "unknown CA":
-                options = ["--mode", mode, "--upstream", server.url]
+                options = [
+                    "--mode",
+                    mode,
+                    "--upstream",
+                    server.url,
+                    "--cassettes",
+                    str(tmp_path / "cassettes"),
+                ]
             (tmp_path / mode).mkdir()
             with serve(home, tmp_path / mode, *options) as running:
                 got = asked(running, pair())

@@ -400,8 +400,10 @@ def stand_in(
 
 
 def arguments(server: StandIn, mode: str, *more: str) -> list[str]:
-    """The options of a proxy that takes `server` for the live API."""
-    return ["--mode", mode, "--upstream", server.url, "--upstream-ca", str(server.ca), *more]
+    """The options of a proxy that takes `server` for the live API, and records into an empty directory."""
+    directory = tempfile.mkdtemp(prefix="cassettes-", dir=server.ca.parent)
+    there = ["--upstream", server.url, "--upstream-ca", str(server.ca), "--cassettes", directory]
+    return ["--mode", mode, *there, *more]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ringback.addon import comparing
 from ringback.addon.dialing import UpstreamError
@@ -18,12 +18,14 @@ from ringback.contract import Answer, Source
 from ringback.contract.exchange import PROVENANCE_PREFIX, header_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ringback.addon.routes import Routes
     from ringback.addon.upstream import Upstream
     from ringback.contract import Headers, Request
     from ringback.responder import Forward, Responder
+
+    Record: TypeAlias = Callable[[Request, Answer, str | None], Awaitable[str]]
 
 _RATE_LIMITED: Final = 20429  # Too Many Requests; 21611 comes with 429 too and is an answer
 
@@ -58,14 +60,17 @@ class LiveSource(Source):
 
     Attributes:
         difference: What is otherwise than expected, or None.
+        recorded: Where it was recorded, or why not.
     """
 
     difference: str | None = None
+    recorded: str = ""
 
     def headers(self) -> Headers:
-        """The usual fields, with the comparison."""
+        """The usual fields, with the comparison and the recording."""
         said = "agrees" if self.difference is None else f"differs; {self.difference}"
-        return (*Source.headers(self), ("Ringback-Contract", header_value(said)))
+        fields = (*Source.headers(self), ("Ringback-Contract", header_value(said)))
+        return (*fields, ("Ringback-Cassette", header_value(self.recorded))) if self.recorded else fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +140,25 @@ class Forwarder:
     Args:
         responder: Writes refusals and counts.
         gateway: Sends.
+        record: Records an exchange of the client that gave the proxy this name, or None.
         max_live: How many requests may be forwarded, or None for any number.
         warn: Takes a sentence for people, each only once.
         patience: For how many seconds the live API is left alone after it did not answer in time (auto).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - they are options, all named, all with a default
         self,
         responder: Responder,
         gateway: Gateway,
         *,
+        record: Record | None = None,
         max_live: int | None = None,
         warn: Callable[[str], None] = lambda _: None,
         patience: float = 0.0,
     ) -> None:
         self.gateway = gateway
         self._responder = responder
+        self._record = record
         self._left = max_live
         self._max = max_live
         self._warn = warn
@@ -163,7 +171,7 @@ class Forwarder:
         """The live API's answer to `forward`, or what takes its place; not counted yet."""
         got = self._withheld() or await self._ask(forward.request)
         if isinstance(got, Reply):
-            return self._live(forward, got)
+            return await self._live(forward, got)
         if got.rule == BUDGET or (self._auto and not got.final):
             return self._fall_back(forward, got)
         return self._responder.refusal(forward.request, got.rule, detail=got.detail)
@@ -209,23 +217,29 @@ class Forwarder:
         finally:
             self._responder.tally.probes = self.gateway.probes
 
-    def _live(self, forward: Forward, reply: Reply) -> Answer:
+    async def _live(self, forward: Forward, reply: Reply) -> Answer:
         different = comparing.difference(forward.expected, reply)
         self._responder.tally.compare(different)
         # Nobody but this process says where an answer came from.
-        fields = tuple(field for field in reply.headers if not field[0].lower().startswith(PROVENANCE_PREFIX))
-        return Answer(
-            reply.status, reply.reason, fields, reply.body, LiveSource("live", difference=different)
+        fields = tuple(
+            (name, value) for name, value in reply.headers if not name.lower().startswith(PROVENANCE_PREFIX)
         )
+        answer = Answer(reply.status, reply.reason, fields, reply.body, LiveSource("live"))
+        recorded = ""
+        # What only says that there is no answer now is none that anybody wants for ever.
+        if self._record and not _missing(reply):
+            recorded = await self._record(forward.request, answer, forward.user)
+        return answer.with_source(LiveSource("live", difference=different, recorded=recorded))
 
     def _fall_back(self, forward: Forward, none: _NoAnswer) -> Answer:
         if none.rule not in self._warned:
             self._warned.add(none.rule)
             self._warn(f"answering offline ({none.rule}): {none.detail}")
         self._responder.tally.fall_back(none.rule, none.detail)
-        source = forward.expected.source
+        instead = forward.instead()
+        source = instead.source
         told = {name: getattr(source, name) for name in ("kind", "rule", "basis", "reason", "line", "text")}
-        return forward.expected.with_source(FallbackSource(**told, fallback=none.rule, detail=none.detail))
+        return instead.with_source(FallbackSource(**told, fallback=none.rule, detail=none.detail))
 
 
 def _missing(reply: Reply) -> _NoAnswer | None:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import logging
 from dataclasses import dataclass
+from functools import partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,13 +15,12 @@ from mitmproxy import ctx, exceptions, http
 from ringback import contract
 from ringback.addon import flows, wire
 from ringback.addon.binding import is_loopback, rebound
-from ringback.addon.forward import Forwarder, Gateway
 from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
-from ringback.addon.upstream import Upstream
+from ringback.addon.replaying import Replay
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
 from ringback.identities import identities
-from ringback.responder import Forward, Responder
+from ringback.responder import Forward, Responder, UnusableCassetteError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import ClientHelloData
 
+    from ringback.addon.forward import Forwarder
+    from ringback.addon.replaying import Used
     from ringback.contract import Names, Request
 
     ShortWay: TypeAlias = Callable[[Request, Names], Answer]
@@ -64,6 +66,8 @@ class RingbackAddon:
         settings: The options in force.
         responder: Who answers.
         forwarder: Who forwards, or None offline.
+        replay: The cassettes in use.
+        used: What became of the cassettes, once they are closed.
         broken: Why nobody is served, if the options that the program started with are refused.
     """
 
@@ -71,6 +75,8 @@ class RingbackAddon:
         self.settings = Settings()
         self.responder = Responder(contract.load())
         self.forwarder: Forwarder | None = None
+        self.replay: Replay | None = None
+        self.used: tuple[Used, ...] = ()
         self.broken: str | None = None
         self._tunnels: dict[str, _Tunnel] = {}
 
@@ -106,6 +112,7 @@ class RingbackAddon:
             loaded = contract.load(settings.contract)
         except contract.ContractError as error:
             raise exceptions.OptionsError(f"ringback_contract: {error}") from None
+        self._close()
         self.settings = settings
         self.responder = Responder(
             contract=loaded,
@@ -114,7 +121,20 @@ class RingbackAddon:
             tally=self.responder.tally,
             mode=settings.mode,
         )
-        self._forward_by(settings)
+        secrets = [settings.credentials.token, settings.password]
+        self.replay = Replay(
+            settings.cassettes,
+            settings.mode,
+            secrets=tuple(secret for secret in secrets if secret),
+            tell=logger.warning,
+        )
+        try:
+            self.replay.check()
+        except UnusableCassetteError as error:
+            raise exceptions.OptionsError(f"ringback_cassette: {error}") from None
+        self.responder.cassettes = self.replay
+        if settings.mode != "offline":
+            self.forwarder = self._forwarder(self.replay)
 
     def running(self) -> None:
         """Move a listener that mitmproxy opened on every interface before this addon was loaded."""
@@ -125,19 +145,27 @@ class RingbackAddon:
             ctx.options.update(mode=modes)
 
     def done(self) -> None:
-        """Let go of the connections to the live API."""
+        """Finish recordings, and let go of the connections to the live API."""
+        self._close()
+
+    def _close(self) -> None:
         if self.forwarder is not None:
             self.forwarder.gateway.close()
+            self.forwarder = None
+        if self.replay is not None:
+            self.used = self.replay.close()
+            self.replay = None
 
-    def _forward_by(self, settings: Settings) -> None:
-        self.done()
-        self.forwarder = None
-        if settings.mode == "offline":
-            return
-        upstream = Upstream(settings.upstream_ca, settings.timeouts)
-        self.forwarder = Forwarder(
+    def _forwarder(self, replay: Replay) -> Forwarder:
+        # Imported here: offline runs need none of it, and it takes a third of the time to start.
+        from ringback.addon.forward import Forwarder, Gateway  # noqa: PLC0415 - as above
+        from ringback.addon.upstream import Upstream  # noqa: PLC0415 - as above
+
+        settings = self.settings
+        return Forwarder(
             self.responder,
-            Gateway(upstream, settings.routes),
+            Gateway(Upstream(settings.upstream_ca, settings.timeouts), settings.routes),
+            record=replay.record,
             max_live=settings.max_live,
             warn=logger.warning,
             patience=max(settings.timeouts.connect, settings.timeouts.answer),
@@ -229,7 +257,7 @@ class RingbackAddon:
         if self._is_own_request(flow):
             flow.response = flows.to_response(self.responder.own(request))
         elif self._is_ours(flow):
-            answer = self.respond(request, names)
+            answer = self.respond(request, names, self._user(flow))
             if not isinstance(answer, Answer):
                 return self._send_later(flow, answer)
             self._send(flow, answer)
@@ -239,17 +267,17 @@ class RingbackAddon:
             )
         return None
 
-    def answer(self, request: Request, names: Names) -> Answer:
+    def answer(self, request: Request, names: Names, user: str | None = None) -> Answer:
         """The answer to a Twilio request, at once and whatever goes wrong; nothing is forwarded."""
         try:
-            return self.responder.respond(request, names)
+            return self.responder.respond(request, names, user)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
 
-    def respond(self, request: Request, names: Names) -> Answer | Awaitable[Answer]:
+    def respond(self, request: Request, names: Names, user: str | None = None) -> Answer | Awaitable[Answer]:
         """The answer to a Twilio request, whatever goes wrong; to be awaited if it is forwarded."""
         try:
-            decided = self.responder.decide(request, names)
+            decided = self.responder.decide(request, names, user)
             if isinstance(decided, Forward):
                 return self._forwarded(decided)
             return self.responder.finish(request, decided)
@@ -280,10 +308,10 @@ class RingbackAddon:
             The function that answers, or None where mitmproxy has to see the tunnel: another host's, a wrong
             password's, or one whose answers may have to wait.
         """
-        _user, password = proxy_credentials(authorization)
+        user, password = proxy_credentials(authorization)
         if self.settings.mode != "offline" or not self._is_twilio(host) or not self._password_fits(password):
             return None
-        return self.answer
+        return partial(self.answer, user=user) if user else self.answer
 
     async def _send_later(self, flow: http.HTTPFlow, answer: Awaitable[Answer]) -> None:
         self._send(flow, await answer)
@@ -296,6 +324,13 @@ class RingbackAddon:
         flow.metadata["ringback"] = source
 
     # -- names
+
+    def _user(self, flow: http.HTTPFlow) -> str | None:
+        """The name that the client gave to the proxy: its cassette."""
+        tunnel = self._tunnels.get(flow.client_conn.id)
+        if tunnel is not None:
+            return tunnel.user
+        return proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))[0]
 
     def _names(self, flow: http.HTTPFlow) -> contract.Names:
         tunnel = self._tunnels.get(flow.client_conn.id)

@@ -13,6 +13,7 @@ from mitmproxy.proxy import mode_specs
 
 from ringback.addon.binding import exposed, listen_host
 from ringback.addon.dialing import Timeouts, trust
+from ringback.addon.replaying import Repeats, Wanted
 from ringback.addon.routes import Address, Egress, Routes
 from ringback.contract import Credentials
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mitmproxy.options import Options
 
 MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
+REPEATS: Final[tuple[Repeats, ...]] = ("last", "error")
 PASSWORD_VARIABLE = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
 SID_VARIABLE = "RINGBACK_TEST_ACCOUNT_SID"
 TOKEN_VARIABLE = "RINGBACK_TEST_AUTH_TOKEN"  # noqa: S105 - as above
@@ -37,6 +39,16 @@ OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("ringback_egress_proxy", str | None, None, "Proxy for connections to the outside; else HTTPS_PROXY's."),
     ("ringback_connect_timeout", str, "10", "Seconds to wait for a connection to the live API."),
     ("ringback_timeout", str, "30", "Seconds to wait for the live API's answer."),
+    ("ringback_cassettes", str, "cassettes", "Directory of the cassettes."),
+    ("ringback_cassette", str, "default", "Cassette of clients that name none as the proxy URL's user."),
+    (
+        "ringback_repeats",
+        str,
+        "last",
+        "What a request gets after its last recording: that again (last), or error.",
+    ),
+    ("ringback_strict", bool, False, "Answer from cassettes alone: what they do not have is an error."),
+    ("ringback_redact", Sequence[str], [], "Form fields that are recorded as pseudonyms."),
     ("ringback_max_live", int | None, None, "Forward no more than this many requests, then go on offline."),
 )
 
@@ -59,6 +71,7 @@ class Settings:
         upstream_ca: The roots for the live API, or None for the system's.
         timeouts: How long the live API is waited for.
         max_live: How many requests may be forwarded, or None.
+        cassettes: What is asked of cassettes.
     """
 
     mode: Mode = "offline"
@@ -71,6 +84,7 @@ class Settings:
     upstream_ca: Path | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_live: int | None = None
+    cassettes: Wanted = field(default_factory=Wanted)
 
 
 def add_options(loader: Loader) -> None:
@@ -106,6 +120,7 @@ def read_settings(options: Options) -> Settings:
             _seconds("ringback_timeout", options.ringback_timeout),
         ),
         max_live=_not_negative("ringback_max_live", options.ringback_max_live),
+        cassettes=_cassettes(options),
     )
 
 
@@ -182,6 +197,21 @@ def _roots(options: Options) -> Path | None:
         said = error.strerror if isinstance(error, FileNotFoundError) else "it holds no certificate in PEM"
         raise exceptions.OptionsError(f"ringback_upstream_ca: {path}: {said}") from None
     return path
+
+
+def _cassettes(options: Options) -> Wanted:
+    repeats = options.ringback_repeats
+    if repeats not in REPEATS:
+        raise exceptions.OptionsError(f"ringback_repeats: {repeats!r} is not one of: {', '.join(REPEATS)}")
+    return Wanted(
+        directory=Path(options.ringback_cassettes),
+        name=options.ringback_cassette,
+        repeats=repeats,
+        strict=options.ringback_strict,
+        redact=tuple(
+            name.strip() for entry in options.ringback_redact for name in entry.split(",") if name.strip()
+        ),
+    )
 
 
 def _seconds(name: str, text: str) -> float:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ringback import __version__
+from ringback.launch.settings import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from ringback.addon.replaying import Used
     from ringback.addon.server import Running
     from ringback.tally import Tally
 
@@ -25,6 +27,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 EXIT_USAGE = 2
 EXIT_NONE = 3
+EXIT_CASSETTES = 4
 EXIT_START = 5
 
 _OPTIONS = (
@@ -70,6 +73,49 @@ _OPTIONS = (
         is_flag=True,
         envvar="RINGBACK_BLOCK_OTHER_HOSTS",
         help="Refuse hosts that are not Twilio's instead of tunnelling them.",
+    ),
+    click.option(
+        "--cassettes",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("cassettes"),
+        show_default=True,
+        envvar="RINGBACK_CASSETTES",
+        help="Directory of the cassettes.",
+    ),
+    click.option(
+        "--cassette",
+        default="default",
+        show_default=True,
+        metavar="NAME",
+        envvar="RINGBACK_CASSETTE",
+        help="Cassette of clients that name none as the proxy URL's user.",
+    ),
+    click.option(
+        "--repeats",
+        type=click.Choice(["last", "error"]),
+        default="last",
+        show_default=True,
+        envvar="RINGBACK_REPEATS",
+        help="What a request gets after its last recording: that one again, or a miss.",
+    ),
+    click.option(
+        "--strict",
+        is_flag=True,
+        envvar="RINGBACK_STRICT",
+        help="Answer from cassettes alone: what they do not have is an error.",
+    ),
+    click.option(
+        "--fail-on-unused",
+        is_flag=True,
+        envvar="RINGBACK_FAIL_ON_UNUSED",
+        help="Exit 4 when a recording was not used.",
+    ),
+    click.option(
+        "--redact",
+        multiple=True,
+        metavar="FIELD[,FIELD]...",
+        envvar="RINGBACK_REDACT",
+        help="Form fields that are recorded as pseudonyms, e.g. To,Body.",
     ),
     click.option(
         "--upstream",
@@ -131,6 +177,12 @@ class ProxyOptions:
     contracts: tuple[Path, ...] = ()
     seed: int | None = None
     block_other_hosts: bool = False
+    cassettes: Path = Path("cassettes")
+    cassette: str = "default"
+    repeats: str = "last"
+    strict: bool = False
+    fail_on_unused: bool = False
+    redact: tuple[str, ...] = ()
     upstream: str | None = None
     upstream_ca: Path | None = None
     egress_proxy: str | None = None
@@ -147,6 +199,11 @@ class ProxyOptions:
             "ringback_contract": [str(path) for path in self.contracts],
             "ringback_seed": self.seed,
             "ringback_block_other_hosts": self.block_other_hosts,
+            "ringback_cassettes": str(self.cassettes),
+            "ringback_cassette": self.cassette,
+            "ringback_repeats": self.repeats,
+            "ringback_strict": self.strict,
+            "ringback_redact": list(self.redact),
             "ringback_upstream": self.upstream,
             "ringback_upstream_ca": str(self.upstream_ca) if self.upstream_ca else None,
             "ringback_egress_proxy": self.egress_proxy,
@@ -216,7 +273,16 @@ def write_ready(options: ProxyOptions, running: Running, root: Path, bundle: Pat
     return state
 
 
-def summary(tally: Tally, mode: str) -> list[str]:
+def child_proxy(options: ProxyOptions, running: Running) -> Proxy:
+    """The proxy as a child is told of it.
+
+    With a password the proxy URL has a user name too, and that names the cassette.
+    """
+    user = options.cassette if options.password else None
+    return Proxy(running.host, running.port, user, options.password, running.socks_port)
+
+
+def summary(tally: Tally, mode: str, used: Sequence[Used] = ()) -> list[str]:
     """The lines that tell what was answered, by whom, and why some of it was refused."""
     noun = "request" if tally.total == 1 else "requests"
     sources = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_source.items()))
@@ -225,7 +291,27 @@ def summary(tally: Tally, mode: str) -> list[str]:
         for rule, count in counts.most_common():
             reason = tally.reasons.get(rule)
             lines.append(f"  {count} x {title} {rule}" + (f": {reason}" if reason else ""))
-    return lines + _live(tally)
+    return lines + _live(tally) + _cassettes(tally, used)
+
+
+def _cassettes(tally: Tally, used: Sequence[Used]) -> list[str]:
+    """What became of the cassettes."""
+    lines = [f"  {tally.missed} x not in the cassette (--strict)"] if tally.missed else []
+    for one in used:
+        counts = [("replayed", one.replayed), ("recorded", one.recorded), ("NOT recorded", one.failed)]
+        counts += [("missed", one.missed), ("unused", one.unused)]
+        said = ", ".join(f"{count} {what}" for what, count in counts if count)
+        if said:
+            lines.append(f"  cassette {one.name}: {said}")
+        lines += [f"    unused: {label}" for label in one.labels]
+        if one.unused > len(one.labels):
+            lines.append(f"    and {one.unused - len(one.labels)} more")
+    return lines
+
+
+def cassettes_fail(tally: Tally, used: Sequence[Used], *, fail_on_unused: bool) -> bool:
+    """Whether cassettes are a reason to fail: a strict miss, or a recording that nobody used."""
+    return bool(tally.missed or (fail_on_unused and any(one.unused for one in used)))
 
 
 def _live(tally: Tally) -> list[str]:

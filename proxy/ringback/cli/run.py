@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ringback.cli.proxy import (
+    EXIT_CASSETTES,
     EXIT_NONE,
     EXIT_START,
     ProxyOptions,
+    cassettes_fail,
+    child_proxy,
     proxy_options,
     say,
     show_log,
@@ -54,6 +57,7 @@ def command(*, allow_none: bool, quiet: bool, command_line: tuple[str, ...], **s
     Exit codes: COMMAND's own, except
       2    usage
       3    COMMAND succeeded, but no Twilio request came (see --allow-none)
+      4    COMMAND succeeded, but a strict miss or (--fail-on-unused) an unused recording remains
       5    the proxy could not start
       126, 127   COMMAND cannot be run, or is not found
       128+n      COMMAND was ended by signal n
@@ -66,7 +70,7 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
     from ringback.addon.server import Listen, StartError, serve  # noqa: PLC0415 - as above
     from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - as above
-    from ringback.launch.environment import Proxy, prepare  # noqa: PLC0415 - as above
+    from ringback.launch.environment import prepare  # noqa: PLC0415 - as above
 
     show_log()
     try:
@@ -78,13 +82,12 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             async with serve(listen) as running:
-                proxy = Proxy(running.host, running.port, None, options.password, running.socks_port)
-                launch = prepare(proxy, authority, os.environ, Path(directory))
+                launch = prepare(child_proxy(options, running), authority, os.environ, Path(directory))
                 for warning in launch.warnings:
                     say(warning, colour="yellow")
                 write_ready(options, running, authority.root_pem, launch.bundle)
                 code = await _child(command_line, launch.environment)
-                tally = running.addon.responder.tally
+            tally, used = running.addon.responder.tally, running.addon.used
     except (AuthorityError, StartError) as error:
         say(f"cannot start: {error}", colour="red")
         return EXIT_START
@@ -92,8 +95,9 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
         say(f"cannot start: {error.filename}: {error.strerror}", colour="red")
         return EXIT_START
 
-    if not quiet or tally.refused:
-        for line in summary(tally, options.mode):
+    failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
+    if not quiet or tally.refused or failing:
+        for line in summary(tally, options.mode, used):
             say(line)
     if code == 0 and tally.total == 0 and not allow_none:
         say(
@@ -102,7 +106,7 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
             colour="red",
         )
         return EXIT_NONE
-    return code
+    return EXIT_CASSETTES if code == 0 and failing else code
 
 
 async def _child(command_line: Sequence[str], environment: dict[str, str]) -> int:

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ringback.cli.proxy import EXIT_START, ProxyOptions, proxy_options, say, show_log, summary, write_ready
+from ringback.cli.proxy import (
+    EXIT_CASSETTES,
+    EXIT_START,
+    ProxyOptions,
+    cassettes_fail,
+    child_proxy,
+    proxy_options,
+    say,
+    show_log,
+    summary,
+    write_ready,
+)
 
 if TYPE_CHECKING:
     from ringback.addon.server import Running
@@ -28,7 +39,7 @@ def command(**shared: Any) -> None:
 async def _serve(options: ProxyOptions) -> int:
     from ringback.addon.server import Listen, StartError, serve  # noqa: PLC0415 - see run
     from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - see run
-    from ringback.launch.environment import Proxy, prepare  # noqa: PLC0415 - see run
+    from ringback.launch.environment import prepare  # noqa: PLC0415 - see run
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -44,21 +55,20 @@ async def _serve(options: ProxyOptions) -> int:
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             async with serve(listen) as running:
-                proxy = Proxy(running.host, running.port, None, options.password, running.socks_port)
-                launch = prepare(proxy, authority, os.environ, Path(directory))
+                launch = prepare(child_proxy(options, running), authority, os.environ, Path(directory))
                 state = write_ready(options, running, authority.root_pem, launch.bundle)
                 _announce(running, state)
                 await stop.wait()
-                tally = running.addon.responder.tally
+            tally, used = running.addon.responder.tally, running.addon.used
     except (AuthorityError, StartError) as error:
         say(f"cannot start: {error}", colour="red")
         return EXIT_START
     except OSError as error:
         say(f"cannot start: {error.filename}: {error.strerror}", colour="red")
         return EXIT_START
-    for line in summary(tally, options.mode):
+    for line in summary(tally, options.mode, used):
         say(line)
-    return 0
+    return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
 
 
 def _announce(running: Running, state: dict[str, Any]) -> None:

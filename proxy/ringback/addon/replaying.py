@@ -1,0 +1,196 @@
+"""The cassettes of this proxy: which one a client named, what it has for a request, and recording into it.
+
+The cassette library is imported when the first cassette is needed: most offline runs need none, and it takes
+longer to import than the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from ringback.responder import UnusableCassetteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ringback.cassettes import Library, Miss, Session
+    from ringback.contract import Answer, Request
+    from ringback.responder import Mode
+
+Repeats: TypeAlias = Literal["last", "error"]
+
+_SHOWN: Final = 5  # unused recordings that are listed by name
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # certainly a name; others are checked
+_SUFFIXES: Final = (".yaml", ".yml", ".json")  # of what vcrpy writes
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked of cassettes.
+
+    Attributes:
+        directory: Where they are.
+        name: The one of clients that name none.
+        repeats: What a request gets after its last recording.
+        strict: Whether a miss is an error instead of the contract's affair.
+        redact: Form fields that are recorded as pseudonyms.
+    """
+
+    directory: Path = Path("cassettes")
+    name: str = "default"
+    repeats: Repeats = "last"
+    strict: bool = False
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What became of one cassette.
+
+    Attributes:
+        name: Its name.
+        replayed: Requests answered from it.
+        missed: Requests that it had nothing for.
+        recorded: Exchanges recorded into it.
+        failed: Exchanges that could not be recorded.
+        unused: Recordings that no request was answered from.
+        labels: The first few of those, in words.
+    """
+
+    name: str
+    replayed: int
+    missed: int
+    recorded: int
+    failed: int
+    unused: int
+    labels: tuple[str, ...] = field(default=())
+
+    @property
+    def touched(self) -> bool:
+        """Whether any request had to do with it."""
+        return bool(self.replayed or self.missed or self.recorded or self.failed)
+
+
+class Replay:
+    """Looks up and records.
+
+    Args:
+        wanted: What the user asked for.
+        mode: The mode.
+        secrets: Values that must never be recorded.
+        tell: Takes sentences for people, from any thread.
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        mode: Mode,
+        *,
+        secrets: tuple[str, ...] = (),
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.wanted = wanted
+        self.mode = mode
+        self._secrets = secrets
+        self._tell = tell
+        self._library: Library | None = None
+        self._sessions: dict[str, Session | None] = {}
+
+    @property
+    def strict(self) -> bool:
+        """Whether a miss is an error."""
+        return self.wanted.strict
+
+    def check(self) -> None:
+        """Open the cassette of clients that name none, if it is there: a broken one is told at start.
+
+        Raises:
+            UnusableCassetteError: It is broken, or its name is none.
+        """
+        self._session(self.wanted.name)
+
+    def lookup(self, request: Request, user: str | None) -> Answer | Miss | None:
+        """What the cassette that `user` names has for `request`; None where there is nothing to look in.
+
+        Raises:
+            UnusableCassetteError: The name is none, or the cassette is broken.
+        """
+        session = self._session(user or self.wanted.name)
+        if session is None or (self.mode == "online" and not self.strict):
+            return None
+        from ringback.cassettes import CassetteError  # noqa: PLC0415 - imported with the session
+
+        try:
+            return session.lookup(request)
+        except CassetteError as error:
+            raise UnusableCassetteError(str(error)) from None
+
+    async def record(self, request: Request, answer: Answer, user: str | None) -> str:
+        """Record an exchange; it lasts when this returns. A failure is told, and the client served.
+
+        Returns:
+            Where it is, for a header, or why it is nowhere.
+        """
+        from ringback.cassettes import CassetteError  # noqa: PLC0415 - as above
+
+        try:
+            session = self._session(user or self.wanted.name)
+            assert session is not None, "there is a session in every mode that records"
+            return await asyncio.wrap_future(session.record(request, answer))
+        except (CassetteError, UnusableCassetteError) as error:
+            return f"not recorded: {error}"
+
+    def close(self) -> tuple[Used, ...]:
+        """Finish recordings, and tell what became of the cassettes."""
+        if self._library is None:
+            return ()
+        found = [_used(session) for session in self._library.sessions]
+        self._library.close()
+        self._sessions.clear()
+        self._library = None
+        # Whoever names cassettes for all clients has nothing to do with the one of the others.
+        alone = not any(used.touched for used in found)
+        return tuple(used for used in found if used.touched or (alone and used.name == self.wanted.name))
+
+    def _session(self, name: str) -> Session | None:
+        try:
+            return self._sessions[name]
+        except KeyError:
+            found = self._sessions[name] = None if self._is_pointless(name) else self._open(name)
+            return found
+
+    def _is_pointless(self, name: str) -> bool:
+        """Whether nothing can be found in the cassette `name`, and nothing is recorded."""
+        if self.mode != "offline" or self.strict or not _PLAIN.fullmatch(name):
+            return False
+        return not any((self.wanted.directory / f"{name}{suffix}").exists() for suffix in _SUFFIXES)
+
+    def _open(self, name: str) -> Session:
+        from ringback.cassettes import CassetteError, Library  # noqa: PLC0415 - see the module
+
+        if self._library is None:
+            self._library = Library(
+                self.wanted.directory,
+                mode=self.mode,
+                repeats=self.wanted.repeats,
+                redact=self.wanted.redact,
+                secrets=self._secrets,
+                tell=self._tell,
+            )
+        try:
+            return self._library.session(name)
+        except CassetteError as error:
+            raise UnusableCassetteError(str(error)) from None
+
+
+def _used(session: Session) -> Used:
+    count, shown = session.unused(_SHOWN)
+    labels = tuple(f"{session.path}:{one.line} {one.label}" if one.line else one.label for one in shown)
+    counts: dict[str, Any] = {
+        name: getattr(session, name) for name in ("replayed", "missed", "recorded", "failed")
+    }
+    return Used(session.name, **counts, unused=count, labels=labels)
