@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ringback.addon.binding import exposed, is_loopback, listen_host, rebound
 from support.mitm import loaded
 
