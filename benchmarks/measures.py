@@ -1,0 +1,250 @@
+"""The measurements: each takes subjects in turns, so that a busy moment of the machine hits all of them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.load import Load, arguments
+from benchmarks.subjects import ROOT, Running, Subject, Workplace, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SERVER_CORE, LOAD_CORE = 0, 1
+
+
+@dataclass
+class Figure:
+    """What came out of several rounds.
+
+    Attributes:
+        values: One for each round.
+    """
+
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The median, or 0 without any round."""
+        return statistics.median(self.values) if self.values else 0.0
+
+    @property
+    def spread(self) -> float:
+        """The largest value less the smallest, as a share of the median."""
+        return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"median": self.median, "spread": self.spread, "values": self.values}
+
+
+Row = dict[str, Figure]
+Table = dict[str, Row]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        rounds: How often each subject has its turn.
+        seconds: How long each load lasts.
+        messages: How many messages twilio-python sends.
+        pinned: Whether subjects and load have a core of their own.
+    """
+
+    rounds: int = 5
+    seconds: float = 2.0
+    messages: int = 200
+    pinned: bool = True
+
+    @property
+    def server_core(self) -> int | None:
+        """The subjects' core."""
+        return SERVER_CORE if self.pinned else None
+
+    @property
+    def load_core(self) -> int | None:
+        """The generator's core."""
+        return LOAD_CORE if self.pinned else None
+
+
+def put(table: Table, name: str, figures: dict[str, float]) -> None:
+    """Add one round's `figures` to the row called `name`."""
+    row = table.setdefault(name, {})
+    for key, value in figures.items():
+        row.setdefault(key, Figure()).values.append(value)
+
+
+def ask(running: Running, place: Workplace, load: dict[str, Any]) -> dict[str, float]:
+    """Put a load on a subject: its figures, and the subject's own processor time for each answer.
+
+    Raises:
+        RuntimeError: The generator failed, or answers were wrong.
+    """
+    subject = running.subject
+    ca = str(place.ca) if subject.verified else ""
+    wanted = Load(port=running.port, ca=ca, proxy=subject.proxy, **load)
+    before = running.cpu()
+    done = subprocess.run(
+        arguments(wanted), env=place.environment(), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{subject.name}: the generator failed: {done.stderr.strip()[-500:]}")
+    got: dict[str, float] = json.loads(done.stdout)
+    if got["wrong"] > got["answers"] / 1000:
+        raise RuntimeError(f"{subject.name}: {got['wrong']} wrong answers: {done.stderr.strip()[-500:]}")
+    got["cpu"] = (running.cpu() - before) / max(1.0, got["answers"]) * 1e6
+    return got
+
+
+def in_turns(
+    subjects: Sequence[Subject],
+    place: Workplace,
+    plan: Plan,
+    measure: Callable[[Running], dict[str, float]],
+    say: Callable[[str], None],
+) -> Table:
+    """Each subject's figures, a fresh process for each of its turns."""
+    table: Table = {}
+    for turn in range(plan.rounds):
+        for subject in subjects:
+            say(f"round {turn + 1}/{plan.rounds}: {subject.name}")
+            with run(subject, place, plan.server_core) as running:
+                put(
+                    table,
+                    subject.name,
+                    {"ready": running.ready, "idle": running.resident(), **measure(running)},
+                )
+    return table
+
+
+def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+    """Answers a second over kept connections and over a new one for each, with their latencies."""
+    common = {"seconds": plan.seconds, "core": plan.load_core}
+
+    def measure(running: Running) -> dict[str, float]:
+        ask(running, place, {"seconds": min(0.5, plan.seconds), "core": plan.load_core})  # warm
+        kept = ask(running, place, common)
+        fresh = ask(running, place, {**common, "fresh": True})
+        return {
+            "kept": kept["rate"],
+            "kept cpu": kept["cpu"],
+            "p50": kept["p50"],
+            "p99": kept["p99"],
+            "busy": kept["busy"],
+            "fresh": fresh["rate"],
+            "fresh cpu": fresh["cpu"],
+            "fresh busy": fresh["busy"],
+        }
+
+    return in_turns(subjects, place, plan, measure, say)
+
+
+def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+    """twilio-python's own latency through each proxy, in milliseconds; and vcrpy's in the same process."""
+
+    def measure(running: Running) -> dict[str, float]:
+        return client(place, {"port": running.port, "ca": str(place.ca), "messages": plan.messages})
+
+    table = in_turns([subject for subject in subjects if subject.proxy], place, plan, measure, say)
+    cassette = str(place.directory / "vcr.yaml")
+    for _ in range(plan.rounds):
+        told = {"cassette": cassette, "size": 100, "messages": plan.messages}
+        put(table, "vcrpy in process, 100 messages", client(place, told))
+    return table
+
+
+def client(place: Workplace, told: dict[str, Any]) -> dict[str, float]:
+    """One run of the client's program."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.peers.client", json.dumps(told)],
+        env=place.environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the client failed: {done.stderr.strip()[-500:]}")
+    got = json.loads(done.stdout)
+    return {key: float(got[key]) for key in ("p50", "p99", "rate", "loaded")}
+
+
+def by_connections(
+    subjects: Sequence[Subject],
+    place: Workplace,
+    plan: Plan,
+    counts: Sequence[int],
+    say: Callable[[str], None],
+) -> Table:
+    """Answers a second and p99 by the number of connections."""
+
+    def measure(running: Running) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for count in counts:
+            load = {"seconds": plan.seconds, "core": plan.load_core, "connections": count}
+            got = ask(running, place, load)
+            found |= {
+                f"rate at {count}": got["rate"],
+                f"p50 at {count}": got["p50"],
+                f"p99 at {count}": got["p99"],
+            }
+        return found
+
+    return in_turns(subjects, place, plan, measure, say)
+
+
+def by_body(
+    subjects: Sequence[Subject],
+    place: Workplace,
+    plan: Plan,
+    sizes: Sequence[int],
+    say: Callable[[str], None],
+) -> Table:
+    """Answers a second by the bytes of the message's text; beyond 1,600 characters the answer is an error."""
+
+    def measure(running: Running) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for size in sizes:
+            status = 400 if size > 1600 and "ringback" in running.subject.name else 201
+            load = {"seconds": plan.seconds, "core": plan.load_core, "bodies": size, "status": status}
+            found[f"rate at {size}"] = ask(running, place, load)["rate"]
+        return found
+
+    return in_turns(subjects, place, plan, measure, say)
+
+
+def memory(
+    subject: Subject, place: Workplace, plan: Plan, answers: int, say: Callable[[str], None]
+) -> dict[str, float]:
+    """Megabytes idle, and after so many answers."""
+    with run(subject, place, plan.server_core) as running:
+        idle, given = running.resident(), 0.0
+        while given < answers:
+            given += ask(running, place, {"seconds": 10.0, "core": plan.load_core})["answers"]
+            say(f"memory: {given:,.0f} answers, {running.resident():.0f} MB")
+        return {"idle": idle, "answers": given, "after": running.resident()}
+
+
+def once(place: Workplace, plan: Plan, say: Callable[[str], None]) -> Figure:
+    """Seconds that `ringback run -- true` takes in all."""
+    figure = Figure()
+    for turn in range(plan.rounds):
+        say(f"round {turn + 1}/{plan.rounds}: ringback run -- true")
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "ringback", "run", "--allow-none", "-q", "--", "true"],
+            env=place.environment(),
+            cwd=place.directory,
+            check=True,
+            capture_output=True,
+        )
+        figure.values.append(time.perf_counter() - began)
+    return figure

@@ -1,0 +1,87 @@
+"""The measurements as tables: medians, spreads, and ratios to bare mitmproxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.measures import Figure, Table
+
+
+def rates_table(table: Table, bare: str) -> list[str]:
+    """Answers a second, each with its ratio to the yardstick's."""
+    head = (
+        "| what answers | 8 kept connections, answers/s | x | a new connection each | x | p50 ms | p99 ms | "
+        "CPU us/answer | x | new: CPU us | x | generator busy |"
+    )
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    yard = table[bare]
+    for name, row in table.items():
+        cells = [
+            name,
+            _with_spread(row["kept"]),
+            _ratio(row["kept"], yard["kept"]),
+            _with_spread(row["fresh"]),
+            _ratio(row["fresh"], yard["fresh"]),
+            f"{row['p50'].median:.2f}",
+            f"{row['p99'].median:.2f}",
+            f"{row['kept cpu'].median:,.0f}",
+            _ratio(yard["kept cpu"], row["kept cpu"]),
+            f"{row['fresh cpu'].median:,.0f}",
+            _ratio(yard["fresh cpu"], row["fresh cpu"]),
+            f"{row['busy'].median:.0%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def clients_table(table: Table, bare: str) -> list[str]:
+    """twilio-python's latency, each with its ratio to the yardstick's."""
+    lines = ["| twilio-python through | p50 ms | p99 ms | x of the yardstick's p50 |", "|---|---|---|---|"]
+    for name, row in table.items():
+        share = row["p50"].median / table[bare]["p50"].median
+        lines.append(f"| {name} | {_with_spread(row['p50'], 2)} | {row['p99'].median:.2f} | {share:.2f} |")
+    return lines
+
+
+def start_table(table: Table, bare: str, run: Figure) -> list[str]:
+    """Seconds to the first connection, and memory."""
+    lines = ["| starting | ready, ms | x | idle, MB | x |", "|---|---|---|---|---|"]
+    yard = table[bare]
+    for name, row in table.items():
+        cells = [
+            name,
+            f"{row['ready'].median * 1000:.0f} ±{row['ready'].spread:.0%}",
+            f"{row['ready'].median / yard['ready'].median:.2f}",
+            f"{row['idle'].median:.0f}",
+            f"{row['idle'].median / yard['idle'].median:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    share = run.median / yard["ready"].median
+    lines.append(
+        f"| ringback run -- true, in all | {run.median * 1000:.0f} ±{run.spread:.0%} | {share:.2f} | | |"
+    )
+    return lines
+
+
+def curve_table(title: str, unit: str, table: Table, points: Sequence[int]) -> list[str]:
+    """One row for each subject, one column for each point."""
+    lines = [
+        f"| {title} | " + " | ".join(f"{point:,} {unit}" for point in points) + " |",
+        "|---|" + "---|" * len(points),
+    ]
+    for name, row in table.items():
+        lines.append(
+            f"| {name} | " + " | ".join(f"{row[f'rate at {point}'].median:,.0f}" for point in points) + " |"
+        )
+    return lines
+
+
+def _with_spread(figure: Figure, digits: int = 0) -> str:
+    return f"{figure.median:,.{digits}f} ±{figure.spread / 2:.0%}"
+
+
+def _ratio(figure: Figure, to: Figure) -> str:
+    return f"{figure.median / to.median:.1f}" if to.median else "-"
