@@ -4,10 +4,10 @@ import socket
 from types import SimpleNamespace
 
 import pytest
-from mitmproxy.test import taddons, tflow
 
 from ringback.addon import wire
 from ringback.addon.handlers import RingbackAddon
+from support.mitm import taddons, tflow
 
 QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 pytestmark = pytest.mark.skipif(QUICKACK is None, reason="this system has no TCP_QUICKACK")
