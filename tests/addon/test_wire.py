@@ -7,7 +7,7 @@ import pytest
 
 from ringback.addon import wire
 from ringback.addon.handlers import RingbackAddon
-from support.mitm import taddons, tflow
+from support.mitm import loaded, tflow
 
 QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 pytestmark = pytest.mark.skipif(QUICKACK is None, reason="this system has no TCP_QUICKACK")
@@ -40,13 +40,13 @@ def test_leaves_a_socket_alone_that_takes_no_such_option() -> None:
 def test_acknowledges_each_request_head_on_the_clients_socket() -> None:
     sock = Recorder()
     addon = RingbackAddon()
-    with taddons.context(addon) as context:
+    with loaded(addon) as context:
         flow = tflow.tflow()
         flow.live = True
         writer = SimpleNamespace(get_extra_info={"socket": sock}.get)
         handler = SimpleNamespace(transports={flow.client_conn: SimpleNamespace(writer=writer)})
         server = SimpleNamespace(name="proxyserver", connections={flow.client_conn.id: handler})
-        context.master.addons.add(server)
+        context.master.addons.lookup["proxyserver"] = server
         addon.requestheaders(flow)
         addon.requestheaders(flow)
     assert sock.seen == [(socket.IPPROTO_TCP, QUICKACK, 1)] * 2
