@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import resource
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes import CassetteError, Library, RecordingError, reading
+from ringback.cassettes import CassetteError, Library, RecordingError, layout, reading
 from support.exchanges import Shelf, answer, numbered, record, request
 from support.mounts import read_only, tmpfs
 from support.writers import kill_after, recorded, start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 ROUNDS = 20
@@ -109,6 +110,29 @@ def test_exchanges_that_come_together_share_one_fsync(shelf: Shelf, monkeypatch:
     assert 0 < len(calls) < 60
 
 
+def test_an_append_is_locked_synced_and_only_then_acknowledged(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.write((request(), answer()))
+    steps = []
+    locks = {fcntl.LOCK_EX: "lock", fcntl.LOCK_UN: "unlock", fcntl.LOCK_SH: "read"}
+    for module, name in ((os, "write"), (os, "fsync"), (fcntl, "flock")):
+        real = getattr(module, name)
+
+        def noted(*arguments: object, real: Callable[..., object] = real, name: str = name) -> object:
+            steps.append(locks[arguments[1]] if name == "flock" else name)  # type: ignore[index]  # an int
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+    with shelf.library("auto") as library:
+        session = library.session()
+        steps.clear()
+        done = session.record(request({"Body": "x"}), answer())
+        done.add_done_callback(lambda _: steps.append("acknowledged"))
+        done.result(timeout=30)
+    assert steps == ["lock", "write", "fsync", "unlock", "acknowledged"]
+
+
 def test_an_append_reads_nothing_and_writes_what_it_adds(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +165,7 @@ def assert_survives(library: Library, shelf: Shelf, exchanges: Sequence[int]) ->
         lasted.append(number)
     assert said is not None, "the disk never said no"
     assert recorded(shelf.file()) == lasted
+    assert layout.scan(shelf.file().read_bytes()).torn == 0
     assert [numbered(session, request({"Body": f"{one}"})) for one in lasted] == lasted
     assert session.failed == 1
     assert shelf.told == [str(said)]

@@ -141,6 +141,7 @@ def test_keys_of_another_matching_version_are_made_afresh(shelf: Shelf) -> None:
         WHOLE + b"metadata: {}\n",
         WHOLE.replace(b"version: 1\n", b"---\nversion: 1\n"),
         WHOLE + b"...\n",
+        re.sub(rb"# ringback [^\n]*\n", b"", WHOLE) + b"version: 1\n",
         WHOLE.replace(b"\n", b"\r\n"),
     ],
 )

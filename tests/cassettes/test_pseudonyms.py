@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes import RedactionError
+from ringback.cassettes import RedactionError, pseudonyms
 from ringback.cassettes.pseudonyms import key_id, load_key, permuted, stand_in
 
 KEY = b"k" * 32
@@ -41,6 +41,14 @@ def test_magic_numbers_are_nobodys_and_stay(number: str) -> None:
 @given(st.integers(0, 9999))
 def test_nothing_becomes_a_magic_number(number: int) -> None:
     assert not re.fullmatch(r"500555\d{4}", permuted(f"410555{number:04d}", KEY))
+
+
+def test_what_would_become_one_goes_on_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With half of all numbers as magic ones: the others are permuted among themselves."""
+    monkeypatch.setattr(pseudonyms, "_MAGIC", re.compile(r"\d*[02468]"))
+    odd = [f"{number:03d}" for number in range(1, 1000, 2)]
+    assert sorted(permuted(one, KEY) for one in odd) == odd
+    assert permuted("042", KEY) == "042"
 
 
 @pytest.mark.parametrize(

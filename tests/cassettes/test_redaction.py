@@ -127,6 +127,14 @@ PLACES: dict[str, Callable[[str], tuple[Request, Answer]]] = {
         request(),
         answer(headers=(JSON, ("Set-Cookie", f"s={secret}; Path=/"))),
     ),
+    "quoted credentials": lambda secret: (
+        request(),
+        answer({"message": f"you sent Basic {base64.b64encode(secret.encode()).decode()} and no more"}),
+    ),
+    "quoted bearer": lambda secret: (
+        request(),
+        answer({"message": f"you sent bearer {quote(secret, safe='')}"}),
+    ),
     "response header": lambda secret: (request(), answer(headers=(JSON, ("X-Debug", f"token={secret}")))),
     "response token header": lambda secret: (request(), answer(headers=(JSON, ("X-Csrf-Token", secret)))),
     **{
@@ -334,6 +342,16 @@ def test_every_spelling_of_a_number_is_replaced_and_comes_back() -> None:
     shown = json.loads(kept.body)
     assert shown["to"].startswith("+1")
     assert shown["to_formatted"][0] == "("
+    assert json.loads(exchange.restore(kept).body) == said
+
+
+def test_a_value_that_begins_another_is_not_put_into_it() -> None:
+    form = {"To": "+14105550100", "Body": "+14105550100 is yours"}
+    said = {"message": "sent: +14105550100 is yours, to +14105550100"}
+    exchange = Redaction(("To", "Body"), KEY).scrub(request(form))
+    kept = exchange.answer(answer(said))
+    assert b"is yours" not in kept.body
+    assert b"5550100" not in kept.body
     assert json.loads(exchange.restore(kept).body) == said
 
 

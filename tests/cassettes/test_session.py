@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringback.cassettes import CassetteFormatError, CassetteNameError, RedactionError
+from ringback.cassettes import CassetteFormatError, CassetteNameError, RedactionError, Totals
 from ringback.contract.exchange import Source
 from support.exchanges import Shelf, answer, found, missed, numbered, record, request
 
@@ -36,7 +36,7 @@ def test_after_the_last_recording_comes_a_miss_when_that_is_asked_for(shelf: She
         assert "--mode online" in miss.next_command
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     recorded=st.lists(st.sampled_from("abc"), max_size=8), asked=st.lists(st.sampled_from("abc"), max_size=12)
 )
@@ -140,10 +140,21 @@ def test_who_gives_up_waiting_takes_nothing_back(shelf: Shelf) -> None:
             )
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
+            await asyncio.wrap_future(library.session().record(B, answer(number=2)))
 
     asyncio.run(run())
     with shelf.library() as library:
-        assert numbered(library.session(), A) == 1
+        assert [numbered(library.session(), one) for one in (A, B)] == [1, 2]
+
+
+def test_equal_requests_that_were_recorded_together_replay_the_last(shelf: Shelf) -> None:
+    with shelf.library("auto") as library:
+        session = library.session()
+        missed(session, A)
+        missed(session, A)
+        record(session, (A, answer(number=1)), (A, answer(number=2)))
+        assert numbered(session, A) == 2
+        assert session.unused() == (0, ())
 
 
 def test_64_sessions_in_parallel_each_complete_and_in_order(shelf: Shelf) -> None:
@@ -187,6 +198,38 @@ def test_unused_recordings_are_listed_with_their_line(shelf: Shelf) -> None:
     assert count == 3
     assert [(one.number, one.line) for one in shown] == [(2, lines[1]), (3, lines[2])]
     assert shown[0].label == "POST /2010-04-01/Accounts/{account}/Messages.json (Body=b)"
+
+
+def test_the_summary_tells_what_was_done(shelf: Shelf) -> None:
+    for name in ("one", "two"):
+        shelf.write(
+            *((request({"Body": f"{n}\x1b{'x' * 200}"}), answer(number=n)) for n in range(12)), name=name
+        )
+    lines = (shelf.file("one").read_text()).split("\n")
+    with shelf.library("auto") as library:
+        library.session("two")
+        session = library.session("one")
+        found(session, request({"Body": f"0\x1b{'x' * 200}"}))
+        missed(session, A)
+        record(session, (A, answer()))
+        totals, told = library.totals(), library.summary()
+    assert totals == Totals(replayed=1, missed=1, recorded=1, failed=0, unused=23)
+    assert told[:2] == [
+        "cassette one: 1 replayed, 1 without a recording, 1 recorded",
+        "  11 of 13 recordings unused:",
+    ]
+    assert told[2].startswith(
+        f"    {shelf.file('one')}:{[n for n, line in enumerate(lines, 1) if line == '- request:'][1]} POST "
+    )
+    assert told[-1] == "    and 1 more"
+    assert len(told) == 13
+    assert all(line.isprintable() for line in told)
+
+
+def test_nothing_done_nothing_told(shelf: Shelf) -> None:
+    with shelf.library() as library:
+        library.session()
+        assert library.summary() == []
 
 
 @pytest.mark.parametrize("mode", ["offline", "auto", "online"])

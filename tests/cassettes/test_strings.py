@@ -71,7 +71,7 @@ def test_names_come_with_the_values_under_them() -> None:
     assert ("Body", "y & z") in seen
 
 
-@given(st.text(st.characters(exclude_categories=("Cs", "Cc"))))
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff")))  # no XML
 def test_xml_is_opened_and_closed_again(text: str) -> None:
     body = (
         f"<R><A>{escape(text)}</A><B>{escape(SECRET)}</B><C>{''.join(f'&#{ord(c)};' for c in SECRET)}</C></R>"

@@ -113,6 +113,11 @@ class Session:
         return len(self._recordings)
 
     @property
+    def file(self) -> Path:
+        """The file that is replayed: `path`, unless vcrpy wrote one with another ending."""
+        return self._recordings.path
+
+    @property
     def foreign(self) -> bool:
         """Whether the file is in vcrpy's own layout; the first append rewrites it."""
         return self._recordings.foreign
