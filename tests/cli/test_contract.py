@@ -1,0 +1,157 @@
+"""`ringback contract` and `explain`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ringback.cli import ringback
+from ringback.contract import load
+from ringback.contract.listing import markdown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def call(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(ringback, ["contract", *arguments], env=environment)
+
+
+def explain(*arguments: str) -> dict[str, object]:
+    got = call("explain", *arguments, "--json")
+    assert got.exit_code == 0, got.output
+    found = json.loads(got.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        'magic: [{resource: Messages, parameter: To, value: "+14105550100", error: 30007}]\n'
+        'errors: [{code: 30007, message: "Filtered: {To}"}]\n'
+    )
+    return file
+
+
+def test_the_table_piped_is_tab_separated() -> None:
+    got = call()
+    head, *lines = got.stdout.splitlines()
+    assert got.exit_code == 0
+    assert head.split("\t") == ["resource", "parameter", "value", "answer", "line", "basis"]
+    assert len(lines) == 26
+    assert all(line.count("\t") == 5 for line in lines)
+    assert "Messages\tFrom\t+15005550008\t21611 (HTTP 429) SMS queue is full.\t851\tdocumented" in lines
+    assert "\x1b" not in got.stdout
+
+
+def test_other_forms() -> None:
+    assert call("--markdown").stdout == markdown(load())
+    found = json.loads(call("--json").stdout)
+    assert len(found["magic"]) == 26
+    errata = call("--errata").stdout.splitlines()
+    assert len(errata) == len(load().errata) + 1
+    assert any(line.startswith("sms-uri\t1137\t") for line in errata)
+
+
+def test_explaining_a_magic_input() -> None:
+    got = call("explain", "POST", "Messages", "From=+15005550006", "To=+15005550009", "Body=hi")
+    assert got.exit_code == 0
+    told = dict(line.strip().split("  ", 1) for line in got.stdout.splitlines()[:6] if line.strip())
+    assert told["answer"] == "400 BAD REQUEST"
+    assert told["from"] == "contract, rule Messages.to.no-sms"
+    assert told["page"] == "line 860"
+    assert told["basis"] == "documented"
+    body = json.loads(got.stdout.splitlines()[-1])
+    assert (body["code"], body["message"]) == (21614, "To number: +15005550009, is not a mobile number")
+
+
+def test_explaining_a_refusal() -> None:
+    got = call("explain", "get", "Recordings")
+    assert "403 FORBIDDEN" in got.stdout
+    assert "line 17" in got.stdout
+    assert "why  test credentials reach POST Messages, Calls and IncomingPhoneNumbers only" in got.stdout
+    assert json.loads(got.stdout.splitlines()[-1])["code"] == 20008
+
+
+def test_explaining_what_the_page_does_not_say() -> None:
+    found = explain("POST", "IncomingPhoneNumbers")
+    assert (found["status"], found["line"], found["basis"]) == (400, None, "assumed")
+    assert "buy PhoneNumber=+15005550006" in str(found["why"])
+    assert "says nothing about this" in call("explain", "POST", "IncomingPhoneNumbers").stdout
+
+
+def test_the_wire_text_has_a_basis_of_its_own() -> None:
+    found = explain("POST", "Messages", "From=+15005550006", "To=+15005550002", "Body=x")
+    assert (found["basis"], found["text_basis"]) == ("documented", "recorded")
+
+
+@pytest.mark.parametrize(
+    "resource, kind",
+    [
+        ("Messages", "application/json"),
+        ("Messages.xml", "application/xml"),
+        ("Messages.json", "application/json"),
+        ("/2010-04-01/Accounts/ACx/Messages", "application/xml"),
+    ],
+)
+def test_a_resource_by_name_or_path(resource: str, kind: str) -> None:
+    found = explain("POST", resource, "From=+15005550006", "To=+14108675309", "Body=hi")
+    assert found["content_type"] == kind
+    assert found["status"] == (404 if "ACx" in resource else 201)
+
+
+def test_xml_by_option() -> None:
+    found = explain("POST", "Messages", "From=+15005550001", "--xml")
+    assert str(found["body"]).startswith("<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse>")
+
+
+def test_values_may_hold_anything() -> None:
+    body = "a=b&c=%20 + \u00e9\U0001f600"
+    found = explain("POST", "Messages", "From=+15005550006", "To=+14108675309", f"Body={body}")
+    assert json.loads(str(found["body"]))["body"] == body
+
+
+def test_a_seed_repeats_and_without_one_nothing_does() -> None:
+    form = ("POST", "Messages", "From=+15005550006", "To=+14108675309", "Body=hi")
+    assert explain(*form, "--seed", "3") == explain(*form, "--seed", "3")
+    assert explain(*form, "--seed", "3") != explain(*form, "--seed", "4")
+    assert explain(*form) != explain(*form)
+
+
+@pytest.mark.parametrize("field", ["To", "=x", "nonsense"])
+def test_a_field_that_is_none_says_how(field: str) -> None:
+    got = call("explain", "POST", "Messages", field)
+    assert got.exit_code == 2
+    assert f"{field!r} is not KEY=VALUE, e.g. To=+15005550006" in got.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["POST"]])
+def test_too_few_arguments(arguments: list[str]) -> None:
+    assert call("explain", *arguments).exit_code == 2
+
+
+def test_a_users_own_rows_count(own: Path) -> None:
+    form = ("POST", "Messages", "From=+15005550006", "To=+14105550100", "Body=hi")
+    for arguments in ((("--contract", str(own)), ()), ((), ("--contract", str(own)))):
+        before, after = arguments
+        got = call(*before, "explain", *form, *after, "--json")
+        found = json.loads(got.stdout)
+        assert (found["rule"], found["basis"]) == ("Messages.user.to-14105550100", "user")
+        assert json.loads(found["body"])["message"] == "Filtered: +14105550100"
+    assert "Messages\tTo\t+14105550100\t30007 Filtered: {To}\t-\tuser" in call("--contract", str(own)).stdout
+    assert "30007" in call(RINGBACK_CONTRACT=str(own)).stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["explain", "POST", "Messages"]])
+def test_a_mistake_in_a_users_file_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("magic:\n- {resource: Faxes}\n")
+    got = call("--contract", str(file), *arguments)
+    assert got.exit_code == 2
+    assert f"Error: {file}:2: $.magic[0].resource: Invalid enum value 'Faxes'" in got.stderr
+    assert "Traceback" not in got.stderr

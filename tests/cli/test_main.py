@@ -1,0 +1,54 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from ringback import __version__
+from ringback.cli import COMMANDS, ringback
+
+
+def test_version_and_help_wait_for_no_command() -> None:
+    program = """
+import sys
+from click.testing import CliRunner
+from ringback.cli import ringback
+for arguments in (["--version"], ["--help"], ["-h"]):
+    assert CliRunner().invoke(ringback, arguments).exit_code == 0
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(*sorted(loaded & {"mitmproxy", "vcr", "rich", "phonenumbers"}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "ringback"]])
+def test_as_a_module(command: list[str]) -> None:
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ringback {__version__}\n"
+
+
+def test_help_lists_every_command_with_its_line() -> None:
+    told = CliRunner().invoke(ringback, ["--help"]).output
+    for name, (_, text) in COMMANDS.items():
+        assert f"  {name} " in told
+        assert text.split(",")[0] in " ".join(told.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    got = CliRunner().invoke(ringback, [name, "--help"])
+    assert got.exit_code == 0
+    assert got.output.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["run", "--nonsense", "--", "true"]])
+def test_mistakes_are_usage_errors(arguments: list[str]) -> None:
+    got = CliRunner().invoke(ringback, arguments)
+    assert got.exit_code == 2
+    assert "nonsense" in got.output
+    assert "Traceback" not in got.output

@@ -1,0 +1,185 @@
+"""What `run` and `serve` share: options, the ready file, the summary."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ringback import __version__
+from ringback.cli.proxy import ProxyOptions, proxy_options, summary, write_ready
+from ringback.contract import Answer, Source
+from ringback.tally import Tally
+
+
+def given(*arguments: str, **environment: str) -> ProxyOptions:
+    """The options that a command with these arguments and this environment gets."""
+    got: list[ProxyOptions] = []
+
+    @click.command()
+    @proxy_options
+    def command(**shared: Any) -> None:
+        got.append(ProxyOptions(**shared))
+
+    done = CliRunner().invoke(command, list(arguments), env=environment)
+    if done.exit_code:
+        raise click.UsageError(done.output)
+    return got[0]
+
+
+def test_defaults() -> None:
+    options = given()
+    assert (options.mode, options.host, options.port) == ("offline", "127.0.0.1", 0)
+    assert (options.contracts, options.seed, options.ready_file, options.password) == ((), None, None, None)
+    assert options.block_other_hosts is False
+    assert options == ProxyOptions()
+
+
+@pytest.mark.parametrize(
+    "option, value, variable, attribute, wanted",
+    [
+        ("--mode", "offline", "RINGBACK_MODE", "mode", "offline"),
+        ("--host", "::1", "RINGBACK_HOST", "host", "::1"),
+        ("--port", "8080", "RINGBACK_PORT", "port", 8080),
+        ("--seed", "-3", "RINGBACK_SEED", "seed", -3),
+        ("--contract", "own.yaml", "RINGBACK_CONTRACT", "contracts", (Path("own.yaml"),)),
+        ("--ready-file", "r.json", "RINGBACK_READY_FILE", "ready_file", Path("r.json")),
+    ],
+)
+def test_every_option_is_a_variable_too(
+    option: str, value: str, variable: str, attribute: str, wanted: object
+) -> None:
+    assert getattr(given(option, value), attribute) == wanted
+    assert getattr(given(**{variable: value}), attribute) == wanted
+
+
+def test_flags_and_lists_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert given(RINGBACK_BLOCK_OTHER_HOSTS="1").block_other_hosts is True
+    assert given(RINGBACK_BLOCK_OTHER_HOSTS="0").block_other_hosts is False
+    several = os.pathsep.join(["a.yaml", "b.yaml"])
+    assert given(RINGBACK_CONTRACT=several).contracts == (Path("a.yaml"), Path("b.yaml"))
+    monkeypatch.setenv("RINGBACK_PROXY_PASSWORD", "open-sesame")
+    assert given().password == "open-sesame"
+
+
+def test_an_argument_wins_over_its_variable_and_a_blank_one_counts_as_none() -> None:
+    assert given("--port", "1", RINGBACK_PORT="2").port == 1
+    assert given(RINGBACK_PORT="", RINGBACK_MODE="", RINGBACK_SEED="").port == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, environment, said",
+    [
+        (["--port", "65536"], {}, "65536 is not in the range"),
+        (["--port", "x"], {}, "'x' is not a valid integer"),
+        ([], {"RINGBACK_PORT": "x"}, "'x' is not a valid integer"),
+        (["--mode", "fast"], {}, "'fast' is not one of"),
+        (["--seed", "many"], {}, "'many' is not a valid integer"),
+        (["--ready-file", "."], {}, "is a directory"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error(arguments: list[str], environment: dict[str, str], said: str) -> None:
+    with pytest.raises(click.UsageError, match=said):
+        given(*arguments, **environment)
+
+
+def test_what_the_addon_is_told() -> None:
+    options = given("--seed", "7", "--contract", "a.yaml", "--block-other-hosts").addon_options()
+    assert options["ringback_mode"] == "offline"
+    assert options["ringback_seed"] == 7
+    assert options["ringback_contract"] == ["a.yaml"]
+    assert options["ringback_block_other_hosts"] is True
+
+
+# -- the ready file
+
+RUNNING: Any = SimpleNamespace(host="127.0.0.1", port=4242, socks_port=4243)
+
+
+def ready(file: Path | None, running: Any = RUNNING) -> dict[str, Any]:
+    return write_ready(ProxyOptions(ready_file=file), running, Path("/ca/root.pem"), Path("/tmp/bundle.pem"))
+
+
+def test_the_ready_file_has_everything_a_client_needs(tmp_path: Path) -> None:
+    file = tmp_path / "ready.json"
+    state = ready(file)
+    assert json.loads(file.read_text()) == state
+    assert state == {
+        "pid": os.getpid(),
+        "port": 4242,
+        "proxy": "http://127.0.0.1:4242",
+        "ca": "/ca/root.pem",
+        "bundle": "/tmp/bundle.pem",
+        "mode": "offline",
+        "version": __version__,
+        "socks": 4243,
+    }
+    assert file.read_text().count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file], "nothing else is left there"
+
+
+@pytest.mark.xfail(strict=True, reason="an IPv6 address stands in the URL without brackets")
+def test_an_ipv6_address_makes_a_url_that_clients_can_read(tmp_path: Path) -> None:
+    state = ready(tmp_path / "r", SimpleNamespace(host="::1", port=4242, socks_port=None))
+    assert state["proxy"] == "http://[::1]:4242"
+
+
+def test_an_old_ready_file_is_replaced_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "ready.json"
+    file.write_text("old")
+    with file.open() as reader:
+        ready(file)
+        assert reader.read() == "old", "whoever has it open reads a whole file"
+    assert json.loads(file.read_text())["port"] == 4242
+
+
+def test_a_ready_file_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "ready.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        ready(tmp_path / "ready.json")
+    assert [it.name for it in tmp_path.iterdir()] == ["ready.json"]
+
+
+def test_without_a_ready_file_nothing_is_written() -> None:
+    assert ready(None)["port"] == 4242
+
+
+# -- the summary
+
+
+def tally(*sources: tuple[Source, int]) -> Tally:
+    found = Tally()
+    for source, status in sources:
+        found.count(Answer(status, "", (), b"", source))
+    return found
+
+
+def test_nothing_came() -> None:
+    assert summary(Tally(), "offline") == ["0 Twilio requests answered, offline"]
+
+
+def test_who_answered_and_why_not() -> None:
+    found = tally(
+        (Source("contract", "Messages.from.valid"), 201),
+        (Source("contract", "Messages.to.blocked"), 400),
+        (Source("contract", "Messages.to.blocked"), 400),
+        (Source("gate", "resource.unsupported", reason="use another"), 403),
+        (Source("gate", "auth.missing", reason="never shown"), 401),
+    )
+    assert summary(found, "offline") == [
+        "4 Twilio requests answered, offline (contract 3, gate 1)",
+        "  1 x refused resource.unsupported: use another",
+        "  2 x error Messages.to.blocked",
+    ]
+
+
+def test_one_is_singular() -> None:
+    assert summary(tally((Source("contract", "r"), 201)), "offline")[0].startswith(
+        "1 Twilio request answered"
+    )

@@ -1,0 +1,251 @@
+"""`ringback run` as a process: what its child gets, what it gives back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.clients import GOOD
+from support.proxying import RINGBACK, environment, requesting, ringback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SENDING = (sys.executable, "-c", requesting(list(GOOD["Messages"].items())))
+REFUSED = (sys.executable, "-c", requesting(resource="Recordings"))
+
+
+def run(
+    home: Path, *command: str, options: tuple[str, ...] = (), **more: object
+) -> subprocess.CompletedProcess[str]:
+    return ringback(home, "run", *options, "--", *command, **more)  # type: ignore[arg-type] - handed on
+
+
+def test_a_program_gets_its_answers_and_its_own_exit_code(home: Path) -> None:
+    done = run(home, *SENDING)
+    assert (done.returncode, done.stdout) == (0, "201\n")
+    assert done.stderr == "ringback: 1 Twilio request answered, offline (contract 1)\n"
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 255])
+def test_the_childs_own_exit_code(home: Path, code: int) -> None:
+    assert run(home, "sh", "-c", f"exit {code}", options=("--allow-none",)).returncode == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
+def test_a_child_that_a_signal_ended(home: Path, tmp_path: Path, number: signal.Signals) -> None:
+    done = run(home, "sh", "-c", f"kill -{number} $$", more={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_request_at_all_is_a_failure_with_a_hint(home: Path) -> None:
+    done = run(home, "true")
+    assert done.returncode == 3
+    assert "no Twilio request came from true: its client went past the proxy or sent nothing" in done.stderr
+    assert "--allow-none" in done.stderr
+
+
+def test_no_request_may_be_allowed(home: Path) -> None:
+    done = run(home, "true", options=("--allow-none",))
+    assert (done.returncode, done.stderr) == (0, "ringback: 0 Twilio requests answered, offline\n")
+
+
+def test_the_childs_own_failure_comes_before_no_request(home: Path) -> None:
+    assert run(home, "false").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "command, code, said",
+    [
+        (("no-such-command-here",), 127, "no-such-command-here: command not found"),
+        (("./nowhere/at-all",), 127, "./nowhere/at-all: command not found"),
+        (("/",), 126, "/: cannot be run: Permission denied"),
+        (("./data.txt",), 126, "./data.txt: cannot be run: Permission denied"),
+    ],
+)
+def test_a_command_that_cannot_be_run(
+    home: Path, tmp_path: Path, command: tuple[str, ...], code: int, said: str
+) -> None:
+    (tmp_path / "data.txt").write_text("no program")
+    done = run(home, *command, cwd=tmp_path)
+    assert done.returncode == code
+    assert f"ringback: {said}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--",), ("--mode", "fast", "--", "true"), ("--seed", "x", "--", "true")]
+)
+def test_usage(home: Path, arguments: tuple[str, ...]) -> None:
+    done = ringback(home, "run", *arguments)
+    assert done.returncode == 2
+    assert "Usage: ringback run" in done.stderr
+
+
+def test_the_childs_options_are_its_own(home: Path) -> None:
+    done = ringback(home, "run", "--allow-none", "sh", "-c", 'echo "$@"', "x", "--seed", "--help", "--", "-q")
+    assert (done.returncode, done.stdout) == (0, "--seed --help -- -q\n")
+
+
+def test_stdin_goes_through_and_stdout_and_stderr_are_the_childs(home: Path) -> None:
+    sent = bytes(range(256)) * 100
+    command = [*RINGBACK, "run", "--allow-none", "-q", "--", "sh", "-c", "cat; echo mine >&2"]
+    done = subprocess.run(
+        command, input=sent, env=environment(home), capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stdout == sent
+    assert done.stderr == b"mine\n"
+
+
+def test_the_summary_tells_refusals_and_errors(home: Path) -> None:
+    done = run(home, *REFUSED)
+    assert (done.returncode, done.stdout) == (0, "403\n")
+    assert done.stderr.splitlines() == [
+        "ringback: 1 Twilio request answered, offline (gate 1)",
+        (
+            "ringback:   1 x refused resource.unsupported: test credentials reach POST Messages, Calls and "
+            "IncomingPhoneNumbers only, not POST Recordings"
+        ),
+    ]
+
+
+def test_quiet_says_nothing_while_all_is_well(home: Path) -> None:
+    assert run(home, *SENDING, options=("--quiet",)).stderr == ""
+    assert run(home, *SENDING, more={"RINGBACK_QUIET": "1"}).stderr == ""
+    assert "refused resource.unsupported" in run(home, *REFUSED, options=("-q",)).stderr
+    assert "no Twilio request came" in run(home, "true", options=("-q",)).stderr
+
+
+PAUSE = """
+import signal, sys
+def leave(number, frame):
+    print(signal.Signals(number).name, flush=True)
+    sys.exit(9)
+for name in sys.argv[1:]:
+    signal.signal(getattr(signal, name), leave)
+print('up', flush=True)
+signal.pause()
+"""
+
+
+def signalled(
+    home: Path, number: signal.Signals, handled: tuple[str, ...], more: Mapping[str, str]
+) -> tuple[int, str, str]:
+    command = [*RINGBACK, "run", "--allow-none", "--", sys.executable, "-c", PAUSE, *handled]
+    with subprocess.Popen(
+        command,
+        env=environment(home, more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # without a terminal that would send the signal to the child by itself
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        told, said = process.communicate(timeout=30)
+    return process.returncode, told, said
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT]
+)
+def test_a_signal_is_the_childs_to_handle(home: Path, tmp_path: Path, number: signal.Signals) -> None:
+    code, told, said = signalled(home, number, (number.name,), {"TMPDIR": str(tmp_path)})
+    assert (code, told) == (9, f"{number.name}\n")
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_the_child_does_not_handle_ends_both(
+    home: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    code, _, said = signalled(home, number, (), {"TMPDIR": str(tmp_path)})
+    assert code == 128 + number
+    assert "0 Twilio requests answered" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_is_pythons_own_in_the_child(home: Path, tmp_path: Path) -> None:
+    code, _, said = signalled(home, signal.SIGINT, (), {"TMPDIR": str(tmp_path)})
+    assert code == 130
+    assert "KeyboardInterrupt" in said, "the child's traceback"
+    assert said.count("Traceback") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_after_a_normal_end(home: Path, tmp_path: Path) -> None:
+    inner = "import os; print(len(os.listdir(os.environ['TMPDIR'])))"
+    done = run(home, sys.executable, "-c", inner, options=("--allow-none",), more={"TMPDIR": str(tmp_path)})
+    assert done.stdout == "1\n", "the child has what it needs"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"]
+)
+def test_a_variable_that_names_a_missing_file_is_told_and_replaced(
+    home: Path, tmp_path: Path, name: str
+) -> None:
+    missing = tmp_path / "nowhere.pem"
+    done = run(home, *SENDING, more={name: str(missing)})
+    assert (done.returncode, done.stdout) == (0, "201\n")
+    warning, *_ = done.stderr.splitlines()
+    assert name in warning
+    assert str(missing) in warning
+
+
+def test_an_inherited_proxy_and_exceptions_do_not_lead_past(home: Path) -> None:
+    more = {
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "NO_PROXY": "*,.twilio.com",
+    }
+    assert run(home, *SENDING, more=more).stdout == "201\n"
+
+
+def test_the_child_finds_the_ready_file(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ready.json"
+    inner = "import json, os, sys; print(json.load(open(sys.argv[1]))['proxy'], os.environ['HTTPS_PROXY'])"
+    done = run(
+        home,
+        *(sys.executable, "-c", inner, str(file)),
+        options=("--allow-none", "--ready-file", str(file)),
+    )
+    proxy, told = done.stdout.split()
+    assert proxy == told.rstrip("/")
+    assert json.loads(file.read_text())["pid"] != os.getpid()
+
+
+def test_a_proxy_that_cannot_start_starts_no_child(home: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    done = run(home, "touch", str(made), options=("--host", "0.0.0.0"))
+    assert done.returncode == 5
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("command", [SENDING])
+def test_two_runs_at_once_do_not_meet(home: Path, command: tuple[str, ...]) -> None:
+    started = [
+        subprocess.Popen(
+            [*RINGBACK, "run", "--", *command],
+            env=environment(home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    for process in started:
+        told, said = process.communicate(timeout=60)
+        assert (process.returncode, told) == (0, b"201\n"), said
+        assert said == b"ringback: 1 Twilio request answered, offline (contract 1)\n"
