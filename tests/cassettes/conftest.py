@@ -6,9 +6,12 @@ import hypothesis
 import pytest
 
 from support.exchanges import Shelf
+from support.upstream import module_upstream, upstream, upstream_ca
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+__all__ = ["module_upstream", "upstream", "upstream_ca"]
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("untimed", deadline=None)

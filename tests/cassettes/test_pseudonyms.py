@@ -91,6 +91,8 @@ def test_the_key_lives_in_the_users_configuration(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     load_key({})
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["redact-key"]
+    load_key({"RINGBACK_HOME": str(tmp_path / "elsewhere")})
+    assert (tmp_path / "elsewhere" / "redact-key").is_file()
 
 
 def test_the_environment_comes_first(tmp_path: Path) -> None:

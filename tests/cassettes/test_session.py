@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringback.cassettes import CassetteFormatError, CassetteNameError, RedactionError, Totals
+from ringback.cassettes import CassetteFormatError, CassetteNameError, RedactionError
 from ringback.contract.exchange import Source
 from support.exchanges import Shelf, answer, found, missed, numbered, record, request
 
@@ -200,36 +200,12 @@ def test_unused_recordings_are_listed_with_their_line(shelf: Shelf) -> None:
     assert shown[0].label == "POST /2010-04-01/Accounts/{account}/Messages.json (Body=b)"
 
 
-def test_the_summary_tells_what_was_done(shelf: Shelf) -> None:
-    for name in ("one", "two"):
-        shelf.write(
-            *((request({"Body": f"{n}\x1b{'x' * 200}"}), answer(number=n)) for n in range(12)), name=name
-        )
-    lines = (shelf.file("one").read_text()).split("\n")
-    with shelf.library("auto") as library:
-        library.session("two")
-        session = library.session("one")
-        found(session, request({"Body": f"0\x1b{'x' * 200}"}))
-        missed(session, A)
-        record(session, (A, answer()))
-        totals, told = library.totals(), library.summary()
-    assert totals == Totals(replayed=1, missed=1, recorded=1, failed=0, unused=23)
-    assert told[:2] == [
-        "cassette one: 1 replayed, 1 without a recording, 1 recorded",
-        "  11 of 13 recordings unused:",
-    ]
-    assert told[2].startswith(
-        f"    {shelf.file('one')}:{[n for n, line in enumerate(lines, 1) if line == '- request:'][1]} POST "
-    )
-    assert told[-1] == "    and 1 more"
-    assert len(told) == 13
-    assert all(line.isprintable() for line in told)
-
-
-def test_nothing_done_nothing_told(shelf: Shelf) -> None:
+def test_a_label_is_printable_and_short(shelf: Shelf) -> None:
+    shelf.write((request({"Body": "\x1b[31m" + "x" * 500}), answer()))
     with shelf.library() as library:
-        library.session()
-        assert library.summary() == []
+        (one,) = library.session().unused()[1]
+    assert one.label.isprintable()
+    assert len(one.label) == 120
 
 
 @pytest.mark.parametrize("mode", ["offline", "auto", "online"])

@@ -6,7 +6,6 @@ The side that answers and forwards needs these::
     session = library.session("default")      # CassetteError: a bad name, a broken file
     found = session.lookup(request)           # an Answer, or a Miss
     where = await asyncio.wrap_future(session.record(request, answer))   # lasts when this returns
-    library.summary()                         # lines for people; `totals()` for exit codes
     library.close()                           # finishes `online` recordings
 
 A `Miss` has `reason` (one line), `text` (the nearest recording side by side) and `answer()` (the 404 of
@@ -27,7 +26,7 @@ from ringback.cassettes.errors import (
     RecordingError,
     RedactionError,
 )
-from ringback.cassettes.library import Library, Totals
+from ringback.cassettes.library import Library
 from ringback.cassettes.matching import MatchKey, key
 from ringback.cassettes.misses import Miss, Nearest
 from ringback.cassettes.names import DEFAULT_NAME, cassette_names, check_name
@@ -53,7 +52,6 @@ __all__ = [
     "RedactionError",
     "Repeats",
     "Session",
-    "Totals",
     "Unused",
     "cassette_names",
     "check_name",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -22,28 +21,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.session import Mode, Repeats
 
-_UNUSED_SHOWN: Final = 10  # of each cassette
-_LONGEST_LABEL: Final = 120  # characters
 _WRITERS: Final = 8  # threads that wait for fsync, for all cassettes together
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What all sessions of a library did.
-
-    Attributes:
-        replayed: Requests that were answered from a cassette.
-        missed: Requests that were not.
-        recorded: Exchanges that were recorded and last.
-        failed: Exchanges that could not be recorded.
-        unused: Recordings that no request was answered from.
-    """
-
-    replayed: int
-    missed: int
-    recorded: int
-    failed: int
-    unused: int
 
 
 def _utc_now() -> datetime:
@@ -125,43 +103,6 @@ class Library:
                 known = self._sessions[name] = Session(name, self._settings, self._executor)
             return known
 
-    def totals(self) -> Totals:
-        """What was done so far; ask before `close`."""
-        sessions = self.sessions
-        return Totals(
-            replayed=sum(session.replayed for session in sessions),
-            missed=sum(session.missed for session in sessions),
-            recorded=sum(session.recorded for session in sessions),
-            failed=sum(session.failed for session in sessions),
-            unused=sum(session.unused(0)[0] for session in sessions),
-        )
-
-    def summary(self) -> list[str]:
-        """The same for people: a line for each cassette that was used, and its unused recordings.
-
-        Ask before `close`.
-        """
-        lines = []
-        for session in self.sessions:
-            done = (
-                (session.replayed, "replayed"),
-                (session.missed, "without a recording"),
-                (session.recorded, "recorded"),
-                (session.failed, "not recorded"),
-            )
-            if not any(count for count, _ in done):
-                continue
-            lines.append(
-                f"cassette {session.name}: " + ", ".join(f"{count} {what}" for count, what in done if count)
-            )
-            count, shown = session.unused(_UNUSED_SHOWN)
-            if count:
-                lines.append(f"  {count} of {len(session)} recordings unused:")
-                lines += [f"    {session.file}:{one.line} {_printable(one.label)}" for one in shown]
-            if count > len(shown):
-                lines.append(f"    and {count - len(shown)} more")
-        return lines
-
     def close(self) -> tuple[CassetteError, ...]:
         """Wait for what is being written, finish `online` recordings, give all files back.
 
@@ -182,8 +123,3 @@ class Library:
         if self._key is None:
             self._key = pseudonyms.load_key(self._environ)
         return self._key
-
-
-def _printable(text: str) -> str:
-    shown = "".join(char if char.isprintable() else "?" for char in text)
-    return shown if len(shown) <= _LONGEST_LABEL else shown[: _LONGEST_LABEL - 3] + "..."

@@ -13,6 +13,7 @@ import hmac
 import os
 import re
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import phonenumbers
@@ -22,9 +23,9 @@ from ringback.cassettes.errors import RedactionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 KEY_VARIABLE: Final = "RINGBACK_REDACT_KEY"
+HOME_VARIABLE: Final = "RINGBACK_HOME"
 KEY_FILE: Final = "redact-key"
 SHORTEST_KEY: Final = 16  # characters
 _ROUNDS: Final = 10
@@ -34,9 +35,10 @@ _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]*:)(//)?(.+)", re.DOTALL)
 _SEPARATOR: Final = r"[\s().-]{0,3}"
 
 
-def key_path() -> Path:
+def key_path(environ: Mapping[str, str]) -> Path:
     """Where this user's key is kept when `RINGBACK_REDACT_KEY` is not set."""
-    return platformdirs.user_config_path("ringback") / KEY_FILE
+    home = environ.get(HOME_VARIABLE)
+    return (Path(home) if home else platformdirs.user_config_path("ringback")) / KEY_FILE
 
 
 def load_key(environ: Mapping[str, str], path: Path | None = None) -> bytes:
@@ -52,7 +54,7 @@ def load_key(environ: Mapping[str, str], path: Path | None = None) -> bytes:
                 f"{KEY_VARIABLE} needs at least {SHORTEST_KEY} characters, it has {len(given)}"
             )
         return hashlib.sha256(given.encode()).digest()
-    path = path or key_path()
+    path = path or key_path(environ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ringback.cassettes import matching, misses
 from ringback.cassettes.appending import CassetteFile
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Mode: TypeAlias = Literal["offline", "auto", "online"]
 Repeats: TypeAlias = Literal["last", "error"]
+
+_LONGEST_LABEL: Final = 120  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Unused:
     Attributes:
         number: Which interaction of the cassette, 1-based.
         line: Its line in the file, 0 where the file keeps no lines.
-        label: The request in a few words.
+        label: The request in a few words, printable.
     """
 
     number: int
@@ -111,11 +113,6 @@ class Session:
 
     def __len__(self) -> int:
         return len(self._recordings)
-
-    @property
-    def file(self) -> Path:
-        """The file that is replayed: `path`, unless vcrpy wrote one with another ending."""
-        return self._recordings.path
 
     @property
     def foreign(self) -> bool:
@@ -172,7 +169,11 @@ class Session:
                 for number in numbers[self._uses.get(key, 0) :]
             )
             shown = tuple(
-                Unused(number + 1, self._recordings.line(number), self._recordings.match_key(number).label)
+                Unused(
+                    number + 1,
+                    self._recordings.line(number),
+                    _shown(self._recordings.match_key(number).label),
+                )
                 for number in left[:limit]
             )
         return len(left), shown
@@ -279,3 +280,8 @@ class Session:
             self._settings.tell(
                 str(error) if isinstance(error, CassetteError) else f"not recorded: {error!r}"
             )
+
+
+def _shown(label: str) -> str:
+    printable = "".join(char if char.isprintable() else "?" for char in label)
+    return printable if len(printable) <= _LONGEST_LABEL else printable[: _LONGEST_LABEL - 3] + "..."

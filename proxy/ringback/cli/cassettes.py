@@ -74,7 +74,7 @@ def show(name: str, number: int | None, directory: Path) -> None:
         _table(("number", "line", "request", "answer", "recorded"), rows)
         return
     if number > len(cassette.placed):
-        raise click.BadArgumentUsage(f"{cassette.path} has {len(cassette.placed)} of them, no {number}")
+        raise click.BadArgumentUsage(f"{cassette.path} has {len(cassette.placed)} exchanges, no {number}")
     _exchange(cassette.path, cassette.placed[number - 1])
 
 
