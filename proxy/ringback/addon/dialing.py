@@ -132,6 +132,8 @@ async def _connect(host: str, port: int) -> Streams:
         return await asyncio.open_connection(host, port)
     except socket.gaierror as error:
         raise UpstreamError("upstream.dns", f"{host}: {error.strerror}") from None
+    except UnicodeError:  # no name that a resolver can be asked for
+        raise UpstreamError("upstream.dns", f"{host} is no host name") from None
     except OSError as error:
         said = os.strerror(error.errno) if error.errno else str(error)
         raise UpstreamError("upstream.connect", f"{host} port {port}: {said}") from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
-from ringback.addon import flows, wire
+from ringback.addon import chaining, flows, wire
 from ringback.addon.binding import is_loopback, rebound
 from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
 from ringback.addon.replaying import Replay
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mitmproxy.addonmanager import Loader
     from mitmproxy.connection import Client
+    from mitmproxy.proxy.layer import NextLayer
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import ClientHelloData
 
@@ -210,6 +211,16 @@ class RingbackAddon:
         if not any(self._is_twilio(name) for name in named):
             data.ignore_connection = True
 
+    def next_layer(self, data: NextLayer) -> None:
+        """Tunnels of other hosts go on through the proxy that the environment names."""
+        address = data.context.server.address
+        if address and not self._is_twilio(address[0]):
+            chaining.chain_tunnel(data, self.settings.routes.egress)
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """Tell that proxy who asks."""
+        chaining.authorize(flow, self.settings.routes.egress)
+
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """The last line of defence: mitmproxy itself never connects to a host of Twilio's, in no mode.
 
@@ -242,6 +253,7 @@ class RingbackAddon:
             flow.request.headers.pop("Proxy-Authorization", None)
             if not self.settings.block_other_hosts:
                 flow.request.stream = True
+                chaining.chain_request(flow, self.settings.routes.egress)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """The other half of `requestheaders`."""
@@ -312,6 +324,17 @@ class RingbackAddon:
         if self.settings.mode != "offline" or not self._is_twilio(host) or not self._password_fits(password):
             return None
         return partial(self.answer, user=user) if user else self.answer
+
+    def state_of(self, authorization: str) -> str | None:
+        """The name of the state that a tunnel's answers depend on; None where they depend on none.
+
+        Requests of the same state must be answered by the same process, in the order in which they come.
+        """
+        user, _password = proxy_credentials(authorization)
+        name = user or self.settings.cassettes.name
+        if self.settings.seed is not None or (self.replay is not None and self.replay.remembers(name)):
+            return name
+        return None
 
     async def _send_later(self, flow: http.HTTPFlow, answer: Awaitable[Answer]) -> None:
         self._send(flow, await answer)
