@@ -392,3 +392,34 @@ def test_field_names_are_compared_without_case(shelf: Shelf) -> None:
 def test_a_very_short_password_is_not_searched_for(password: str) -> None:
     assert password not in known_secrets(request(token=password))
     assert "12345678" in known_secrets(request(token="12345678"))
+
+
+def test_an_answer_is_framed_by_its_length_alone(shelf: Shelf) -> None:
+    odd = (
+        ("Transfer-Encoding", "chunked"),
+        ("Connection", "close"),
+        ("content-length", "1"),
+        ("CONTENT-LENGTH", "2"),
+    )
+    shelf.write((request(), answer(b"hello", headers=odd)))
+    with shelf.library() as library:
+        got = found(library.session(), request())
+    assert [pair for pair in got.headers if not pair[0].startswith("Ringback")] == [("Content-Length", "5")]
+
+
+def test_an_answer_without_a_body_has_no_length_where_none_may_be(shelf: Shelf) -> None:
+    shelf.write((request(), answer(b"", status=204, headers=())), (request({}), answer(b"", headers=())))
+    with shelf.library() as library:
+        session = library.session()
+        assert found(session, request()).header("Content-Length") is None
+        assert found(session, request({})).header("Content-Length") == "0"
+
+
+def test_what_people_edit_cannot_break_the_framing(shelf: Shelf) -> None:
+    file = shelf.write((request(), answer(b"hello", headers=(("X-A", "b"),))))
+    values = '      X-A:\n      - "b\\r\\nX-B: c"\n      - "\u65e5"\n      - fine\n'
+    edited = values + '      "X Y":\n      - z\n      Transfer-Encoding:\n      - chunked\n'
+    file.write_text(file.read_text().replace("      X-A:\n      - b\n", edited))
+    with shelf.library() as library:
+        got = found(library.session(), request())
+    assert sorted(got.headers) == [("Content-Length", "5"), ("X-A", "fine")]

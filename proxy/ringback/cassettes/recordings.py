@@ -6,6 +6,7 @@ import mmap
 import os
 from bisect import bisect_right
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus
 
@@ -193,4 +194,4 @@ def _readable(one: Interaction, redaction: Redaction) -> Interaction:
     try:
         return reading.scrubbed(one, redaction)
     except CodingError:  # replayed as it is, coding and all
-        return interactions.Interaction(redaction.scrub(one.request).request, one.answer, one.provenance)
+        return replace(one, request=redaction.scrub(one.request).request)

@@ -32,16 +32,28 @@ from ringback.cassettes.strings import rewrite_body
 
 if TYPE_CHECKING:
     from ringback.cassettes.matching import Fields, MatchKey
-    from ringback.contract.exchange import Answer, Headers, Request
+    from ringback.contract.exchange import Answer, Request
 
 REDACTION_VERSION: Final = 1  # stands in a cassette's metadata
 # Replaying needs nothing else of a request, and who knows what a program puts into fields of its own.
 KEPT_REQUEST_HEADERS: Final = frozenset(
     ("accept", "accept-charset", "accept-encoding", "accept-language", "content-type", "host", "user-agent")
 )
-_HOP_BY_HOP: Final = frozenset(
-    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+_FRAMING: Final = frozenset(
+    (
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
+_BODILESS: Final = (204, 304)
+_FIELD_NAME: Final = re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+")
+_FIELD_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 _SHORTEST_SECRET: Final = 8  # a proxy password of "x" cannot be searched for
 
 
@@ -106,9 +118,9 @@ class Scrubbed:
         headers = tuple(
             (name, self.text(value))
             for name, value in answer.headers
-            if name.lower() not in _HOP_BY_HOP | {"content-encoding"} and not is_secret_header(name)
+            if name.lower() != "content-encoding" and not is_secret_header(name)
         )
-        return replace(answer, headers=with_length(headers, len(body)), body=body)
+        return framed(replace(answer, headers=headers, body=body))
 
     def restore(self, answer: Answer) -> Answer:
         """A recorded `answer` with the caller's own account and values in the places of the redacted ones."""
@@ -123,7 +135,7 @@ class Scrubbed:
             headers = tuple(
                 (name, value.replace(ACCOUNT_PLACEHOLDER, self._account or "")) for name, value in headers
             )
-        return replace(answer, headers=with_length(headers, len(body)), body=body)
+        return framed(replace(answer, headers=headers, body=body))
 
     def _scrub_request(self, request: Request) -> Request:
         path, mark, query = request.target.partition("?")
@@ -168,11 +180,19 @@ class Scrubbed:
         return urlencode(scrubbed, errors="surrogateescape")
 
 
-def with_length(headers: Headers, length: int) -> Headers:
-    """`headers` with the value of Content-Length, where there is one, set to `length`."""
-    return tuple(
-        (name, str(length) if name.lower() == "content-length" else value) for name, value in headers
+def framed(answer: Answer) -> Answer:
+    """`answer` with the one Content-Length that fits its body, and no field of a former connection.
+
+    Fields that no HTTP message can have, as a file that people edit may, are left out.
+    """
+    kept = tuple(
+        (name, value)
+        for name, value in answer.headers
+        if name.lower() not in _FRAMING and _FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)
     )
+    if answer.body or answer.status not in _BODILESS:
+        kept += (("Content-Length", str(len(answer.body))),)
+    return replace(answer, headers=kept)
 
 
 def known_secrets(request: Request) -> frozenset[str]:
