@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
-from dataclasses import dataclass
 from functools import partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,6 +14,12 @@ from ringback.addon import chaining, flows, wire
 from ringback.addon.binding import is_loopback, rebound
 from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
 from ringback.addon.replaying import Replay
+from ringback.addon.tunnels import (
+    Tunnel,
+    proxy_authentication_required,
+    proxy_credentials,
+    refused_tunnel,
+)
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
 from ringback.identities import identities
@@ -52,14 +55,6 @@ _SECURED = {
 }
 
 
-@dataclass
-class _Tunnel:
-    """What is known of a client connection: its CONNECT target, and who it says it is."""
-
-    target: tuple[str, int] | None = None
-    user: str | None = None
-
-
 class RingbackAddon:
     """Answers every request to Twilio's hosts, and lets no connection to them out.
 
@@ -79,7 +74,7 @@ class RingbackAddon:
         self.replay: Replay | None = None
         self.used: tuple[Used, ...] = ()
         self.broken: str | None = None
-        self._tunnels: dict[str, _Tunnel] = {}
+        self._tunnels: dict[str, Tunnel] = {}
 
     # -- options
 
@@ -135,7 +130,10 @@ class RingbackAddon:
             raise exceptions.OptionsError(f"ringback_cassette: {error}") from None
         self.responder.cassettes = self.replay
         if settings.mode != "offline":
-            self.forwarder = self._forwarder(self.replay)
+            # Imported here: offline runs need none of it, and it takes a third of the time to start.
+            from ringback.addon.forwarding import forwarder  # noqa: PLC0415 - as above
+
+            self.forwarder = forwarder(self.responder, settings, self.replay, logger.warning)
 
     def running(self) -> None:
         """Move a listener that mitmproxy opened on every interface before this addon was loaded."""
@@ -157,21 +155,6 @@ class RingbackAddon:
             self.used = self.replay.close()
             self.replay = None
 
-    def _forwarder(self, replay: Replay) -> Forwarder:
-        # Imported here: offline runs need none of it, and it takes a third of the time to start.
-        from ringback.addon.forward import Forwarder, Gateway  # noqa: PLC0415 - as above
-        from ringback.addon.upstream import Upstream  # noqa: PLC0415 - as above
-
-        settings = self.settings
-        return Forwarder(
-            self.responder,
-            Gateway(Upstream(settings.upstream_ca, settings.timeouts), settings.routes),
-            record=replay.record,
-            max_live=settings.max_live,
-            warn=logger.warning,
-            patience=max(settings.timeouts.connect, settings.timeouts.answer),
-        )
-
     # -- connections
 
     def client_connected(self, client: Client) -> None:
@@ -192,17 +175,17 @@ class RingbackAddon:
         host, port = flows.canonical_host_name(flow.request.host), flow.request.port
         user, password = proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))
         if not self._password_fits(password):
-            flow.response = _proxy_authentication_required()
+            flow.response = proxy_authentication_required()
             return
         if self._is_own(flow.client_conn, host, port):
-            flow.response = _refused_tunnel("404 Ringback does not tunnel to itself")
+            flow.response = refused_tunnel("404 Ringback does not tunnel to itself")
             return
         if self.settings.block_other_hosts and not self.responder.contract.is_twilio(host):
-            flow.response = _refused_tunnel(
+            flow.response = refused_tunnel(
                 f"403 Ringback blocks {host}: it was started with --block-other-hosts"
             )
             return
-        self._tunnels[flow.client_conn.id] = _Tunnel((host, port), user)
+        self._tunnels[flow.client_conn.id] = Tunnel((host, port), user)
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Take apart TLS for Twilio's hosts alone; every other host's stays untouched, end to end."""
@@ -247,7 +230,7 @@ class RingbackAddon:
         if self._tunnels.get(flow.client_conn.id) is None:
             _user, password = proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))
             if not self._password_fits(password):
-                flow.response = _proxy_authentication_required()
+                flow.response = proxy_authentication_required()
                 return
         if not self._is_ours(flow) and not self._is_own_request(flow):
             flow.request.headers.pop("Proxy-Authorization", None)
@@ -274,7 +257,7 @@ class RingbackAddon:
                 return self._send_later(flow, answer)
             self._send(flow, answer)
         elif self.settings.block_other_hosts:
-            flow.response = _refused_tunnel(
+            flow.response = refused_tunnel(
                 f"403 Ringback blocks {names.host}: started with --block-other-hosts"
             )
         return None
@@ -388,28 +371,3 @@ class RingbackAddon:
     def _password_fits(self, password: str) -> bool:
         wanted = self.settings.password
         return wanted is None or compare_digest(password.encode(), wanted.encode())
-
-
-def proxy_credentials(authorization: str) -> tuple[str | None, str]:
-    """User name (None without any) and password of a Proxy-Authorization header's value."""
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return None, ""
-    try:
-        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None, ""
-    return user, password
-
-
-def _proxy_authentication_required() -> http.Response:
-    return http.Response.make(
-        407,
-        b"Ringback wants its proxy password: http://NAME:PASSWORD@HOST:PORT\n",
-        {"Proxy-Authenticate": 'Basic realm="Ringback"', "Content-Type": "text/plain"},
-    )
-
-
-def _refused_tunnel(text: str) -> http.Response:
-    status, _, reason = text.partition(" ")
-    return http.Response.make(int(status), f"{reason}\n", {"Content-Type": "text/plain"})

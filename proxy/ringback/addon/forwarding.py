@@ -1,0 +1,34 @@
+"""The forwarder that the options ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ringback.addon.forward import Forwarder, Gateway
+from ringback.addon.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ringback.addon.options import Settings
+    from ringback.addon.replaying import Replay
+    from ringback.responder import Responder
+
+
+def gateway(settings: Settings) -> Gateway:
+    """The way to the live API, with connections and proofs of its own."""
+    return Gateway(Upstream(settings.upstream_ca, settings.timeouts), settings.routes)
+
+
+def forwarder(
+    responder: Responder, settings: Settings, replay: Replay, warn: Callable[[str], None]
+) -> Forwarder:
+    """Who forwards what `responder` says is to be forwarded, and records it with `replay`."""
+    return Forwarder(
+        responder,
+        gateway(settings),
+        record=replay.record,
+        max_live=settings.max_live,
+        warn=warn,
+        patience=max(settings.timeouts.connect, settings.timeouts.answer),
+    )

@@ -1,0 +1,44 @@
+"""What a client tells the proxy itself: where its tunnel goes, and who it is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+
+@dataclass
+class Tunnel:
+    """What is known of a client connection: its CONNECT target, and who it says it is."""
+
+    target: tuple[str, int] | None = None
+    user: str | None = None
+
+
+def proxy_credentials(authorization: str) -> tuple[str | None, str]:
+    """User name (None without any) and password of a Proxy-Authorization header's value."""
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None, ""
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None, ""
+    return user, password
+
+
+def proxy_authentication_required() -> http.Response:
+    """The answer to a client that gives no password, or a wrong one."""
+    return http.Response.make(
+        407,
+        b"Ringback wants its proxy password: http://NAME:PASSWORD@HOST:PORT\n",
+        {"Proxy-Authenticate": 'Basic realm="Ringback"', "Content-Type": "text/plain"},
+    )
+
+
+def refused_tunnel(text: str) -> http.Response:
+    """The answer `text`, a status and a sentence, to a CONNECT or a plain-HTTP request."""
+    status, _, reason = text.partition(" ")
+    return http.Response.make(int(status), f"{reason}\n", {"Content-Type": "text/plain"})
