@@ -251,6 +251,50 @@ def test_a_blank_messaging_service_is_no_messaging_service() -> None:
     assert code(SENDER, MessagingServiceSid="") is None
 
 
+# The wire texts as recorded or quoted; the number in them is written as it was sent.
+UNVERIFIED = (
+    "The source phone number provided, {}, is not yet verified for your account. You may only make calls from "
+    "phone numbers that you've verified or purchased from Twilio."
+)
+ABROAD = (
+    "Account not authorized to call {}. Perhaps you need to enable some international permissions: "
+    "https://www.twilio.com/console/voice/calls/geo-permissions/low-risk"
+)
+NOT_A_SENDER = "The 'From' number {} is not a valid phone number, shortcode, or alphanumeric sender ID."
+NOT_OWNED = "The From phone number {} is not a valid, SMS-capable inbound phone number or short code for your account."
+NO_ROUTE = "The 'To' phone number: {}, is not currently reachable using the 'From' phone number: +15005550006 via SMS."
+NO_PERMISSION = (
+    "Permission to send an SMS has not been enabled for the region indicated by the 'To' number: {}."
+)
+TEXTS = [
+    (SENDER, "From", "5005550001", NOT_A_SENDER),
+    (SENDER, "From", "5005550007", NOT_OWNED),
+    (SENDER, "From", "5005550008", "SMS queue is full."),
+    (SENDER, "To", "5005550001", "The 'To' number {} is not a valid phone number."),
+    (SENDER, "To", "5005550002", NO_ROUTE),
+    (SENDER, "To", "5005550003", NO_PERMISSION),
+    (SENDER, "To", "5005550004", "The message From/To pair violates a blacklist rule."),
+    (SENDER, "To", "5005550009", "To number: {}, is not a mobile number"),
+    (SENDER, "Body", "x" * 1601, "The concatenated message body exceeds the 1600 character limit."),
+    (CALLER, "From", "5005550001", "From is not a valid phone number: {}"),
+    (CALLER, "From", "4108675309", UNVERIFIED),
+    (CALLER, "To", "5005550001", "{} does not appear to be a valid phone number"),
+    (CALLER, "To", "5005550002", "'To' phone number cannot be reached"),
+    (CALLER, "To", "5005550003", ABROAD),
+    (CALLER, "To", "5005550004", "Account not allowed to call {}"),
+    (BUYER, "PhoneNumber", "5005550000", "{} is not available"),
+    (BUYER, "PhoneNumber", "5005550001", "{} is not a valid number"),
+    (BUYER, "AreaCode", "533", "No phone numbers found"),
+    (BUYER, "AreaCode", "5", "Invalid area code"),
+]
+
+
+@pytest.mark.parametrize("resource, parameter, sent, text", TEXTS)
+def test_the_wire_text_echoes_the_number_as_sent(resource: str, parameter: str, sent: str, text: str) -> None:
+    form = better(resource, PhoneNumber=None) if parameter == "AreaCode" else better(resource)
+    assert fail_of(send(resource, {**form, parameter: sent}))["message"] == text.format(sent)
+
+
 @pytest.mark.parametrize("resource, wanted", [(SENDER, "21606"), (CALLER, "21210")])
 def test_a_real_from_is_told_why_it_fails(resource: str, wanted: str) -> None:
     got = send(resource, better(resource, From=REAL))
