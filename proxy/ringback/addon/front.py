@@ -18,11 +18,14 @@ from ringback.addon.layer import Http1
 from ringback.addon.tls import RECORD, Tls, hello_length, takes_http1
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
 
     from ringback.addon.handlers import RingbackAddon, ShortWay
     from ringback.addon.tls import Contexts
 
+    # State's name, socket, bytes received, whether it came to the SOCKS5 proxy.
+    Move = Callable[[str, socket.socket, bytes, bool], bool]
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 MAX_OPENING = 16 * 1024  # bytes of a CONNECT or ClientHello that are waited for here
@@ -50,25 +53,35 @@ class Front:
         addon: Who answers.
         contexts: The TLS contexts.
         patience: Seconds without a byte after which a connection is closed.
+        move: Takes a connection whose answers depend on the state of that name away to the process that has
+            it, with what was received; False if that is this one.
 
     Attributes:
         connections: Those that are open here, not those that mitmproxy has.
     """
 
-    def __init__(self, addon: RingbackAddon, contexts: Contexts, patience: float) -> None:
+    def __init__(
+        self, addon: RingbackAddon, contexts: Contexts, patience: float, move: Move = lambda *_: False
+    ) -> None:
         self.addon = addon
         self.contexts = contexts
+        self.move = move
         self.connections: set[Opening | Tunnel] = set()
         self._patience = patience
         self._sweep: asyncio.TimerHandle | None = None
 
-    def http(self, handler: Handler) -> Opening:
-        """The protocol of a new connection to the HTTP proxy; `handler` is mitmproxy's."""
-        return Opening(self, handler, socks=False)
+    def http(self, handler: Handler, received: bytes = b"") -> Opening:
+        """The protocol of a new connection to the HTTP proxy.
 
-    def socks(self, handler: Handler) -> Opening:
+        Args:
+            handler: mitmproxy's.
+            received: What another process has received and not answered.
+        """
+        return Opening(self, handler, received, socks=False)
+
+    def socks(self, handler: Handler, received: bytes = b"") -> Opening:
         """The same for the SOCKS5 proxy."""
-        return Opening(self, handler, socks=True)
+        return Opening(self, handler, received, socks=True)
 
     def start(self) -> None:
         """Begin to close connections that have been idle for too long."""
@@ -95,8 +108,10 @@ class Opening(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, front: Front, handler: Handler, *, socks: bool) -> None:
+    def __init__(self, front: Front, handler: Handler, received: bytes, *, socks: bool) -> None:
         self.idle = 0
+        self._received = received
+        self._socks = socks
         self._front = front
         self._handler = handler
         self._read = self._greeting if socks else self._connect
@@ -107,9 +122,11 @@ class Opening(asyncio.Protocol):
         self._target = ("", 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first bytes."""
+        """Wait for the first bytes, or go on with those that another process received."""
         self.transport = cast("asyncio.Transport", transport)
         self._front.connections.add(self)
+        if self._received:
+            self.data_received(self._received)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection."""
@@ -137,12 +154,16 @@ class Opening(asyncio.Protocol):
                 self._hand_over()
             else:
                 authorization = given[0].decode("latin-1") if given else ""
+                if self._moved(authorization):
+                    return
                 self._open(found[1].decode(), int(found[2]), authorization, ESTABLISHED)
         elif b"\r\n\r\n" in data:
             self._hand_over()  # something follows that did not wait for the reply
 
     def _greeting(self) -> None:
         if self._data == _SOCKS_GREETING:
+            if self._moved(""):
+                return
             self._reply(_SOCKS_REPLY)
             self._read = self._request
         elif not _SOCKS_GREETING.startswith(self._data):
@@ -180,6 +201,18 @@ class Opening(asyncio.Protocol):
                 self._hand_over()
 
     # -- what comes after
+
+    def _moved(self, authorization: str) -> bool:
+        """Whether the connection is another process's now; nothing has been replied to it yet."""
+        if self._received:
+            return False  # it was moved here
+        state = self._front.addon.state_of(authorization)
+        sock = self.transport.get_extra_info("socket")
+        if state is None or not self._front.move(state, sock, self._data, self._socks):
+            return False
+        self._front.connections.discard(self)
+        self.transport.abort()  # gives up this process's half of the socket, not the connection
+        return True
 
     def _reply(self, reply: bytes) -> None:
         self.transport.write(reply)

@@ -144,6 +144,13 @@ class Replay:
         except (CassetteError, UnusableCassetteError) as error:
             return f"not recorded: {error}"
 
+    def remembers(self, name: str) -> bool:
+        """Whether answers to clients of the cassette `name` depend on what was answered before."""
+        try:
+            return self._session(name) is not None
+        except UnusableCassetteError:
+            return True  # one place is enough to say so
+
     def close(self) -> tuple[Used, ...]:
         """Finish recordings, and tell what became of the cassettes."""
         if self._library is None:

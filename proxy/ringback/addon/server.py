@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mitmproxy import exceptions
 from mitmproxy.options import Options
@@ -18,16 +20,26 @@ from ringback.addon.plumbing import Core, DisableH2C, Master, NextLayer, Proxyse
 from ringback.addon.tls import Contexts
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
     from ringback.addon.front import Handler, Opening
+    from ringback.addon.workers import Moves
 
 _BACKLOG = 1024  # connections that wait to be accepted: a load test opens many at once
 _OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+_ADOPTED: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
 _PATIENCE = 600.0  # seconds; mitmproxy 11 has no option for it
+
+
+class Protocols(Protocol):
+    """Makes the protocol of a new connection, of which `received` has come already."""
+
+    def __call__(self, received: bytes = b"") -> asyncio.BaseProtocol:
+        """The protocol."""
 
 
 class StartError(Exception):
@@ -45,6 +57,9 @@ class Listen:
         socks: Whether a SOCKS5 listener is opened beside the HTTP one.
         options: Further mitmproxy options, among them `ringback_…`.
         flows: Whether every request goes through mitmproxy's layers and becomes a flow.
+        socks_port: The SOCKS5 listener's port, or 0.
+        shared: Whether other processes listen on the same ports.
+        moves: How connections are given to them, or None.
     """
 
     confdir: Path
@@ -53,23 +68,35 @@ class Listen:
     socks: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     flows: bool = False
+    socks_port: int = 0
+    shared: bool = False
+    moves: Moves | None = None
 
 
 @dataclass(frozen=True)
-class Running:
-    """A proxy that accepts requests.
+class Listening:
+    """Where a proxy accepts connections.
 
     Attributes:
-        addon: The addon, with its responder and counts.
         host: The address it listens on.
         port: The HTTP proxy's port.
         socks_port: The SOCKS5 proxy's port, or None.
     """
 
-    addon: RingbackAddon
     host: str
     port: int
     socks_port: int | None
+
+
+@dataclass(frozen=True)
+class Running(Listening):
+    """A proxy of this process that accepts requests.
+
+    Attributes:
+        addon: The addon, with its responder and counts.
+    """
+
+    addon: RingbackAddon
 
 
 @asynccontextmanager
@@ -106,18 +133,27 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
         if not ready.event.is_set():
             raise StartError(captured.last or "the proxy did not start")
 
-        front = Front(addon, Contexts(tls.certstore, addon.responder.contract.is_twilio), _patience(master))
+        contexts = Contexts(tls.certstore, addon.responder.contract.is_twilio)
+        front = Front(addon, contexts, _patience(master), *([listen.moves.move] if listen.moves else []))
         front.start()
         http = _protocols(listen, front.http, ServerInstance.make("regular", server))
-        listeners.append(await _listen(http, listen.host, listen.port))
+        socks = _protocols(listen, front.socks, ServerInstance.make("socks5", server))
+        listeners.append(await _listen(http, listen, listen.port))
         if listen.socks:
-            socks = _protocols(listen, front.socks, ServerInstance.make("socks5", server))
-            listeners.append(await _listen(socks, listen.host, 0))
+            listeners.append(await _listen(socks, listen, listen.socks_port))
+        if listen.moves:
+            listen.moves.start(partial(_adopt, http, socks))
+        # What has been made so far lives as long as the proxy: the collector need not look at it each time.
+        gc.collect()
+        gc.freeze()
         ready.ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
-        yield Running(addon, listen.host, ready.ports[0], ready.ports[1] if listen.socks else None)
+        yield Running(listen.host, ready.ports[0], ready.ports[1] if listen.socks else None, addon)
     finally:
+        gc.unfreeze()
         for listener in listeners:
             listener.close()
+        if listen.moves:
+            listen.moves.stop()
         if front is not None:
             front.stop()
         master.should_exit.set()
@@ -127,23 +163,38 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
 
 
 def _protocols(
-    listen: Listen, make: Callable[[Handler], Opening], instance: ServerInstance[Any]
-) -> Callable[[], asyncio.BaseProtocol]:
+    listen: Listen, make: Callable[[Handler, bytes], Opening], instance: ServerInstance[Any]
+) -> Protocols:
     """What makes the protocol of each new connection; `instance` is mitmproxy's side of the listener."""
     if listen.flows:
-        return lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), instance.handle_stream)
-    return lambda: make(instance.handle_stream)
+        return lambda _=b"": asyncio.StreamReaderProtocol(asyncio.StreamReader(), instance.handle_stream)
+    return lambda received=b"": make(instance.handle_stream, received)
 
 
-async def _listen(protocols: Callable[[], asyncio.BaseProtocol], host: str, port: int) -> asyncio.Server:
+def _adopt(http: Protocols, socks: Protocols, sock: socket.socket, received: bytes, by_socks: bool) -> None:
+    """Go on with a connection that another process accepted."""
+    sock.settimeout(0)
+    make = partial(socks if by_socks else http, received)
+    task = asyncio.get_running_loop().create_task(_go_on(make, sock))
+    _ADOPTED.add(task)
+    task.add_done_callback(_ADOPTED.discard)
+
+
+async def _go_on(make: Callable[[], asyncio.BaseProtocol], sock: socket.socket) -> None:
+    with suppress(OSError):  # its client may have gone
+        await asyncio.get_running_loop().connect_accepted_socket(make, sock)
+
+
+async def _listen(protocols: Protocols, listen: Listen, port: int) -> asyncio.Server:
     """Listen on every address of `host`, on the same port.
 
     Raises:
         StartError: The port cannot be bound.
     """
     loop = asyncio.get_running_loop()
+    host, shared = listen.host, listen.shared or None
     try:
-        listener = await loop.create_server(protocols, host, port, backlog=_BACKLOG)
+        listener = await loop.create_server(protocols, host, port, backlog=_BACKLOG, reuse_port=shared)
         chosen = {sock.getsockname()[1] for sock in listener.sockets}
         if len(chosen) > 1:  # the kernel chose one for IPv4 and another one for IPv6
             listener.close()

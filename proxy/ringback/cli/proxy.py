@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ringback.addon.replaying import Used
-    from ringback.addon.server import Running
+    from ringback.addon.server import Listening
     from ringback.tally import Tally
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -240,7 +240,7 @@ def show_log() -> None:
         logger.addHandler(_Told(logging.WARNING))
 
 
-def write_ready(options: ProxyOptions, running: Running, root: Path, bundle: Path) -> dict[str, Any]:
+def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: Path) -> dict[str, Any]:
     """Write the ready file, if one is wanted, atomically.
 
     Returns:
@@ -273,7 +273,7 @@ def write_ready(options: ProxyOptions, running: Running, root: Path, bundle: Pat
     return state
 
 
-def child_proxy(options: ProxyOptions, running: Running) -> Proxy:
+def child_proxy(options: ProxyOptions, running: Listening) -> Proxy:
     """The proxy as a child is told of it.
 
     With a password the proxy URL has a user name too, and that names the cassette.

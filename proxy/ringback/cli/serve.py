@@ -26,14 +26,29 @@ from ringback.cli.proxy import (
 )
 
 if TYPE_CHECKING:
-    from ringback.addon.server import Running
+    from ringback.addon.server import Listening
+
+EXIT_WORKER = 1
 
 
 @click.command()
 @proxy_options
-def command(**shared: Any) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    envvar="RINGBACK_WORKERS",
+    help="Processes that share the port, for load tests; offline alone.",
+)
+def command(*, workers: int, **shared: Any) -> None:
     """Run the proxy until it is told to stop (Ctrl-C or SIGTERM)."""
-    sys.exit(asyncio.run(_serve(ProxyOptions(**shared))))
+    options = ProxyOptions(**shared)
+    if workers > 1 and options.mode != "offline":
+        raise click.UsageError(
+            "--workers answers offline alone: live answers are counted and recorded in one"
+        )
+    sys.exit(_serve_together(options, workers) if workers > 1 else asyncio.run(_serve(options)))
 
 
 async def _serve(options: ProxyOptions) -> int:
@@ -71,7 +86,44 @@ async def _serve(options: ProxyOptions) -> int:
     return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
 
 
-def _announce(running: Running, state: dict[str, Any]) -> None:
+def _serve_together(options: ProxyOptions, workers: int) -> int:
+    """The same by several processes, of which this one only watches."""
+    from ringback.addon.server import Listen, StartError  # noqa: PLC0415 - see run
+    from ringback.addon.workers import WorkerDiedError, run  # noqa: PLC0415 - see run
+    from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - see run
+    from ringback.launch.environment import prepare  # noqa: PLC0415 - see run
+
+    show_log()
+    try:
+        authority = ensure_authority()
+        for warning in authority.warnings:
+            say(warning, colour="yellow")
+        listen = Listen(
+            authority.directory, options.host, options.port, socks=True, options=options.addon_options()
+        )
+        with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
+
+            def started(listening: Listening) -> None:
+                launch = prepare(child_proxy(options, listening), authority, os.environ, Path(directory))
+                _announce(listening, write_ready(options, listening, authority.root_pem, launch.bundle))
+
+            outcome = run(listen, workers, started=started)
+    except (AuthorityError, StartError) as error:
+        say(f"cannot start: {error}", colour="red")
+        return EXIT_START
+    except WorkerDiedError as error:
+        say(str(error), colour="red")
+        return EXIT_WORKER
+    except OSError as error:
+        say(f"cannot start: {error.filename}: {error.strerror}", colour="red")
+        return EXIT_START
+    for line in summary(outcome.tally, options.mode, outcome.used):
+        say(line)
+    failed = cassettes_fail(outcome.tally, outcome.used, fail_on_unused=options.fail_on_unused)
+    return EXIT_CASSETTES if failed else 0
+
+
+def _announce(running: Listening, state: dict[str, Any]) -> None:
     say(f"listening on {state['proxy']} ({state['mode']})")
     say(f"  clients trust {state['ca']}")
     if running.socks_port is not None:

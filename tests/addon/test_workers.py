@@ -1,0 +1,170 @@
+"""Several processes on one port answer as one would."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import warnings
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.tally import Tally
+from support.bothways import Inside, inside
+from support.clients import GOOD, Wire, http
+from support.proxying import Serving, ringback, serve
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # mitmproxy's dependencies warn about each other
+    from ringback.addon.workers import added_up, home_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="SO_REUSEPORT spreads connections on Linux alone"
+)
+
+MESSAGE = http(form=GOOD["Messages"])
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def sids(open_wire: Callable[[], Wire], count: int) -> list[str]:
+    """The sids of equal messages, each over a connection of its own."""
+    found = []
+    for _ in range(count):
+        with open_wire() as wire:
+            found.append(wire.send(MESSAGE).response().json()["sid"])
+    return found
+
+
+def by_socks(proxy: Serving) -> Wire:
+    wire = Wire(proxy.ready["socks"])
+    wire.send(b"\x05\x01\x00")
+    assert wire.sock.recv(2) == b"\x05\x00"
+    wire.send(b"\x05\x01\x00\x03\x0eapi.twilio.com\x01\xbb")
+    assert wire.sock.recv(10)[:2] == b"\x05\x00"
+    return wire.tls(proxy.ca)
+
+
+def test_all_workers_answer_and_their_counts_are_added_up(tmp_path: Path) -> None:
+    with serve(tmp_path, tmp_path, "--workers", "2") as proxy:
+        assert len(children(proxy.process.pid)) == 2
+        assert len(set(sids(proxy.twilio, 40))) == 40
+        answered = {proxy.health()["answered"] for _ in range(40)}
+        # Each worker tells its own.
+        assert len(answered) == 2
+        assert sum(answered) == 40
+        assert min(answered) > 0
+    assert proxy.process.returncode == 0
+    assert "40 Twilio requests answered" in proxy.stderr()
+
+
+def test_a_seed_gives_the_sids_of_one_process(tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    with inside(alone, ringback_seed=7) as proxy:
+        assert isinstance(proxy, Inside)
+        expected = sids(proxy.twilio, 12)
+    assert len(set(expected)) == 12
+    with serve(tmp_path, tmp_path, "--workers", "3", "--seed", "7") as workers:
+        # Over both listeners in turn: they share the state.
+        got = [
+            sid
+            for number in range(12)
+            for sid in sids(workers.twilio if number % 2 else partial(by_socks, workers), 1)
+        ]
+    assert got == expected
+
+
+def test_a_cassettes_session_is_in_one_worker(tmp_path: Path) -> None:
+    directory = tmp_path / "cassettes"
+    directory.mkdir()
+    # Three recordings of one request: each client of the cassette gets them in order, whoever answers.
+    uri = "https://api.twilio.com" + MESSAGE.split()[1].decode()
+    interactions = [
+        {
+            "request": {
+                "method": "POST",
+                "uri": uri,
+                "body": MESSAGE.rpartition(b"\r\n\r\n")[2].decode(),
+                "headers": {"Content-Type": ["application/x-www-form-urlencoded"]},
+            },
+            "response": {
+                "status": {"code": 201, "message": "CREATED"},
+                "headers": {"Content-Type": ["application/json"]},
+                "body": {"string": json.dumps({"sid": f"SM{number:032d}"})},
+            },
+        }
+        for number in range(6)
+    ]
+    for name in ("one", "two", "three"):
+        (directory / f"{name}.yaml").write_text(json.dumps({"version": 1, "interactions": interactions}))
+    with serve(tmp_path, tmp_path, "--workers", "2", "--cassettes", str(directory)) as proxy:
+        for name, encoded in (("one", "b25lOng="), ("two", "dHdvOng="), ("three", "dGhyZWU6eA==")):
+            more = f"Proxy-Authorization: Basic {encoded}\r\n".encode()
+            got = sids(lambda more=more: proxy.wire().tunnel(more=more).tls(proxy.ca), 6)  # type: ignore[misc] # bound now
+            assert got == [f"SM{number:032d}" for number in range(6)], name
+
+
+def test_a_worker_that_dies_ends_the_others_with_an_error(tmp_path: Path) -> None:
+    with serve(tmp_path, tmp_path, "--workers", "3") as proxy:
+        workers = children(proxy.process.pid)
+        os.kill(workers[1], signal.SIGKILL)
+        assert proxy.process.wait(30) == 1
+        for worker in workers:
+            with pytest.raises(ProcessLookupError):
+                os.kill(worker, 0)
+    assert f"worker {workers[1]} died" in proxy.stderr()
+
+
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    with serve(tmp_path, tmp_path, "--workers", "2") as proxy:
+        watched = [os.pidfd_open(worker) for worker in children(proxy.process.pid)]
+        proxy.process.kill()
+        try:
+            for descriptor in watched:
+                assert select.select([descriptor], [], [], 30)[0]
+        finally:
+            for descriptor in watched:
+                os.close(descriptor)
+
+
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = ringback(tmp_path, "serve", "--workers", "2", "--port", str(port))
+    assert done.returncode == 5
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_workers_are_for_offline_alone(tmp_path: Path) -> None:
+    done = ringback(tmp_path, "serve", "--workers", "2", "--mode", "online")
+    assert done.returncode == 2
+    assert "offline alone" in done.stderr
+
+
+def test_every_count_is_added_up() -> None:
+    one, two = Tally(challenged=1), Tally(challenged=2)
+    one.by_source = Counter(contract=3)
+    two.by_source = Counter(contract=4, gate=1)
+    two.reasons = {"a": "b"}
+    total = added_up([one, two])
+    assert (total.challenged, total.by_source, total.reasons) == (3, Counter(contract=7, gate=1), {"a": "b"})
+    assert added_up([]) == Tally()
+
+
+def test_states_are_spread_and_stay_where_they_are() -> None:
+    homes = [home_of(f"test_{number}", 4) for number in range(100)]
+    assert homes == [home_of(f"test_{number}", 4) for number in range(100)]
+    assert set(homes) == {0, 1, 2, 3}
