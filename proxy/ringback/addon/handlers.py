@@ -12,10 +12,11 @@ from mitmproxy import ctx, exceptions, http
 from ringback import contract
 from ringback.addon import chaining, flows, wire
 from ringback.addon.binding import is_loopback, rebound
-from ringback.addon.options import OPTIONS, Settings, add_options, read_settings, secure
+from ringback.addon.options import OPTIONS, Settings, add_options, proxy_password, read_settings, secure
 from ringback.addon.replaying import Replay
 from ringback.addon.tunnels import (
     Tunnel,
+    is_this_machine,
     proxy_authentication_required,
     proxy_credentials,
     refused_tunnel,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MARKS = {"contract": ":blue_book:", "cassette": ":vhs:", "live": ":satellite:", "gate": ":no_entry:"}
-_OWN_NAMES = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, never bound
 _SECURED = {
     "ignore_hosts",
     "allow_hosts",
@@ -99,7 +99,7 @@ class RingbackAddon:
 
     def _configure(self, updated: set[str]) -> None:
         if updated & _SECURED:
-            secure(ctx.options, password=self.settings.password)
+            secure(ctx.options, password=proxy_password())
         if not updated & {name for name, *_ in OPTIONS}:
             return
         settings = read_settings(ctx.options)
@@ -366,7 +366,7 @@ class RingbackAddon:
     @staticmethod
     def _is_own(client: Client, host: str, port: int) -> bool:
         own = client.sockname
-        return bool(port == own[1] and host.strip("[]") in {own[0], *_OWN_NAMES})
+        return bool(port == own[1] and (host.strip("[]") == own[0] or is_this_machine(host)))
 
     def _password_fits(self, password: str) -> bool:
         wanted = self.settings.password

@@ -112,7 +112,7 @@ def read_settings(options: Options) -> Settings:
         seed=options.ringback_seed,
         block_other_hosts=options.ringback_block_other_hosts,
         credentials=Credentials(sid, token),
-        password=os.environ.get(PASSWORD_VARIABLE) or None,
+        password=proxy_password(),
         routes=Routes(_address("ringback_upstream", options.ringback_upstream), _egress(options)),
         upstream_ca=_roots(options),
         timeouts=Timeouts(
@@ -122,6 +122,11 @@ def read_settings(options: Options) -> Settings:
         max_live=_not_negative("ringback_max_live", options.ringback_max_live),
         cassettes=_cassettes(options),
     )
+
+
+def proxy_password() -> str | None:
+    """What clients must give as the proxy URL's password, or None."""
+    return os.environ.get(PASSWORD_VARIABLE) or None
 
 
 def secure(options: Options, *, password: str | None) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
+import socket
 from dataclasses import dataclass
 
 from mitmproxy import http
+
+from ringback.addon.binding import is_loopback
 
 
 @dataclass
@@ -15,6 +19,18 @@ class Tunnel:
 
     target: tuple[str, int] | None = None
     user: str | None = None
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether `host` is this machine's loopback in any spelling, also `127.1`, `0` and mapped into IPv6."""
+    host = host.strip("[]")
+    if is_loopback(host):
+        return True
+    try:
+        address = ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return host == "::"
+    return address.is_loopback or address.is_unspecified
 
 
 def proxy_credentials(authorization: str) -> tuple[str | None, str]:
