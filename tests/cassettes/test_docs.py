@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from ringback.cassettes import checks, pseudonyms, redaction
 from ringback.cli.cassettes import command
+from ringback.cli.run import command as run
 from support.exchanges import Shelf, answer, missed, request
 
 if TYPE_CHECKING:
@@ -64,6 +65,13 @@ def test_every_rule_of_verify_is_named() -> None:
     rules = set(re.findall(r'"(format|torn|interrupted|draft|secret|contract)"', source))
     assert len(rules) == 6
     assert all(f"`{rule}`" in TEXT for rule in rules)
+
+
+def test_every_option_named_is_one() -> None:
+    known = {
+        name for part in (run, *command.commands.values()) for option in part.params for name in option.opts
+    }
+    assert set(re.findall(r"--[a-z][a-z-]+", TEXT)) <= known
 
 
 def test_kept_headers_and_names_are_the_ones_in_force() -> None:
