@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 # What is downloaded for tests is kept here from run to run; git ignores it.
 CACHE = Path(__file__).parents[1] / ".cache"
@@ -60,6 +62,15 @@ class Product:
             stdin=subprocess.DEVNULL,
             timeout=280,
         )
+
+
+@contextlib.contextmanager
+def alone_in(place: Path) -> Iterator[Path]:
+    """Make a directory of the cache and keep other test processes out: who comes second finds it filled."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield place
 
 
 @pytest.fixture(scope="session")

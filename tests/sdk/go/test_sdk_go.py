@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.launching import needs
-from support.product import CACHE
+from support.product import CACHE, alone_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,11 +65,11 @@ func TestRefused(t *testing.T) {
 def _module(version: str) -> Path:
     """A module with a program that sends, and its test; everything it needs is fetched once."""
     go = needs("go")
-    place = CACHE / "go" / version
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "main.go").write_text(PROGRAM)
-    (place / "main_test.go").write_text(TEST)
-    if not (place / "go.sum").is_file():
+    with alone_in(CACHE / "go" / version) as place:
+        (place / "main.go").write_text(PROGRAM)
+        (place / "main_test.go").write_text(TEST)
+        if (place / "go.sum").is_file():
+            return place
         (place / "go.mod").write_text("module ringback.test/sdk\n\ngo 1.21\n")
         for command in (["get", f"{MODULE}@v{version}"], ["mod", "tidy"]):
             done = subprocess.run([go, *command], cwd=place, capture_output=True, text=True, check=False)

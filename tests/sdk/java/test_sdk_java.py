@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.launching import needs
-from support.product import CACHE
+from support.product import CACHE, alone_in
 
 if TYPE_CHECKING:
     from support.product import Product
@@ -52,9 +52,9 @@ def _maven(directory: Path, *goals: str) -> None:
 
 def _jars(artifact: str, version: str) -> Path:
     """The SDK with everything it needs, fetched once."""
-    place = CACHE / "java" / f"{artifact}-{version}"
-    if not (place / "jars").is_dir():
-        place.mkdir(parents=True, exist_ok=True)
+    with alone_in(CACHE / "java" / f"{artifact}-{version}") as place:
+        if (place / "jars").is_dir():
+            return place / "jars"
         (place / "pom.xml").write_text(POM.format(artifact=artifact, version=version, more=""))
         _maven(place, "dependency:copy-dependencies", "-DoutputDirectory=fetched")
         (place / "fetched").rename(place / "jars")
@@ -115,13 +115,18 @@ NOTHING = "public class NothingTest { @org.junit.Test public void nothing() {} }
 @pytest.mark.slow
 def test_maven_runs_a_junit_test_in_its_own_jvm(product: Product) -> None:
     place = CACHE / "java" / "surefire"
+    with alone_in(place):
+        _fetch_surefire(place)
+        done = product.run([needs("mvn"), "-B", "-o", "test", "-Dtest=SendingTest"], cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Tests run: 1, Failures: 0, Errors: 0", done.stdout)
+    assert "1 Twilio request answered" in done.stderr
+
+
+def _fetch_surefire(place: Path) -> None:
     (place / "src/test/java").mkdir(parents=True, exist_ok=True)
     (place / "pom.xml").write_text(POM.format(artifact="twilio", version="13.0.1", more=JUNIT))
     (place / "src/test/java/SendingTest.java").write_text(SUREFIRE)
     # Surefire fetches what it runs JUnit with when there is a test to run.
     (place / "src/test/java/NothingTest.java").write_text(NOTHING)
     _maven(place, "test", "-Dtest=NothingTest")
-    done = product.run([needs("mvn"), "-B", "-o", "test", "-Dtest=SendingTest"], cwd=place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"Tests run: 1, Failures: 0, Errors: 0", done.stdout)
-    assert "1 Twilio request answered" in done.stderr
