@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from ringback.addon.comparing import code_in, code_of, difference
+from ringback.addon.upstream import Reply
+from support.clients import GOOD, better, send
+
+OK = send("Messages", GOOD["Messages"])
+FAILED = send("Messages", better("Messages", To="+15005550001"))
+XML = (
+    b"<?xml version='1.0'?>\n<TwilioResponse><RestException><Code>%d</Code></RestException></TwilioResponse>"
+)
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (b'{"code": 21211}', 21211),
+        (b' \n{"code": 21211}', 21211),
+        (XML % 21211, 21211),
+        (b"<TwilioResponse><Message><Code>21211</Code></Message></TwilioResponse>", None),
+        (b'{"code": null}', None),
+        (b'{"code": "21211"}', None),
+        (b'{"code": ', None),
+        (b"[]", None),
+        (b"", None),
+        (b"\xff\xfe", None),
+    ],
+)
+def test_the_code_in_a_body(body: bytes, code: int | None) -> None:
+    assert code_in(body) == code
+
+
+def test_the_code_in_a_coded_body() -> None:
+    coded = gzip.compress(b'{"code": 21211}')
+    assert code_of(Reply(400, "", (("content-encoding", "gzip"),), coded)) == 21211
+    assert code_of(Reply(400, "", (("Content-Encoding", "gzip"),), b"no gzip")) is None
+    assert code_of(Reply(400, "", (("Content-Encoding", "unheard-of"),), b'{"code": 1}')) is None
+
+
+def test_status_and_code_are_compared_and_nothing_else() -> None:
+    assert difference(OK, Reply(201, "Sure", (), b"{}")) is None
+    assert difference(FAILED, Reply(400, "", (), b'{"code": 21211, "message": "other words"}')) is None
+    assert difference(FAILED, Reply(400, "", (), XML % 21211)) is None
+
+
+@pytest.mark.parametrize(
+    "reply, said",
+    [
+        (Reply(400, "", (), b'{"code": 21217}'), "live answered 400 with code 21217"),
+        (Reply(429, "", (), b'{"code": 21211}'), "live answered 429 with code 21211"),
+        (Reply(201, "", (), b"{}"), "live answered 201"),
+        (Reply(400, "", (), b""), "live answered 400"),
+    ],
+)
+def test_what_is_different_is_said_with_the_rule(reply: Reply, said: str) -> None:
+    found = difference(FAILED, reply)
+    assert found is not None
+    assert found.startswith(f"{FAILED.source.rule}: expected 400 with code 21211, ")
+    assert found.endswith(said)

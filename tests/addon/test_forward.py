@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from ringback import contract
+from ringback.addon.dialing import UpstreamError
+from ringback.addon.forward import Forwarder, Gateway
+from ringback.addon.proof import NotProvenError, Proof
+from ringback.addon.routes import Routes
+from ringback.addon.upstream import Reply
+from ringback.contract import Answer, Names
+from ringback.responder import Forward, Mode, Responder
+from support.clients import ACCOUNT, GOOD, TOKEN, basic, post
+
+if TYPE_CHECKING:
+    from ringback.addon.routes import Route
+    from ringback.addon.upstream import Upstream
+    from ringback.contract import Request
+
+REQUEST = post("Messages", GOOD["Messages"])
+TEST = Reply(403, "FORBIDDEN", (), b'{"code": 20008}')
+CREATED = Reply(201, "CREATED", (("Content-Type", "application/json"),), b'{"sid": "SM1"}')
+
+
+def error(status: int, code: int) -> Reply:
+    return Reply(status, "", (("Content-Type", "application/json"),), b'{"code": %d}' % code)
+
+
+@dataclass
+class Scripted:
+    """An upstream that answers what it is told to: probes as test credentials unless told otherwise."""
+
+    replies: list[Reply | Exception]
+    probe: Reply | Exception = TEST
+    asked: list[Request] = field(default_factory=list)
+
+    async def exchange(self, route: Route, request: Request) -> Reply:
+        assert route.host == request.host
+        self.asked.append(request)
+        reply = self.probe if request.method == "GET" else self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    @property
+    def forwarded(self) -> int:
+        return sum(request.method == "POST" for request in self.asked)
+
+    def close(self) -> None:
+        pass
+
+
+def gateway(upstream: Scripted) -> Gateway:
+    return Gateway(cast("Upstream", upstream), Routes())
+
+
+def run(upstream: Scripted, mode: Mode, requests: int = 1, **more: Any) -> tuple[list[Answer], Responder]:
+    responder = Responder(contract.load(), mode=mode)
+
+    async def main() -> list[Answer]:
+        forwarder = Forwarder(responder, gateway(upstream), **more)
+        answers = []
+        for _ in range(requests):
+            decided = responder.decide(REQUEST, Names(REQUEST.host))
+            assert isinstance(decided, Forward)
+            answers.append(await forwarder.answer(decided))
+        return answers
+
+    return asyncio.run(main()), responder
+
+
+def source(answer: Answer) -> str:
+    return answer.source.headers()[0][1]
+
+
+# -- the second lock
+
+
+@pytest.mark.parametrize("made_up", [True, False])
+def test_the_gateway_takes_nothing_without_the_proof_for_it(made_up: bool) -> None:
+    upstream = Scripted([CREATED])
+
+    async def main() -> None:
+        way, other = gateway(upstream), gateway(Scripted([]))
+        proof = Proof(REQUEST.host, ACCOUNT, b"\0" * 64) if made_up else await other.prove(REQUEST)
+        with pytest.raises(NotProvenError, match=r"credentials\.unproven"):
+            await way.send(REQUEST, proof)
+        mine = await way.prove(REQUEST)
+        with pytest.raises(NotProvenError, match=r"credentials\.unproven"):
+            await way.send(post_as("another"), mine)
+        assert upstream.forwarded == 0
+        assert (await way.send(REQUEST, mine)) == CREATED
+
+    asyncio.run(main())
+
+
+def post_as(token: str) -> Request:
+    return replace(REQUEST, headers=(basic(ACCOUNT, token), *REQUEST.headers[1:]))
+
+
+# -- answers
+
+
+@pytest.mark.parametrize("mode", ["online", "auto"])
+def test_the_live_answer_and_what_is_said_of_it(mode: Mode) -> None:
+    upstream = Scripted([CREATED, error(400, 21211)])
+    (first, second), responder = run(upstream, mode, 2)
+    assert (first.status, first.body, source(first)) == (201, CREATED.body, "live")
+    assert dict(first.source.headers())["Ringback-Contract"] == "agrees"
+    said = dict(second.source.headers())["Ringback-Contract"]
+    assert said.startswith("differs; Messages.")
+    assert said.endswith("expected 201, live answered 400 with code 21211")
+    assert (responder.tally.agreed, responder.tally.differences.total(), responder.tally.probes) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "failure, rule",
+    [
+        (UpstreamError("upstream.connect", "refused"), "upstream.connect"),
+        (UpstreamError("upstream.closed", "reset"), "upstream.closed"),
+        (error(503, 0), "upstream.server-error"),
+        (error(429, 20429), "upstream.rate-limited"),
+    ],
+)
+def test_auto_falls_back_and_goes_back(failure: Reply | Exception, rule: str) -> None:
+    told: list[str] = []
+    upstream = Scripted([failure, failure, CREATED])
+    (first, second, third), responder = run(upstream, "auto", 3, warn=told.append)
+    for answer in (first, second):
+        assert answer.status == 201
+        assert source(answer).startswith("contract; rule=Messages.")
+        assert source(answer).endswith(f"; fallback={rule}")
+        assert dict(answer.source.headers())["Ringback-Fallback"]
+    assert source(third) == "live"
+    assert (len(told), responder.tally.fallbacks) == (1, {rule: 2})
+
+
+def test_a_full_queue_is_an_answer() -> None:
+    [answer], responder = run(Scripted([error(429, 21611)]), "auto")
+    assert (answer.status, source(answer)) == (429, "live")
+    assert not responder.tally.fallbacks
+
+
+@pytest.mark.parametrize("mode", ["online", "auto"])
+@pytest.mark.parametrize(
+    "probe, rule, status",
+    [
+        (Reply(200, "", (), b"{}"), "credentials.live", 403),
+        (Reply(401, "", (), b""), "credentials.wrong", 401),
+        (Reply(404, "", (), b"{}"), "credentials.unclear", 403),
+    ],
+)
+def test_credentials_that_are_none_are_refused_in_every_mode(
+    mode: Mode, probe: Reply, rule: str, status: int
+) -> None:
+    upstream = Scripted([], probe)
+    [answer], _ = run(upstream, mode)
+    assert (answer.status, source(answer).partition("; basis")[0]) == (status, f"gate; rule={rule}")
+    assert upstream.forwarded == 0
+    assert TOKEN not in str(answer)
+
+
+def test_after_a_timeout_it_is_left_alone_for_a_while() -> None:
+    upstream = Scripted([UpstreamError("upstream.timeout", "late"), CREATED])
+    answers, responder = run(upstream, "auto", 3, patience=3600.0)
+    assert [source(answer).rpartition("=")[2] for answer in answers] == ["upstream.timeout"] * 3
+    assert upstream.forwarded == 1
+    assert responder.tally.fallbacks == {"upstream.timeout": 3}
+    # Online there is nothing to fall back on: each request asks.
+    upstream = Scripted([UpstreamError("upstream.timeout", "late"), CREATED])
+    answers, _ = run(upstream, "online", 2, patience=3600.0)
+    assert [answer.status for answer in answers] == [424, 201]
+
+
+@pytest.mark.parametrize("mode", ["online", "auto"])
+@pytest.mark.parametrize("most", [0, 1])
+def test_the_budget(mode: Mode, most: int) -> None:
+    upstream = Scripted([CREATED] * 3)
+    answers, _ = run(upstream, mode, 3, max_live=most)
+    assert [source(answer).partition(";")[0] for answer in answers] == ["live"] * most + ["contract"] * (
+        3 - most
+    )
+    assert upstream.forwarded == most
+    assert len(upstream.asked) == 2 * most
+
+
+def test_concurrent_requests_do_not_overdraw_the_budget() -> None:
+    upstream = Scripted([CREATED] * 64)
+    responder = Responder(contract.load(), mode="online")
+
+    async def main() -> list[Answer]:
+        forwarder = Forwarder(responder, gateway(upstream), max_live=5)
+        decided = responder.decide(REQUEST, Names(REQUEST.host))
+        assert isinstance(decided, Forward)
+        return await asyncio.gather(*(forwarder.answer(decided) for _ in range(64)))
+
+    assert sum(source(answer) == "live" for answer in asyncio.run(main())) == 5
+    assert upstream.forwarded == 5
+
+
+# -- recording
+
+
+def test_live_answers_are_recorded_before_they_are_given() -> None:
+    kept: list[tuple[Request, Answer, str | None]] = []
+
+    async def record(request: Request, answer: Answer, user: str | None) -> str:
+        await asyncio.sleep(0)
+        kept.append((request, answer, user))
+        return "mine#1"
+
+    upstream = Scripted([CREATED, error(503, 0), error(429, 20429), error(400, 21211)])
+    answers, _ = run(upstream, "online", 4, record=record)
+    assert [answer.status for _, answer, _ in kept] == [201, 400]
+    assert (kept[0][0], kept[0][1].body, kept[0][1].source.kind) == (REQUEST, CREATED.body, "live")
+    said = [dict(answer.source.headers()).get("Ringback-Cassette") for answer in answers]
+    assert said == ["mine#1", None, None, "mine#1"]
