@@ -253,16 +253,22 @@ def test_a_blank_messaging_service_is_no_messaging_service() -> None:
 
 # The wire texts as recorded or quoted; the number in them is written as it was sent.
 UNVERIFIED = (
-    "The source phone number provided, {}, is not yet verified for your account. You may only make calls from "
-    "phone numbers that you've verified or purchased from Twilio."
+    "The source phone number provided, {}, is not yet verified for your account. You may only make calls "
+    "from phone numbers that you've verified or purchased from Twilio."
 )
 ABROAD = (
     "Account not authorized to call {}. Perhaps you need to enable some international permissions: "
     "https://www.twilio.com/console/voice/calls/geo-permissions/low-risk"
 )
 NOT_A_SENDER = "The 'From' number {} is not a valid phone number, shortcode, or alphanumeric sender ID."
-NOT_OWNED = "The From phone number {} is not a valid, SMS-capable inbound phone number or short code for your account."
-NO_ROUTE = "The 'To' phone number: {}, is not currently reachable using the 'From' phone number: +15005550006 via SMS."
+NOT_OWNED = (
+    "The From phone number {} is not a valid, SMS-capable inbound phone number "
+    "or short code for your account."
+)
+NO_ROUTE = (
+    "The 'To' phone number: {}, is not currently reachable "
+    "using the 'From' phone number: +15005550006 via SMS."
+)
 NO_PERMISSION = (
     "Permission to send an SMS has not been enabled for the region indicated by the 'To' number: {}."
 )
