@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes import CassetteError, Library, RecordingError, layout, reading
+from ringback.cassettes import CassetteError, Library, RecordingError, RedactionError, layout, reading
 from support.exchanges import Shelf, answer, numbered, record, request
 from support.mounts import read_only, tmpfs
 from support.writers import kill_after, recorded, start
@@ -95,6 +95,28 @@ def test_a_cassette_that_was_replaced_meanwhile_is_appended_to(shelf: Shelf) -> 
         record(library.session(), (request({"Body": "b"}), answer(number=2)))
         assert numbered(library.session(), request({"Body": "b"})) == 2
     assert recorded(shelf.file()) == [1, 2]
+
+
+def test_two_processes_do_not_mix_redactions(shelf: Shelf) -> None:
+    plain, redacting = shelf.library("auto"), shelf.library("auto", redact=["Body"])
+    with plain, redacting:
+        for library in (plain, redacting):
+            library.session()  # neither finds a file
+        record(redacting.session(), (request({"Body": "private words"}), answer(number=1)))
+        with pytest.raises(RedactionError, match="another process records there with other fields"):
+            record(plain.session(), (request({"Body": "more private words"}), answer(number=2)))
+    assert recorded(shelf.file()) == [1]
+    assert "private" not in shelf.file().read_text()
+
+
+def test_each_reason_is_told_once(shelf: Shelf) -> None:
+    with shelf.library("auto") as library:
+        session = library.session()
+        for coding in ("rot13", "rot13", "rot14"):
+            done = session.record(request(), answer(b"x", headers=(("Content-Encoding", coding),)))
+            assert done.exception(timeout=30) is not None
+        assert session.failed == 3
+    assert [line.split("'")[1] for line in shelf.told] == ["rot13", "rot14"]
 
 
 def test_exchanges_that_come_together_share_one_fsync(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ringback.cassettes import layout, reading
-from ringback.cassettes.errors import recording_error
+from ringback.cassettes.errors import RedactionError, recording_error
+from ringback.cassettes.provenance import redacted_fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,6 +136,7 @@ class CassetteFile:
         Raises:
             RecordingError: The disk said no; the file is as it was.
             CassetteFormatError: Somebody else has damaged the file.
+            RedactionError: Somebody else has made the file meanwhile, and redacts other fields.
         """
         try:
             while True:
@@ -227,6 +229,11 @@ class CassetteFile:
             index = reading.scan(self.path, self.handle)
         except layout.ForeignLayoutError:
             return self._rewrite()
+        theirs, ours = redacted_fields_of(index.metadata), redacted_fields_of(self.metadata)
+        if "ringback" in index.metadata and set(theirs) != set(ours):
+            raise RedactionError(
+                f"not recorded in {self.path}: another process records there with other fields for --redact"
+            )
         if index.torn:
             os.ftruncate(self.handle, index.end)
             os.fsync(self.handle)

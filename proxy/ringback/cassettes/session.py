@@ -32,6 +32,7 @@ Mode: TypeAlias = Literal["offline", "auto", "online"]
 Repeats: TypeAlias = Literal["last", "error"]
 
 _LONGEST_LABEL: Final = 120  # characters
+_MOST_TOLD: Final = 10  # different reasons why something was not recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Session:
         self._executor = executor
         self._lock = threading.Lock()
         self._uses: dict[bytes, int] = {}
+        self._told: set[str] = set()
         source = existing_path(settings.directory, name)
         self.path = cassette_path(settings.directory, name)
         self._recordings = Recordings(source)
@@ -275,11 +277,11 @@ class Session:
     def _count_failure(self, error: Exception) -> None:
         with self._lock:
             self.failed += 1
-            first = self.failed == 1
-        if first:
-            self._settings.tell(
-                str(error) if isinstance(error, CassetteError) else f"not recorded: {error!r}"
-            )
+            said = str(error) if isinstance(error, CassetteError) else f"not recorded: {error!r}"
+            new = said not in self._told and len(self._told) < _MOST_TOLD
+            self._told.add(said)
+        if new:
+            self._settings.tell(said)
 
 
 def _shown(label: str) -> str:
