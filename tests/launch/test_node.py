@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ringback.launch.traces import bypass_hint, seen_runtimes, stopped_bypasses
 from support.launching import needs
+from support.product import CACHE, alone_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +35,43 @@ require('https').get({URL!r}).on('error', (error) => {{ console.log(error.messag
 @pytest.fixture(scope="module")
 def node() -> str:
     return needs("node")
+
+
+def _node_from_npm(major: str) -> Path:
+    with alone_in(CACHE / "node" / major) as place:
+        program = place / "node_modules" / "node" / "bin" / "node"
+        if not program.is_file():
+            command = [needs("npm"), "install", "--silent", "--prefix", str(place), f"node@{major}"]
+            done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+            if not program.is_file():
+                pytest.skip(f"npm cannot fetch node@{major}: {done.stderr.strip()[:300]}")
+        return program
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("major", ["18", "22", "24"])
+@pytest.mark.parametrize("code", [f"(async () => {{ {FETCH} }})()", WORKER], ids=["fetch", "worker"])
+def test_fetch_of_other_versions(code: str, major: str, launcher: Launcher) -> None:
+    launched = launcher()
+    done = launched.run([_node_from_npm(major), "-e", code])
+    assert done.stdout == "201\n", done.stderr
+    # A worker of Node 22 prints its warning of NODE_USE_ENV_PROXY before anything of ours runs in it.
+    assert done.stderr == "" or (major == "22" and code == WORKER)
+    assert len(launched.requests()) == 1
+
+
+@pytest.mark.slow
+def test_a_warning_of_the_programs_own_is_still_printed(launcher: Launcher) -> None:
+    done = launcher().run([_node_from_npm("22"), "-e", "process.emitWarning('mine')"])
+    assert "Warning: mine" in done.stderr
+    assert "EnvHttpProxyAgent" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_oldest_node_can_read_the_preload(launcher: Launcher) -> None:
+    """twilio-node 2 runs on Node 8."""
+    done = launcher().run([_node_from_npm("8"), "-e", HTTPS])
+    assert done.stdout.startswith("Ringback stopped a connection"), done.stderr
 
 
 @pytest.mark.parametrize("kind", ["commonjs", "module", "worker"])

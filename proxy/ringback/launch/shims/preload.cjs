@@ -1,4 +1,4 @@
-/* Runs at the start of every Node program that Ringback launches, in its workers too.
+/* Runs at the start of every Node program that Ringback launches, in its workers too. Node 8 can read it.
  *
  * - fetch: before Node 22.21 and 24 it knows no proxy. Its connections to Twilio go through ours.
  * - dns.lookup: a client that looks up Twilio's address is on its way past the proxy. It is stopped there.
@@ -16,7 +16,7 @@ const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
 function leaveMark(kind, text) {
   try {
     fs.writeFileSync(path.join(LAUNCH, `${kind}-node-${process.pid}`), text);
-  } catch {
+  } catch (gone) {
     // The launch is over, or this user may not write to its directory: nobody is there to read it.
   }
 }
@@ -97,6 +97,15 @@ function giveFetchTheProxy() {
   globalThis[DISPATCHER] = new TwilioThroughProxy();
 }
 
+/** Node 22 calls NODE_USE_ENV_PROXY experimental in every program, used or not; all other warnings stay. */
+function silenceExperimentalProxy() {
+  const printers = process.listeners('warning');
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => {
+    if (warning.code !== 'UNDICI-EHPA') printers.forEach((printer) => printer.call(process, warning));
+  });
+}
+
 function guardLookups() {
   const dns = require('dns');
   const refusal = (host) => {
@@ -113,6 +122,7 @@ function guardLookups() {
     return {};
   };
   dns.lookup = Object.defineProperties(guarded, Object.getOwnPropertyDescriptors(lookup));
+  if (!dns.promises) return; // before Node 10.6
   const promised = dns.promises.lookup;
   dns.promises.lookup = function (host, ...rest) {
     return isTwilio(host) ? Promise.reject(refusal(host)) : promised.call(this, host, ...rest);
@@ -120,5 +130,6 @@ function guardLookups() {
 }
 
 leaveMark('started', process.version);
+if (process.version.startsWith('v22.')) silenceExperimentalProxy();
 guardLookups();
 giveFetchTheProxy();
