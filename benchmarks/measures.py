@@ -117,11 +117,8 @@ def in_turns(
         for subject in subjects:
             say(f"round {turn + 1}/{plan.rounds}: {subject.name}")
             with run(subject, place, plan.server_core) as running:
-                put(
-                    table,
-                    subject.name,
-                    {"ready": running.ready, "idle": running.resident(), **measure(running)},
-                )
+                started = {"ready": running.ready, "ready cpu": running.cpu(), "idle": running.resident()}
+                put(table, subject.name, {**started, **measure(running)})
     return table
 
 

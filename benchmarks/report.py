@@ -48,20 +48,22 @@ def clients_table(table: Table, bare: str) -> list[str]:
 
 def start_table(table: Table, bare: str, run: Figure) -> list[str]:
     """Seconds to the first connection, and memory."""
-    lines = ["| starting | ready, ms | x | idle, MB | x |", "|---|---|---|---|---|"]
+    lines = ["| starting | ready, ms | x | CPU, ms | x | idle, MB | x |", "|---|---|---|---|---|---|---|"]
     yard = table[bare]
     for name, row in table.items():
         cells = [
             name,
             f"{row['ready'].median * 1000:.0f} ±{row['ready'].spread:.0%}",
             f"{row['ready'].median / yard['ready'].median:.2f}",
+            f"{row['ready cpu'].median * 1000:.0f}",
+            f"{row['ready cpu'].median / yard['ready cpu'].median:.2f}",
             f"{row['idle'].median:.0f}",
             f"{row['idle'].median / yard['idle'].median:.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     share = run.median / yard["ready"].median
     lines.append(
-        f"| ringback run -- true, in all | {run.median * 1000:.0f} ±{run.spread:.0%} | {share:.2f} | | |"
+        f"| ringback run -- true, in all | {run.median * 1000:.0f} ±{run.spread:.0%} | {share:.2f} | | | | |"
     )
     return lines
 

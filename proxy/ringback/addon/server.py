@@ -18,6 +18,7 @@ from ringback.addon.front import Front
 from ringback.addon.handlers import RingbackAddon
 from ringback.addon.plumbing import Core, DisableH2C, Master, NextLayer, Proxyserver, TlsConfig
 from ringback.addon.tls import Contexts
+from ringback.contract import numbers
 
 if TYPE_CHECKING:
     import socket
@@ -144,8 +145,10 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
         if listen.moves:
             listen.moves.start(partial(_adopt, http, socks))
         # What has been made so far lives as long as the proxy: the collector need not look at it each time.
-        gc.collect()
+        gc.enable()
         gc.freeze()
+        # A client's program takes longer to start than this takes here.
+        asyncio.get_running_loop().call_soon(_warm, contexts)
         ready.ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
         yield Running(listen.host, ready.ports[0], ready.ports[1] if listen.socks else None, addon)
     finally:
@@ -169,6 +172,12 @@ def _protocols(
     if listen.flows:
         return lambda _=b"": asyncio.StreamReaderProtocol(asyncio.StreamReader(), instance.handle_stream)
     return lambda received=b"": make(instance.handle_stream, received)
+
+
+def _warm(contexts: Contexts) -> None:
+    """Have ready what the first answer needs: a certificate, and what is known of phone numbers."""
+    contexts.of("api.twilio.com")
+    numbers.is_valid("+14105550100")
 
 
 def _adopt(http: Protocols, socks: Protocols, sock: socket.socket, received: bytes, by_socks: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from ringback.cli.proxy import (
     ProxyOptions,
     cassettes_fail,
     child_proxy,
+    findings,
     proxy_options,
     say,
     show_log,
@@ -63,6 +65,7 @@ def command(*, allow_none: bool, quiet: bool, command_line: tuple[str, ...], **s
       128+n      COMMAND was ended by signal n
     """  # noqa: D301 - click wants a real backspace
     options = ProxyOptions(**shared)
+    gc.disable()  # until the proxy runs: what is made before that stays
     sys.exit(asyncio.run(_run(options, command_line, allow_none=allow_none, quiet=quiet)))
 
 
@@ -88,6 +91,7 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
                 write_ready(options, running, authority.root_pem, launch.bundle)
                 code = await _child(command_line, launch.environment)
             tally, used = running.addon.responder.tally, running.addon.used
+            found = findings(running)
     except (AuthorityError, StartError) as error:
         say(f"cannot start: {error}", colour="red")
         return EXIT_START
@@ -97,7 +101,7 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
 
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
     if not quiet or tally.refused or failing:
-        for line in summary(tally, options.mode, used):
+        for line in summary(tally, options.mode, used, found):
             say(line)
     if code == 0 and tally.total == 0 and not allow_none:
         say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from ringback.cli.proxy import (
     ProxyOptions,
     cassettes_fail,
     child_proxy,
+    findings,
     proxy_options,
     say,
     show_log,
@@ -48,6 +50,7 @@ def command(*, workers: int, **shared: Any) -> None:
         raise click.UsageError(
             "--workers answers offline alone: live answers are counted and recorded in one"
         )
+    gc.disable()  # until the proxy runs: what is made before that stays
     sys.exit(_serve_together(options, workers) if workers > 1 else asyncio.run(_serve(options)))
 
 
@@ -75,13 +78,14 @@ async def _serve(options: ProxyOptions) -> int:
                 _announce(running, state)
                 await stop.wait()
             tally, used = running.addon.responder.tally, running.addon.used
+            found = findings(running)
     except (AuthorityError, StartError) as error:
         say(f"cannot start: {error}", colour="red")
         return EXIT_START
     except OSError as error:
         say(f"cannot start: {error.filename}: {error.strerror}", colour="red")
         return EXIT_START
-    for line in summary(tally, options.mode, used):
+    for line in summary(tally, options.mode, used, found):
         say(line)
     return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
 
