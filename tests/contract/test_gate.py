@@ -392,7 +392,16 @@ def test_every_refusal_has_its_phrase_and_an_actionable_line(refusal: object) ->
 
 
 @pytest.mark.parametrize(
-    "evil", ["x\r\nSet-Cookie: a=b", "x\nRingback-Source: contract", "x\0", "\u2028line", "\udcff\udc80"]
+    "evil",
+    [
+        "\x1b[2J",
+        "y" * 9000,
+        "x\r\nSet-Cookie: a=b",
+        "x\nRingback-Source: contract",
+        "x\0",
+        "\u2028line",
+        "\udcff\udc80",
+    ],
 )
 def test_nothing_quoted_adds_a_header_or_a_line(evil: str) -> None:
     key = base64.b64encode(("SK" + evil).encode("utf-8", "surrogatepass")).decode()
@@ -407,6 +416,7 @@ def test_nothing_quoted_adds_a_header_or_a_line(evil: str) -> None:
     ):
         got = ask(request)
         assert 400 <= got.status < 500
+        assert one_line(got.source.reason or "-"), "the summary shows it on a terminal"
         for name, value in (*got.headers, *got.source.headers()):
             assert one_line(name + value)
         for extension in (".json", ""):

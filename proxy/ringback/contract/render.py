@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from ringback.contract import numbers, segments
-from ringback.contract.exchange import Answer, Source
+from ringback.contract.exchange import Answer, Source, header_value
 from ringback.contract.rules import fill
 from ringback.contract.templates import XML_HEAD, element
 
@@ -93,7 +93,8 @@ class Writer:
     def refusal(self, entry: Refusal, known: Mapping[str, str]) -> Answer:
         """The 4xx answer of one of the gate's rules, its texts filled from `known`."""
         data = error_body(self.contract, entry.status, entry.code, fill(entry.message, known), self.format)
-        source = Source("gate", entry.id, entry.basis, fill(entry.reason, known), entry.line)
+        reason = header_value(fill(entry.reason, known))  # people read it on a terminal too
+        source = Source("gate", entry.id, entry.basis, reason, entry.line)
         challenge = (("WWW-Authenticate", self.contract.gate.challenge),) if entry.status == 401 else ()
         return self._answer(entry.status, data, source, challenge)
 
