@@ -14,9 +14,12 @@ COMMANDS: Final = {
     "run": ("run", "Run a program whose Twilio requests are answered here."),
     "serve": ("serve", "Run the proxy in the foreground."),
     "contract": ("contract", "Show the documented contract, or explain one request."),
+    "cassettes": ("cassettes", "List, show, check and redact recordings."),
+    "drift": ("drift", "Hold the live API, or recordings, against the documentation."),
     "addon": ("addon", "Print the path of the addon script for mitmdump and mitmweb."),
     "ca": ("ca", "Show, export or replace the CA that clients trust."),
     "env": ("env", "Print the shell exports for a running proxy."),
+    "doctor": ("doctor", "Check every client runtime found on this machine."),
     "completion": ("completion", "Print the completion script for a shell."),
 }
 
