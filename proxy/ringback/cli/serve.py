@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ from ringback.cli.proxy import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ringback.addon.server import Listening
 
 EXIT_WORKER = 1
@@ -74,9 +78,11 @@ async def _serve(options: ProxyOptions) -> int:
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             async with serve(listen) as running:
                 launch = prepare(child_proxy(options, running), authority, os.environ, Path(directory))
-                state = write_ready(options, running, authority.root_pem, launch.bundle)
-                _announce(running, state)
-                await stop.wait()
+                with _found_by_others(
+                    write_ready(options, running, authority.root_pem, launch.bundle)
+                ) as state:
+                    _announce(running, state)
+                    await stop.wait()
             tally, used = running.addon.responder.tally, running.addon.used
             found = findings(running)
     except (AuthorityError, StartError) as error:
@@ -107,11 +113,13 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
 
-            def started(listening: Listening) -> None:
+            def started(stack: ExitStack, listening: Listening) -> None:
                 launch = prepare(child_proxy(options, listening), authority, os.environ, Path(directory))
-                _announce(listening, write_ready(options, listening, authority.root_pem, launch.bundle))
+                state = write_ready(options, listening, authority.root_pem, launch.bundle)
+                _announce(listening, stack.enter_context(_found_by_others(state)))
 
-            outcome = run(listen, workers, started=started)
+            with ExitStack() as stack:
+                outcome = run(listen, workers, started=partial(started, stack))
     except (AuthorityError, StartError) as error:
         say(f"cannot start: {error}", colour="red")
         return EXIT_START
@@ -125,6 +133,21 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
         say(line)
     failed = cassettes_fail(outcome.tally, outcome.used, fail_on_unused=options.fail_on_unused)
     return EXIT_CASSETTES if failed else 0
+
+
+@contextmanager
+def _found_by_others(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Let `ringback env` find this proxy for as long as it runs."""
+    from ringback.launch.state import State, remove_state, write_state  # noqa: PLC0415 - see run
+
+    try:
+        write_state(State(**state))
+    except OSError as error:
+        say(f"`ringback env` will need --ready-file: {error.filename}: {error.strerror}", colour="yellow")
+    try:
+        yield state
+    finally:
+        remove_state()
 
 
 def _announce(running: Listening, state: dict[str, Any]) -> None:
