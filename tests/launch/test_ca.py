@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,15 +88,20 @@ def test_rotating_keeps_one_generation_for_proxies_that_run(tmp_path: Path) -> N
 def test_many_processes_at_first_use_agree(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from ringback.launch.ca import ensure_authority;"
+        "print('ready', flush=True); sys.stdin.readline();"
         "print(ensure_authority(pathlib.Path(sys.argv[1])).fingerprint)"
     )
-
-    def start(_: int) -> str:
-        command = [sys.executable, "-c", code, str(tmp_path / "ca")]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    with ThreadPoolExecutor(6) as pool:
-        fingerprints = set(pool.map(start, range(6)))
+    command = [sys.executable, "-c", code, str(tmp_path / "ca")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(8)]
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        # Imports are done: all of them come to the same point at the same moment.
+        for process in processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        fingerprints = {process.stdout.read() for process in processes}
     assert len(fingerprints) == 1
     left = sorted(path.name for path in (tmp_path / "ca").iterdir())
     assert left[-2:] == ["current", "lock"]

@@ -16,6 +16,7 @@ import java.security.KeyStore;
 import java.security.cert.CertificateFactory;
 import java.util.Collections;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -67,7 +68,7 @@ public final class RingbackAgent extends ProxySelector {
     }
 
     private static boolean isTwilio(String host) {
-        return host != null && ("." + host).toLowerCase().matches(".*\\.twilio\\.com\\.?");
+        return host != null && ("." + host).toLowerCase(Locale.ROOT).matches(".*\\.twilio\\.com\\.?");
     }
 
     /** The launch's trust store, or the one that the program chose with our root added. */
