@@ -78,7 +78,8 @@ def _said_of_error(book: Book, made: dict[str, Leaf], line: int | None) -> dict[
 def _status_row(book: Book, comparison: Comparison, ours: Answer, mark: Kind | None) -> Row:
     live = comparison.observation.answer
     line = ours.source.line
-    if mark == "status" or mark is None:
+    differs = live.status != ours.status
+    if mark == "status" or not mark or not differs:
         claim = book.claims.get(f"status.{ours.status}")
         line = claim.line if claim else None
     return Row(
@@ -87,7 +88,7 @@ def _status_row(book: Book, comparison: Comparison, ours: Answer, mark: Kind | N
         line,
         f"{live.status} {live.reason}".strip(),
         f"{ours.status} {ours.reason}",
-        mark,
+        mark if differs else None,
     )
 
 

@@ -137,6 +137,8 @@ def _outcomes(comparisons: Sequence[Comparison]) -> list[_Group]:
             if outcome.rule == rule:
                 group.difference = outcome.difference
             _add(group, comparison, outcome.rule, outcome.difference)
+            if outcome.code is None:  # every input of a success is documented to pass
+                group.claims |= dict.fromkeys(row for _, row in outcome.inputs)
     return list(groups.values())
 
 

@@ -23,7 +23,7 @@ Who: TypeAlias = Literal["proven", "test", "unknown"]
 
 NO_ACCOUNT: Final = "AC" + "f" * 32
 _ACCOUNT: Final = re.compile(r"/Accounts/(AC[0-9A-Za-z]+)")
-_VERSION: Final = re.compile(r"^/\d{4}-\d{2}-\d{2}(/Accounts/(AC[0-9A-Za-z]+|\{account\})(?=/))?")
+_VERSION: Final = re.compile(r"^/\d{4}-\d{2}-\d{2}(/Accounts/(AC[0-9A-Za-z]+|\{account\}))?")
 _EXTENSION: Final = re.compile(r"\.(json|xml)$")
 _SID: Final = re.compile(r"\{sid:[A-Z]{2}\}|[A-Z]{2}[0-9a-f]{32}")
 _NUMBER: Final = re.compile(r"\+?\d{7,}")
@@ -119,9 +119,9 @@ def format_of(contract: Contract, request: Request) -> Format:
 
 def outside_id(method: str, host: str, path: str) -> str:
     """The name of a resource outside the three, e.g. `outside.api.get.messages.sid`."""
-    below = _VERSION.sub("", path)
-    below = unquote(_EXTENSION.sub("", below))
+    below = unquote(_VERSION.sub("", _EXTENSION.sub("", path)))
     below = _NUMBER.sub("number", _SID.sub("sid", below))
     steps = [_SLUG.sub("-", step.lower()).strip("-") for step in below.split("/")]
     name = host.removesuffix(".twilio.com").partition(".")[0]
-    return ".".join(["outside", name, method.lower(), *(step for step in steps if step)])
+    named = [step for step in steps if step] or ["account"]
+    return ".".join(["outside", name, method.lower(), *named])

@@ -102,7 +102,7 @@ def _file(
         interactions, _ = load(text, as_json=path.suffix == ".json")
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path}: cannot be read as a cassette: {error}") from None
-    lines = _lines(text, len(interactions))
+    lines = item_lines(text, len(interactions))
     for number, interaction in enumerate(interactions):
         where = f"{path}:{lines[number]}" if lines else f"{path}#{number + 1}"
         yield Found(_observation(interaction, where, contract, assume_test=assume_test), where)
@@ -143,7 +143,7 @@ def _moment(text: str | None) -> datetime | None:
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _lines(text: str, count: int) -> list[int]:
+def item_lines(text: str, count: int) -> list[int]:
     """The line on which each interaction begins; empty if that cannot be told."""
     pattern, start = (_JSON_ITEM, 0) if text.lstrip().startswith("{") else (_ITEM, text.find("interactions:"))
     places = [found.start() for found in pattern.finditer(text, max(start, 0))]

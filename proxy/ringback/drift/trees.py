@@ -160,7 +160,8 @@ def _elements(element: ET.Element, fields: Sequence[Field], names: Mapping[str, 
         field = known.get(child.tag)
         name = field.json if field else names.get(child.tag) or snake(child.tag)
         if not field and child.tag not in names and name in taken:
-            name = child.tag  # spelled otherwise than the field it resembles: not that field
+            # Spelled otherwise than the field it resembles, so it is not that field.
+            name = f"<{child.tag}>" if child.tag in taken else child.tag
         if name in tree:
             tree[name] = Leaf("list", "several elements of this name")
         elif len(child):

@@ -1,0 +1,470 @@
+"""`ringback drift`: where the live API, or recordings of it, and the documentation part ways."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import shlex
+import sys
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ringback.cli.proxy import say
+from ringback.drift.accepted import FILE as ACCEPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ringback.contract import Answer, Request
+    from ringback.drift.accepted import Entry
+    from ringback.drift.book import Book
+    from ringback.drift.compare import Comparison
+    from ringback.drift.live import Asked
+    from ringback.drift.probes import Probe
+    from ringback.drift.report import Report, Unlooked
+
+BLIND: Final = 2
+SID: Final = "RINGBACK_TEST_ACCOUNT_SID"
+TOKEN: Final = "RINGBACK_TEST_AUTH_TOKEN"  # noqa: S105 - the variable's name
+_FORMATS: Final = ("terminal", "json", "junit", "sarif", "html")
+_RATE: Final = 2.0  # requests a second towards Twilio: far below its limits
+
+
+class _WithSubcommands(click.Command):
+    """A command whose first argument may be the name of another one instead."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of this command, or of the subcommand that is named."""
+        other = _SUBCOMMANDS.get(args[0]) if args else None
+        if other is not None:
+            return other.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
+@click.command(cls=_WithSubcommands)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.option(
+    "--format", "formats", multiple=True, type=click.Choice(_FORMATS), help="Form of the report; repeatable."
+)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the report: the first for the first --format, and so on; - and what is left is stdout.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "info"]),
+    default="error",
+    show_default=True,
+    help="The least severity that makes the exit code 1.",
+)
+@click.option("--only", multiple=True, metavar="GLOB", help="Only claims like this, e.g. 'Messages.to.*'.")
+@click.option("--wire", multiple=True, type=click.Choice(["json", "xml"]), help="Ask in this format only.")
+@click.option("--max-live", type=click.IntRange(1), metavar="N", help="Send no more than N requests.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help=f"Requests a second; {_RATE:g} by default, no limit towards loopback.",
+)
+@click.option(
+    "--cassette",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("drift.yaml"),
+    show_default=True,
+    help="Where the live answers are recorded, for the report to point into.",
+)
+@click.option(
+    "--accepted",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(ACCEPTED),
+    show_default=True,
+    help="Accepted findings.",
+)
+@click.option(
+    "--assume-test", is_flag=True, help="Take every recording for one that was made with test credentials."
+)
+@click.option(
+    "--contract",
+    "contracts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    envvar="RINGBACK_CONTRACT",
+    help="Your own rows and texts, laid over the documented contract.",
+)
+@click.option("--upstream", metavar="URL", envvar="RINGBACK_UPSTREAM", help="A stand-in for the live API.")
+@click.option(
+    "--upstream-ca",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="RINGBACK_UPSTREAM_CA",
+    help="PEM file of the roots that the live API is verified with.",
+)
+def command(paths: tuple[Path, ...], **options: Any) -> None:
+    """Hold the live API, or the recordings at PATH, against the documentation.
+
+    Without PATH, every claim's request is sent to the live API with the test credentials in
+    RINGBACK_TEST_ACCOUNT_SID and RINGBACK_TEST_AUTH_TOKEN, and recorded. With PATH (cassettes, or directories
+    of them) nothing is sent.
+
+    Exit code: 0 looked and found nothing that fails, 1 drift, 2 could not look or compared nothing.
+
+    \b
+    ringback drift                              ask the live API
+    ringback drift cassettes/                   look at recordings, without a network
+    ringback drift --format html --output drift.html --format terminal
+    ringback drift accept FINGERPRINT --reason TEXT --expires 2027-06-30
+    ringback drift schema                       the JSON report's schema
+    ringback drift self-check                   plant changes, and show that each is found
+    """  # noqa: D301 - click wants a real backspace
+    from ringback.drift.accepted import AcceptedError, read  # noqa: PLC0415 - `--help` is fast
+
+    wanted = _pairs(options.pop("formats"), options.pop("outputs"))
+    with _told(AcceptedError):
+        entries = read(options.pop("accepted"))
+    report = _recordings(paths, entries, options) if paths else _live(entries, options)
+    for form, output in wanted:
+        _write(report, form, output)
+    sys.exit(report.exit_code)
+
+
+@click.command()
+@click.argument("fingerprint")
+@click.option("--reason", required=True, help="Why this difference is accepted.")
+@click.option(
+    "--expires",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The last day on which it is, e.g. 2027-06-30.",
+)
+@click.option("--rule", help="The claim that it is about, as the report names it.")
+@click.option(
+    "--accepted",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(ACCEPTED),
+    show_default=True,
+    help="The file to write it to.",
+)
+def accept(fingerprint: str, reason: str, expires: datetime, rule: str | None, accepted: Path) -> None:
+    """Accept the finding with this FINGERPRINT until a day, for a reason."""
+    import re  # noqa: PLC0415 - as above
+
+    from ringback.drift.accepted import AcceptedError, Entry, add  # noqa: PLC0415 - as above
+
+    if not re.fullmatch("[0-9a-f]{12}", fingerprint):
+        raise click.BadParameter(
+            f"{fingerprint!r} is no fingerprint: take the 12 hex digits that the report shows with a finding"
+        )
+    if not reason.strip():
+        raise click.BadParameter("say why this difference is accepted", param_hint="--reason")
+    if expires.date() < _today():
+        raise click.BadParameter(f"{expires.date()} has passed already", param_hint="--expires")
+    with _told(AcceptedError):
+        add(accepted, Entry(fingerprint=fingerprint, reason=reason, expires=expires.date(), rule=rule))
+    say(f"{fingerprint} is accepted until {expires.date()} in {accepted}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of `--format json`."""
+    from ringback.drift.report.as_json import schema as text  # noqa: PLC0415 - as above
+
+    click.echo(text(), nl=False)
+
+
+@click.command("self-check")
+@click.option("--count", type=click.IntRange(1), default=500, show_default=True, help="How many changes.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Chooses them.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+def self_check(count: int, seed: int, *, markdown: bool) -> None:
+    """Plant changes in what a documented upstream answers, one at a time, and show which are found."""
+    from ringback.drift.book import Book  # noqa: PLC0415 - as above
+    from ringback.drift.planting import table, try_all  # noqa: PLC0415 - as above
+
+    book = Book()
+    tried = []
+    with _progress("planting", count) as step:
+        for item in try_all(book, count, seed):
+            tried.append(item)
+            step()
+    head = ("kind of change", "severity", "planted", "found", "other findings", "findings without it")
+    rows = [tuple(map(str, row)) for row in table(tried)]
+    found = sum(item.found for item in tried)
+    others, before = sum(item.others for item in tried), sum(item.before for item in tried)
+    rows.append(("all", "", str(len(tried)), str(found), str(others), str(before)))
+    if markdown:
+        rows.insert(0, ("---", "---", "---:", "---:", "---:", "---:"))
+    for row in (head, *rows):
+        click.echo(f"| {' | '.join(row)} |" if markdown else "\t".join(row))
+    sys.exit(0 if found == len(tried) and not others and not before else 1)
+
+
+_SUBCOMMANDS: Final = {"accept": accept, "schema": schema, "self-check": self_check}
+
+
+# -- recordings
+
+
+def _recordings(paths: Sequence[Path], entries: Sequence[Entry], options: dict[str, Any]) -> Report:
+    from ringback.cassettes.interactions import load_foreign  # noqa: PLC0415 - as above
+    from ringback.drift.compare import compare  # noqa: PLC0415 - as above
+    from ringback.drift.judging import Frame, report  # noqa: PLC0415 - as above
+    from ringback.drift.recordings import RecordingError, read  # noqa: PLC0415 - as above
+    from ringback.drift.report import Unlooked  # noqa: PLC0415 - as above
+
+    book = _book(options["contracts"])
+    comparisons: list[Comparison] = []
+    unlooked: list[Unlooked] = []
+    with _told(RecordingError):
+        for found in read(paths, book.contract, load_foreign, assume_test=options["assume_test"]):
+            if found.observation is None:
+                unlooked.append(Unlooked(found.where, "answered by Ringback itself", harmless=True))
+                continue
+            comparison = compare(book, found.observation)
+            if comparison.skipped:
+                unlooked.append(Unlooked(found.where, comparison.skipped, harmless=True))
+            else:
+                comparisons.append(comparison)
+                if found.observation.who == "unknown":
+                    unlooked.append(Unlooked(found.where, _UNKNOWN, harmless=True))
+    origin = " ".join(shlex.quote(str(path)) for path in paths)
+    assumed = " --assume-test" if options["assume_test"] else ""
+    frame = Frame(
+        source="recordings",
+        origin=origin,
+        only=options["only"],
+        entries=entries,
+        fail_on=options["fail_on"],
+        reproduce=lambda rule: f"ringback drift {origin}{assumed} --only {shlex.quote(rule)}",
+    )
+    return report(book, comparisons, unlooked, frame)
+
+
+_UNKNOWN: Final = "its outcome, because live credentials may have asked; --assume-test compares it too"
+
+
+# -- the live API
+
+
+def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
+    from ringback.drift.compare import compare  # noqa: PLC0415 - as above
+    from ringback.drift.judging import Frame, report  # noqa: PLC0415 - as above
+    from ringback.drift.live import choose  # noqa: PLC0415 - as above
+    from ringback.drift.report import Unlooked  # noqa: PLC0415 - as above
+
+    book = _book(options["contracts"])
+    account, token = os.environ.get(SID, ""), os.environ.get(TOKEN, "")
+    if not account or not token:
+        raise click.UsageError(
+            f"set {SID} and {TOKEN} to the test credentials (Console, Account, API keys & tokens), or give "
+            "recordings: ringback drift cassettes/"
+        )
+    probes = choose(book, options["only"], options["wire"])
+    if not probes:
+        raise click.UsageError("no claim is like that; `ringback drift --format json` lists their names")
+    asked_for = probes[: options["max_live"]]
+    asked = asyncio.run(_ask(asked_for, (account, token), options))
+    unlooked = [Unlooked(probe.id, "beyond --max-live", harmless=True) for probe in probes[len(asked_for) :]]
+    comparisons = []
+    for item in asked:
+        if item.observation is None:
+            unlooked.append(Unlooked(item.probe.id, item.reason, item.harmless))
+            continue
+        comparison = compare(book, item.observation)
+        if comparison.skipped:
+            unlooked.append(Unlooked(item.probe.id, comparison.skipped, harmless=False))
+        else:
+            comparisons.append(comparison)
+    upstream = options["upstream"]
+    again = f"ringback drift{f' --upstream {shlex.quote(upstream)}' if upstream else ''}"
+    frame = Frame(
+        source="live",
+        origin=upstream or "https://api.twilio.com",
+        only=options["only"],
+        entries=entries,
+        fail_on=options["fail_on"],
+        whole=not unlooked and not options["only"] and not options["wire"],
+        reproduce=lambda rule: f"{again} --only {shlex.quote(rule)}",
+    )
+    return report(book, comparisons, unlooked, frame)
+
+
+async def _ask(probes: Sequence[Probe], pair: tuple[str, str], options: dict[str, Any]) -> list[Asked]:
+    """Send the probes through the forwarding path: its proof, its verification, its way out."""
+    from ringback.addon.dialing import Timeouts, trust  # noqa: PLC0415 - it imports mitmproxy
+    from ringback.addon.forward import Gateway  # noqa: PLC0415 - as above
+    from ringback.addon.routes import Address, Egress, Routes, is_loopback  # noqa: PLC0415 - as above
+    from ringback.addon.upstream import Upstream  # noqa: PLC0415 - as above
+    from ringback.cassettes import Library  # noqa: PLC0415 - as above
+    from ringback.drift.live import ask  # noqa: PLC0415 - as above
+
+    ca, cassette = options["upstream_ca"], options["cassette"]
+    try:
+        address = Address.parse(options["upstream"]) if options["upstream"] else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--upstream") from None
+    try:
+        trust(ca)
+    except OSError as error:
+        raise click.BadParameter(f"{ca}: {error.strerror or error}", param_hint="--upstream-ca") from None
+    local = address is not None and is_loopback(address.host)
+    rate = options["rate"] or (None if local else _RATE)
+    gateway = Gateway(Upstream(ca, Timeouts()), Routes(address, Egress.from_environment()))
+    library = Library(cassette.parent, mode="online", secrets=[pair[1]], tell=say)
+    session = library.session(cassette.stem)
+    basic = base64.b64encode(":".join(pair).encode()).decode()
+
+    async def send(request: Request) -> tuple[Answer, str]:
+        from dataclasses import replace  # noqa: PLC0415 - as above
+
+        authorized = replace(request, headers=(*request.headers, ("Authorization", f"Basic {basic}")))
+        answer = await _exchange(gateway, authorized)
+        await asyncio.wrap_future(session.record(authorized, answer))
+        return answer, ""
+
+    try:
+        with _progress("asking the live API", len(probes)) as step:
+            asked = await ask(probes, pair[0], send, pause=1 / rate if rate else 0.0, told=lambda _: step())
+    finally:
+        gateway.close()
+        library.close()
+    return _placed(asked, cassette)
+
+
+async def _exchange(gateway: Any, request: Request) -> Answer:
+    """One answer of the live API, its content coding removed.
+
+    Raises:
+        UnansweredError: There is none.
+    """
+    from ringback.addon.dialing import UpstreamError  # noqa: PLC0415 - as above
+    from ringback.addon.proof import NotProvenError  # noqa: PLC0415 - as above
+    from ringback.cassettes.codings import decode  # noqa: PLC0415 - as above
+    from ringback.cassettes.errors import CodingError  # noqa: PLC0415 - as above
+    from ringback.contract import Answer, Source  # noqa: PLC0415 - as above
+    from ringback.contract.exchange import first_header  # noqa: PLC0415 - as above
+    from ringback.drift.live import UnansweredError  # noqa: PLC0415 - as above
+
+    other = not request.host.startswith("api.")
+    try:
+        proof = await gateway.prove(request)
+        reply = await gateway.send(request, proof)
+        body = decode(reply.body, first_header(reply.headers, "Content-Encoding"))
+    except NotProvenError as error:
+        if other:
+            why = "test credentials can be proven on the API's own host alone, so nothing was sent"
+            raise UnansweredError(why, harmless=True) from None
+        reason = _UNPROVEN.get(error.rule, f"the credentials are not proven: {error.detail or error.rule}")
+        raise UnansweredError(reason, final=True) from None
+    except UpstreamError as error:
+        raise UnansweredError(f"no answer ({error.rule}): {error.detail}", harmless=other) from None
+    except CodingError as error:
+        raise UnansweredError(f"an answer that cannot be decoded: {error}") from None
+    return Answer(reply.status, reply.reason, reply.headers, body, Source("live"))
+
+
+_UNPROVEN: Final = {
+    "credentials.live": f"{SID} names a live account, which is never used here: set it to the test AccountSid",
+    "credentials.wrong": f"{SID} and {TOKEN} do not belong together (HTTP 401)",
+}
+
+
+def _placed(asked: Sequence[Asked], cassette: Path) -> list[Asked]:
+    """What was asked, each pointing to its place in the cassette."""
+    from dataclasses import replace  # noqa: PLC0415 - as above
+
+    from ringback.drift.recordings import item_lines  # noqa: PLC0415 - as above
+
+    answered = [item for item in asked if item.observation is not None]
+    try:
+        lines = item_lines(cassette.read_text(encoding="utf-8"), len(answered))
+    except OSError:
+        lines = []
+    if not lines:
+        return list(asked)
+    places = iter(lines)
+    return [
+        replace(item, observation=replace(item.observation, where=f"{cassette}:{next(places)}"))
+        if item.observation
+        else item
+        for item in asked
+    ]
+
+
+# -- what both share
+
+
+def _book(contracts: Sequence[Path]) -> Book:
+    from ringback.contract import ContractError, load  # noqa: PLC0415 - as above
+    from ringback.drift.book import Book  # noqa: PLC0415 - as above
+
+    with _told(ContractError):
+        return Book(load(contracts))
+
+
+def _pairs(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
+    """Each format with its file, or None for stdout."""
+    formats = formats or ("terminal",)
+    if len(outputs) > len(formats):
+        raise click.UsageError(
+            f"{len(outputs)} --output for {len(formats)} --format: the first belongs to the first, and so on"
+        )
+    files = [None if str(path) == "-" else path for path in outputs]
+    files += [None] * (len(formats) - len(files))
+    if files.count(None) > 1:
+        raise click.UsageError("more than one report for stdout: give each --format but one an --output FILE")
+    return list(zip(formats, files, strict=True))
+
+
+def _write(report: Report, form: str, output: Path | None) -> None:
+    from ringback.drift.report import write  # noqa: PLC0415 - as above
+    from ringback.drift.report.terminal import show  # noqa: PLC0415 - as above
+
+    if output is None and form == "terminal":
+        from rich.console import Console  # noqa: PLC0415 - as above
+
+        show(report, Console(highlight=False))
+    elif output is None:
+        click.echo(write(report, form), nl=False)
+    else:
+        try:
+            output.write_text(write(report, form), encoding="utf-8")
+        except OSError as error:
+            say(f"{output}: cannot be written: {error.strerror}", colour="red")
+            sys.exit(BLIND)
+
+
+@contextmanager
+def _told(*errors: type[Exception]) -> Iterator[None]:
+    """Turn errors that a user can mend into a line and the exit code for not having looked."""
+    try:
+        yield
+    except errors as error:
+        say(str(error), colour="red")
+        sys.exit(BLIND)
+
+
+@contextmanager
+def _progress(title: str, count: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=count)
+        yield lambda: progress.advance(task)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date() - timedelta(days=1)  # a day that has not ended everywhere
