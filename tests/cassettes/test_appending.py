@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import resource
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,6 +154,30 @@ def test_an_append_is_locked_synced_and_only_then_acknowledged(
         done.add_done_callback(lambda _: steps.append("acknowledged"))
         done.result(timeout=30)
     assert steps == ["lock", "write", "fsync", "unlock", "acknowledged"]
+
+
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_a_new_file_lasts_before_it_has_its_name_and_its_name_before_it_is_acknowledged(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    steps = []
+    sync, link = os.fsync, os.link
+
+    def noted_sync(handle: int) -> None:
+        steps.append("directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        sync(handle)
+
+    def noted_link(source: Path, target: Path) -> None:
+        steps.append("name")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "link", noted_link)
+    with shelf.library(mode) as library:
+        done = library.session().record(request(), answer())
+        done.add_done_callback(lambda _: steps.append("acknowledged"))
+        done.result(timeout=30)
+    assert steps[:4] == ["file", "name", "directory", "acknowledged"]
 
 
 def test_an_append_reads_nothing_and_writes_what_it_adds(
