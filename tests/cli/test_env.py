@@ -101,6 +101,11 @@ def test_nothing_to_bring_back(environment: dict[str, str]) -> None:
     assert "nothing to bring back" in done.stderr
 
 
+def test_the_running_proxy_is_found_without_being_named(basis: dict[str, str], running: Serving) -> None:
+    done = _run([*ENV.split(), "-s", "dotenv"], basis)
+    assert f"HTTPS_PROXY={running.state.proxy}\n" in done.stdout, done.stderr
+
+
 def test_no_proxy_fails_loudly(basis: dict[str, str], tmp_path: Path) -> None:
     done = _run(ENV.split(), basis | {"RINGBACK_HOME": str(tmp_path)})
     assert (done.returncode, done.stdout) == (1, "")

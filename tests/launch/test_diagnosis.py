@@ -60,3 +60,8 @@ def test_an_answer_that_was_not_understood() -> None:
 
 def test_the_probes_login() -> None:
     assert "Basic " + base64.b64encode(f"{SID}:{TOKEN}".encode()).decode() == BASIC
+
+
+def test_a_traces_frames_are_left_out() -> None:
+    said = "Caused by: java.security.cert.CertPathValidatorException: no\n\tat a.b(C.java:1)\n\t... 24 more"
+    assert _judged(said).said == "Caused by: java.security.cert.CertPathValidatorException: no"

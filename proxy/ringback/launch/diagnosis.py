@@ -89,7 +89,9 @@ def judge(probe: Probe, path: str, version: str, said: str, *, arrived: bool, co
     """Say what a probe's end means: what it printed, its exit code, and whether its request arrived."""
 
     def finding(*, proxied: bool | None, trusted: bool | None, advice: str = "") -> Finding:
-        last = said.splitlines()[-1][:200] if said and advice else ""
+        # Java and Node indent the frames of their traces; Python ends with what matters.
+        lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
+        last = lines[-1][:200] if lines and advice else ""
         return Finding(probe.runtime, version, probe.client, path, proxied, trusted, advice, last)
 
     if arrived:
