@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NOWHERE = "255.255.255.255"  # to which the Java agent resolves Twilio's names
 _MARKS = {"contract": ":blue_book:", "cassette": ":vhs:", "live": ":satellite:", "gate": ":no_entry:"}
 _SECURED = {
     "ignore_hosts",
@@ -189,8 +190,11 @@ class RingbackAddon:
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Take apart TLS for Twilio's hosts alone; every other host's stays untouched, end to end."""
-        address = data.context.server.address
-        named = [name for name in (data.client_hello.sni, address[0] if address else None) if name]
+        server, sni = data.context.server, data.client_hello.sni
+        if sni and server.address and server.address[0] == NOWHERE and self._is_twilio(sni):
+            # A SOCKS client that was given an address for the name: the handshake has the name itself.
+            server.address = (flows.canonical_host_name(sni), server.address[1])
+        named = [name for name in (sni, server.address[0] if server.address else None) if name]
         if not any(self._is_twilio(name) for name in named):
             data.ignore_connection = True
 
