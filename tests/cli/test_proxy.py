@@ -124,7 +124,6 @@ def test_the_ready_file_has_everything_a_client_needs(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file], "nothing else is left there"
 
 
-@pytest.mark.xfail(strict=True, reason="an IPv6 address stands in the URL without brackets")
 def test_an_ipv6_address_makes_a_url_that_clients_can_read(tmp_path: Path) -> None:
     state = ready(tmp_path / "r", SimpleNamespace(host="::1", port=4242, socks_port=None))
     assert state["proxy"] == "http://[::1]:4242"

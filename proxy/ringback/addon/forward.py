@@ -141,6 +141,7 @@ class Forwarder:
         responder: Writes refusals and counts.
         gateway: Sends.
         record: Records an exchange of the client that gave the proxy this name, or None.
+        see: Looks at each live answer and where it was recorded, or None.
         max_live: How many requests may be forwarded, or None for any number.
         warn: Takes a sentence for people, each only once.
         patience: For how many seconds the live API is left alone after it did not answer in time (auto).
@@ -152,6 +153,7 @@ class Forwarder:
         gateway: Gateway,
         *,
         record: Record | None = None,
+        see: Callable[[Request, Answer, str], None] | None = None,
         max_live: int | None = None,
         warn: Callable[[str], None] = lambda _: None,
         patience: float = 0.0,
@@ -159,6 +161,7 @@ class Forwarder:
         self.gateway = gateway
         self._responder = responder
         self._record = record
+        self._see = see
         self._left = max_live
         self._max = max_live
         self._warn = warn
@@ -229,6 +232,8 @@ class Forwarder:
         # What only says that there is no answer now is none that anybody wants for ever.
         if self._record and not _missing(reply):
             recorded = await self._record(forward.request, answer, forward.user)
+        if self._see and not _missing(reply):
+            self._see(forward.request, answer, recorded)
         return answer.with_source(LiveSource("live", difference=different, recorded=recorded))
 
     def _fall_back(self, forward: Forward, none: _NoAnswer) -> Answer:

@@ -10,6 +10,7 @@ from ringback.addon.upstream import Upstream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ringback.addon.drifting import Drift
     from ringback.addon.options import Settings
     from ringback.addon.replaying import Replay
     from ringback.responder import Responder
@@ -21,13 +22,14 @@ def gateway(settings: Settings) -> Gateway:
 
 
 def forwarder(
-    responder: Responder, settings: Settings, replay: Replay, warn: Callable[[str], None]
+    responder: Responder, settings: Settings, replay: Replay, drift: Drift, warn: Callable[[str], None]
 ) -> Forwarder:
-    """Who forwards what `responder` says is to be forwarded, and records it with `replay`."""
+    """Who forwards for `responder`, records with `replay` and shows `drift` what came back."""
     return Forwarder(
         responder,
         gateway(settings),
         record=replay.record,
+        see=drift.see,
         max_live=settings.max_live,
         warn=warn,
         patience=max(settings.timeouts.connect, settings.timeouts.answer),

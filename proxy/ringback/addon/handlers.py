@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import ClientHelloData
 
+    from ringback.addon.drifting import Drift
     from ringback.addon.forward import Forwarder
     from ringback.addon.replaying import Used
     from ringback.contract import Names, Request
@@ -65,6 +66,7 @@ class RingbackAddon:
         forwarder: Who forwards, or None offline.
         replay: The cassettes in use.
         used: What became of the cassettes, once they are closed.
+        drift: What looks at live answers, or None offline.
         broken: Why nobody is served, if the options that the program started with are refused.
     """
 
@@ -74,6 +76,7 @@ class RingbackAddon:
         self.forwarder: Forwarder | None = None
         self.replay: Replay | None = None
         self.used: tuple[Used, ...] = ()
+        self.drift: Drift | None = None
         self.broken: str | None = None
         self._tunnels: dict[str, Tunnel] = {}
 
@@ -132,9 +135,11 @@ class RingbackAddon:
         self.responder.cassettes = self.replay
         if settings.mode != "offline":
             # Imported here: offline runs need none of it, and it takes a third of the time to start.
+            from ringback.addon.drifting import Drift  # noqa: PLC0415 - as above
             from ringback.addon.forwarding import forwarder  # noqa: PLC0415 - as above
 
-            self.forwarder = forwarder(self.responder, settings, self.replay, logger.warning)
+            self.drift = Drift(loaded, logger.warning)
+            self.forwarder = forwarder(self.responder, settings, self.replay, self.drift, logger.warning)
 
     def running(self) -> None:
         """Move a listener that mitmproxy opened on every interface before this addon was loaded."""

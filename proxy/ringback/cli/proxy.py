@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ringback.addon.replaying import Used
-    from ringback.addon.server import Listening
+    from ringback.addon.server import Listening, Running
+    from ringback.drift import Finding
     from ringback.tally import Tally
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+_LISTED = 10  # findings that the summary shows by themselves
 
 EXIT_USAGE = 2
 EXIT_NONE = 3
@@ -252,7 +256,7 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
     state = {
         "pid": os.getpid(),
         "port": running.port,
-        "proxy": f"http://{running.host}:{running.port}",
+        "proxy": Proxy(running.host, running.port).url,
         "ca": str(root),
         "bundle": str(bundle),
         "mode": options.mode,
@@ -282,7 +286,7 @@ def child_proxy(options: ProxyOptions, running: Listening) -> Proxy:
     return Proxy(running.host, running.port, user, options.password, running.socks_port)
 
 
-def summary(tally: Tally, mode: str, used: Sequence[Used] = ()) -> list[str]:
+def summary(tally: Tally, mode: str, used: Sequence[Used] = (), found: Sequence[Finding] = ()) -> list[str]:
     """The lines that tell what was answered, by whom, and why some of it was refused."""
     noun = "request" if tally.total == 1 else "requests"
     sources = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_source.items()))
@@ -291,7 +295,28 @@ def summary(tally: Tally, mode: str, used: Sequence[Used] = ()) -> list[str]:
         for rule, count in counts.most_common():
             reason = tally.reasons.get(rule)
             lines.append(f"  {count} x {title} {rule}" + (f": {reason}" if reason else ""))
-    return lines + _live(tally) + _cassettes(tally, used)
+    return lines + _live(tally) + _drift(found) + _cassettes(tally, used)
+
+
+def _drift(found: Sequence[Finding]) -> list[str]:
+    """What the live API does otherwise than documented; what is only new is counted, not listed."""
+    if not found:
+        return []
+    counts = Counter(finding.severity for finding in found)
+    lines = ["  drift: " + ", ".join(f"{count} {severity}" for severity, count in counts.items())]
+    listed = [finding for finding in found if finding.severity != "info"]
+    lines += [
+        f"    {one.severity} {one.rule}: documented {one.documented}, live {one.observed} ({one.fingerprint})"
+        for one in listed[:_LISTED]
+    ]
+    if len(listed) > _LISTED:
+        lines.append(f"    and {len(listed) - _LISTED} more")
+    return lines
+
+
+def findings(running: Running) -> Sequence[Finding]:
+    """The drift that was seen in what passed through, the worst first."""
+    return running.addon.drift.findings() if running.addon.drift else ()
 
 
 def _cassettes(tally: Tally, used: Sequence[Used]) -> list[str]:
