@@ -463,3 +463,19 @@ def test_many_answers_wait_for_a_client_that_does_not_read(short: Inside) -> Non
 def test_one_form_of_media_type_reaches_the_contract(short: Inside) -> None:
     data = http(headers=(("Content-Type", FORM_TYPE[1] + "; charset=UTF-8"), CLOSE), form=GOOD["Messages"])
     assert short.everything(data).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "[::1]"])
+def test_the_proxy_never_connects_to_itself(short: Inside, host: str) -> None:
+    with short.wire() as wire:
+        got = wire.send(http("GET", f"http://{host}:{short.socks_port}/", host="example.com")).response()
+    assert got.status == 502
+    assert b"Ringback does not forward to itself" in got.body
+
+
+def test_a_silent_connection_is_closed_in_the_end(tmp_path: Path) -> None:
+    with inside(tmp_path, patience=0.2, ringback_seed=SEED) as proxy:
+        with proxy.wire() as idle, proxy.twilio() as tunnel:
+            assert idle.everything() == b""
+            assert tunnel.everything() == b""
+        assert proxy.everything(message()).startswith(b"HTTP/1.1 201 ")

@@ -60,11 +60,19 @@ class Inside:
 
 @contextlib.contextmanager
 def inside(
-    directory: Path, *, flows: bool = False, environment: Mapping[str, str] | None = None, **options: Any
+    directory: Path,
+    *,
+    flows: bool = False,
+    patience: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> Iterator[Inside]:
     """A proxy, from when it accepts requests until the block ends."""
     pipe, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_main, args=(directory, flows, dict(environment or {}), options, theirs))
+    process = _SPAWN.Process(
+        target=_main,
+        args=(directory, {"flows": flows, "patience": patience}, dict(environment or {}), options, theirs),
+    )
     process.start()
     theirs.close()
     try:
@@ -76,7 +84,11 @@ def inside(
 
 
 def _main(
-    directory: Path, flows: bool, environment: dict[str, str], options: dict[str, Any], pipe: Connection
+    directory: Path,
+    how: dict[str, Any],
+    environment: dict[str, str],
+    options: dict[str, Any],
+    pipe: Connection,
 ) -> None:
     os.environ.update(environment)
     with warnings.catch_warnings():
@@ -99,7 +111,7 @@ def _main(
                 asyncio.get_running_loop().remove_reader(pipe.fileno())
                 ended.set()
 
-        async with serve(Listen(authority.directory, socks=True, flows=flows, options=options)) as running:
+        async with serve(Listen(authority.directory, socks=True, options=options, **how)) as running:
             request = running.addon.request
 
             def counted(flow: Any) -> Any:

@@ -18,6 +18,7 @@ from ringback.addon.front import Front
 from ringback.addon.handlers import RingbackAddon
 from ringback.addon.plumbing import Core, DisableH2C, Master, NextLayer, Proxyserver, TlsConfig
 from ringback.addon.tls import Contexts
+from ringback.addon.tunnels import is_this_machine
 from ringback.contract import numbers
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ringback.addon.workers import Moves
 
 _BACKLOG = 1024  # connections that wait to be accepted: a load test opens many at once
-_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 _ADOPTED: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
 _PATIENCE = 600.0  # seconds; mitmproxy 11 has no option for it
 
@@ -61,6 +61,7 @@ class Listen:
         socks_port: The SOCKS5 listener's port, or 0.
         shared: Whether other processes listen on the same ports.
         moves: How connections are given to them, or None.
+        patience: Seconds of silence after which a connection is closed; None for mitmproxy's own.
     """
 
     confdir: Path
@@ -72,6 +73,7 @@ class Listen:
     socks_port: int = 0
     shared: bool = False
     moves: Moves | None = None
+    patience: float | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
             raise StartError(captured.last or "the proxy did not start")
 
         contexts = Contexts(tls.certstore, addon.responder.contract.is_twilio)
-        front = Front(addon, contexts, _patience(master), *([listen.moves.move] if listen.moves else []))
+        patience = listen.patience or _patience(master)
+        front = Front(addon, contexts, patience, *([listen.moves.move] if listen.moves else []))
         front.start()
         http = _protocols(listen, front.http, ServerInstance.make("regular", server))
         socks = _protocols(listen, front.socks, ServerInstance.make("socks5", server))
@@ -231,7 +234,9 @@ class _Ready:
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         address = data.server.address
-        if address and address[1] in self.ports and address[0] in {*_OWN_NAMES, data.client.sockname[0]}:
+        if not address or address[1] not in self.ports:
+            return
+        if address[0] == data.client.sockname[0] or is_this_machine(address[0]):
             data.server.error = "Ringback does not forward to itself"
 
 
