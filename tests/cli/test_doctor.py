@@ -54,7 +54,6 @@ def test_all_is_well(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="the proxy does not yet take the name from the TLS of a SOCKS client (Java)")
 def test_every_runtime_that_is_here() -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
     done = subprocess.run([*DOCTOR, "--json"], env=environment, capture_output=True, text=True, check=False)
