@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -31,7 +31,7 @@ from ringback.cli.proxy import (
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
@@ -70,6 +70,18 @@ def command(*, allow_none: bool, quiet: bool, command_line: tuple[str, ...], **s
 
 
 async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none: bool, quiet: bool) -> int:
+    with _Signals() as signals:
+        try:
+            return await _proxied(options, command_line, signals, allow_none=allow_none, quiet=quiet)
+        except asyncio.CancelledError:
+            if signals.ended_by is None:
+                raise
+            return 128 + signals.ended_by
+
+
+async def _proxied(
+    options: ProxyOptions, command_line: Sequence[str], signals: _Signals, *, allow_none: bool, quiet: bool
+) -> int:
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
     from ringback.addon.server import Listen, StartError, serve  # noqa: PLC0415 - as above
     from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - as above
@@ -89,7 +101,7 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
                 for warning in launch.warnings:
                     say(warning, colour="yellow")
                 write_ready(options, running, authority.root_pem, launch.bundle)
-                code = await _child(command_line, launch.environment)
+                code = await _child(command_line, launch.environment, signals)
             tally, used = running.addon.responder.tally, running.addon.used
             found = findings(running)
     except (AuthorityError, StartError) as error:
@@ -113,8 +125,9 @@ async def _run(options: ProxyOptions, command_line: Sequence[str], *, allow_none
     return EXIT_CASSETTES if code == 0 and failing else code
 
 
-async def _child(command_line: Sequence[str], environment: dict[str, str]) -> int:
+async def _child(command_line: Sequence[str], environment: dict[str, str], signals: _Signals) -> int:
     """Run the child to its end; its exit code, or what a shell would make of it."""
+    signals.starting = True
     try:
         process = await asyncio.create_subprocess_exec(*command_line, env=environment)
     except FileNotFoundError:
@@ -123,29 +136,54 @@ async def _child(command_line: Sequence[str], environment: dict[str, str]) -> in
     except OSError as error:
         say(f"{command_line[0]}: cannot be run: {error.strerror}", colour="red")
         return EXIT_NOT_EXECUTABLE
-    with _signals_passed_on(process):
-        code = await process.wait()
+    signals.pass_to(process)
+    code = await process.wait()
     return 128 - code if code < 0 else code
 
 
-@contextmanager
-def _signals_passed_on(process: Process) -> Iterator[None]:
-    """Let the child decide what a signal means: pass it on and wait."""
-    loop = asyncio.get_running_loop()
+class _Signals:
+    """Lets the child decide what a signal means, by passing it on; before there is one, it ends the run.
 
-    def pass_on(number: signal.Signals) -> None:
-        if number in {signal.SIGINT, signal.SIGQUIT} and _in_foreground():
-            return  # the terminal has sent it to the child already
-        with suppress(ProcessLookupError):
-            process.send_signal(number)
+    Attributes:
+        starting: Whether the child is on its way: from now on signals are its affair.
+        ended_by: The signal that ended the run before there was a child.
+    """
 
-    for number in _PASSED_ON:
-        loop.add_signal_handler(number, pass_on, number)
-    try:
-        yield
-    finally:
+    def __init__(self) -> None:
+        self.starting = False
+        self.ended_by: int | None = None
+        self._early: list[signal.Signals] = []
+        self._process: Process | None = None
+        self._task = asyncio.current_task()
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in _PASSED_ON:
+            loop.add_signal_handler(number, self._handle, number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
         for number in _PASSED_ON:
             loop.remove_signal_handler(number)
+
+    def pass_to(self, process: Process) -> None:
+        """Pass signals on to `process`, also those that came while it started."""
+        self._process = process
+        for number in self._early:
+            self._handle(number)
+
+    def _handle(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            if number in {signal.SIGINT, signal.SIGQUIT} and _in_foreground():
+                return  # the terminal has sent it to the child already
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+        elif self.starting:
+            self._early.append(number)
+        elif self._task is not None and self.ended_by is None:
+            self.ended_by = number
+            self._task.cancel()
 
 
 def _in_foreground() -> bool:
