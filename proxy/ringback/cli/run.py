@@ -86,6 +86,7 @@ async def _proxied(
     from ringback.addon.server import Listen, StartError, serve  # noqa: PLC0415 - as above
     from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - as above
     from ringback.launch.environment import prepare  # noqa: PLC0415 - as above
+    from ringback.launch.traces import bypass_hint, stopped_bypasses  # noqa: PLC0415 - as above
 
     show_log()
     try:
@@ -93,7 +94,11 @@ async def _proxied(
         for warning in authority.warnings:
             say(warning, colour="yellow")
         listen = Listen(
-            authority.directory, options.host, options.port, socks=True, options=options.addon_options()
+            authority.directory,
+            options.host,
+            options.port,
+            socks=options.password is None,
+            options=options.addon_options(),
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             async with serve(listen) as running:
@@ -102,6 +107,9 @@ async def _proxied(
                     say(warning, colour="yellow")
                 write_ready(options, running, authority.root_pem, launch.bundle)
                 code = await _child(command_line, launch.environment, signals)
+                silent = running.addon.responder.tally.total == 0 and not allow_none
+                bypassed = silent or bool(stopped_bypasses(launch.directory))
+                hint = bypass_hint(command_line, launch.directory, launch.environment) if bypassed else ""
             tally, used = running.addon.responder.tally, running.addon.used
             found = findings(running)
     except (AuthorityError, StartError) as error:
@@ -115,14 +123,19 @@ async def _proxied(
     if not quiet or tally.refused or failing:
         for line in summary(tally, options.mode, used, found):
             say(line)
-    if code == 0 and tally.total == 0 and not allow_none:
-        say(
-            f"no Twilio request came from {command_line[0]}: its client went past the proxy or sent nothing "
-            "(--allow-none if that is right)",
-            colour="red",
-        )
+    if code == 0 and bypassed:
+        _tell_bypass(command_line[0], hint, silent=silent)
         return EXIT_NONE
     return EXIT_CASSETTES if code == 0 and failing else code
+
+
+def _tell_bypass(program: str, hint: str, *, silent: bool) -> None:
+    said = "no Twilio request came from it" if silent else "not every Twilio request came to the proxy"
+    say(
+        f"{program}: {said} (--allow-none if that is right)" if silent else f"{program}: {said}", colour="red"
+    )
+    for line in hint.splitlines():
+        say(f"  {line}")
 
 
 async def _child(command_line: Sequence[str], environment: dict[str, str], signals: _Signals) -> int:

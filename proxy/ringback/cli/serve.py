@@ -73,7 +73,11 @@ async def _serve(options: ProxyOptions) -> int:
         for warning in authority.warnings:
             say(warning, colour="yellow")
         listen = Listen(
-            authority.directory, options.host, options.port, socks=True, options=options.addon_options()
+            authority.directory,
+            options.host,
+            options.port,
+            socks=options.password is None,
+            options=options.addon_options(),
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             async with serve(listen) as running:
@@ -109,7 +113,11 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
         for warning in authority.warnings:
             say(warning, colour="yellow")
         listen = Listen(
-            authority.directory, options.host, options.port, socks=True, options=options.addon_options()
+            authority.directory,
+            options.host,
+            options.port,
+            socks=options.password is None,
+            options=options.addon_options(),
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
 
