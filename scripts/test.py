@@ -64,7 +64,7 @@ def _checks() -> list[list[str]]:
 
 def _pytest(python: str, rest: list[str]) -> list[str]:
     workers = str(max(2, os.cpu_count() or 2))
-    return [python, "-m", "pytest", "-q", "-n", workers, "--dist", "loadgroup", *rest]
+    return [python, "-m", "pytest", "-q", "-n", workers, "--dist", "loadfile", *rest]
 
 
 def _other_python() -> str | None:
