@@ -60,7 +60,7 @@ def test_each_option_is_one_of_both_commands() -> None:
         for row in ROWS
         if (match := re.match(r"`(--[a-z-]+)[ `]", row[0].strip()))
     }
-    assert len(told) == 12
+    assert len(told) == 13
     for command in (run, serve):
         options = {
             name: option.envvar

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from ringback.cassettes.codings import decode
 from ringback.cassettes.errors import CodingError
+from ringback.drift.accepted import FILE as ACCEPTED
+from ringback.drift.accepted import AcceptedError, read
+from ringback.drift.judging import Frame, report
+from ringback.drift.report import write
 from ringback.drift.watch import Watch
 
 if TYPE_CHECKING:
@@ -14,6 +20,9 @@ if TYPE_CHECKING:
 
     from ringback.contract import Answer, Contract, Request
     from ringback.drift import Finding
+    from ringback.drift.report import Report
+
+_FORMS: Final = {".html": "html", ".xml": "junit", ".sarif": "sarif", ".txt": "terminal"}
 
 
 class Drift:
@@ -21,12 +30,19 @@ class Drift:
 
     Args:
         contract: What is documented.
+        origin: Whose answers are looked at, for people.
         warn: Takes a sentence for people.
     """
 
-    def __init__(self, contract: Contract, warn: Callable[[str], None]) -> None:
+    def __init__(self, contract: Contract, origin: str, warn: Callable[[str], None]) -> None:
         self.watch = Watch(contract)
+        self._origin = origin
         self._warn = warn
+        try:
+            self._accepted = read(Path(ACCEPTED))
+        except AcceptedError as error:
+            self._accepted = ()
+            warn(f"nothing is accepted: {error}")
 
     def see(self, request: Request, answer: Answer, where: str) -> None:
         """Compare one live answer; one that cannot be decoded is told and left out.
@@ -45,5 +61,33 @@ class Drift:
         self.watch.see(request, replace(answer, headers=fields, body=body), where)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What was found, the worst first."""
-        return tuple(self.watch.findings())
+        """What was found and is not accepted, the worst first."""
+        return self.report().findings if self.watch.compared else ()
+
+    def report(self) -> Report:
+        """What was found so far."""
+        made = report(
+            self.watch.book,
+            self.watch.comparisons,
+            (),
+            Frame(
+                source="passive",
+                origin=self._origin,
+                entries=self._accepted,
+                reproduce=lambda rule: f"ringback drift --only {shlex.quote(rule)}",
+            ),
+        )
+        return replace(made, compared=self.watch.compared)
+
+    def write(self, file: Path) -> None:
+        """Write the report, in the form that the file's ending names; what goes wrong is told."""
+        text = write(self.report(), form_of(file))
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            self._warn(f"{file}: the drift report cannot be written: {error.strerror}")
+
+
+def form_of(file: Path) -> str:
+    """The form of a report by its file's ending, JSON where it has another one."""
+    return _FORMS.get(file.suffix.lower(), "json")

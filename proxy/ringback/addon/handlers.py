@@ -138,7 +138,8 @@ class RingbackAddon:
             from ringback.addon.drifting import Drift  # noqa: PLC0415 - as above
             from ringback.addon.forwarding import forwarder  # noqa: PLC0415 - as above
 
-            self.drift = Drift(loaded, logger.warning)
+            origin = str(settings.routes.upstream or "https://api.twilio.com")
+            self.drift = Drift(loaded, origin, logger.warning)
             self.forwarder = forwarder(self.responder, settings, self.replay, self.drift, logger.warning)
 
     def running(self) -> None:
@@ -160,6 +161,8 @@ class RingbackAddon:
         if self.replay is not None:
             self.used = self.replay.close()
             self.replay = None
+        if self.drift is not None and self.settings.drift_report is not None:
+            self.drift.write(self.settings.drift_report)
 
     # -- connections
 

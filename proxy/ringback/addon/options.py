@@ -49,6 +49,12 @@ OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ),
     ("ringback_strict", bool, False, "Answer from cassettes alone: what they do not have is an error."),
     ("ringback_redact", Sequence[str], [], "Form fields that are recorded as pseudonyms."),
+    (
+        "ringback_drift_report",
+        str | None,
+        None,
+        "Write drift in live answers here: .json, .html, .xml, .sarif.",
+    ),
     ("ringback_max_live", int | None, None, "Forward no more than this many requests, then go on offline."),
 )
 
@@ -72,6 +78,7 @@ class Settings:
         timeouts: How long the live API is waited for.
         max_live: How many requests may be forwarded, or None.
         cassettes: What is asked of cassettes.
+        drift_report: The file that drift in live answers is written to, or None.
     """
 
     mode: Mode = "offline"
@@ -85,6 +92,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_live: int | None = None
     cassettes: Wanted = field(default_factory=Wanted)
+    drift_report: Path | None = None
 
 
 def add_options(loader: Loader) -> None:
@@ -121,6 +129,7 @@ def read_settings(options: Options) -> Settings:
         ),
         max_live=_not_negative("ringback_max_live", options.ringback_max_live),
         cassettes=_cassettes(options),
+        drift_report=Path(options.ringback_drift_report) if options.ringback_drift_report else None,
     )
 
 

@@ -1,0 +1,81 @@
+"""What `run` and `serve` tell at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ringback.addon.replaying import Used
+    from ringback.addon.server import Running
+    from ringback.drift import Finding
+    from ringback.tally import Tally
+
+_LISTED = 10  # findings that are shown by themselves
+
+
+def summary(tally: Tally, mode: str, used: Sequence[Used] = (), found: Sequence[Finding] = ()) -> list[str]:
+    """The lines that tell what was answered, by whom, and why some of it was refused."""
+    noun = "request" if tally.total == 1 else "requests"
+    sources = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_source.items()))
+    lines = [f"{tally.total} Twilio {noun} answered, {mode}" + (f" ({sources})" if sources else "")]
+    for title, counts in (("refused", tally.refused), ("error", tally.failed)):
+        for rule, count in counts.most_common():
+            reason = tally.reasons.get(rule)
+            lines.append(f"  {count} x {title} {rule}" + (f": {reason}" if reason else ""))
+    return lines + _live(tally) + _drift(found) + _cassettes(tally, used)
+
+
+def _drift(found: Sequence[Finding]) -> list[str]:
+    """What the live API does otherwise than documented; what is only new is counted, not listed."""
+    if not found:
+        return []
+    counts = Counter(finding.severity for finding in found)
+    lines = ["  drift: " + ", ".join(f"{count} {severity}" for severity, count in counts.items())]
+    listed = [finding for finding in found if finding.severity != "info"]
+    lines += [
+        f"    {one.severity} {one.rule}: documented {one.documented}, live {one.observed} ({one.fingerprint})"
+        for one in listed[:_LISTED]
+    ]
+    if len(listed) > _LISTED:
+        lines.append(f"    and {len(listed) - _LISTED} more")
+    return lines
+
+
+def findings(running: Running) -> Sequence[Finding]:
+    """The drift that was seen in what passed through, the worst first."""
+    return running.addon.drift.findings() if running.addon.drift else ()
+
+
+def _cassettes(tally: Tally, used: Sequence[Used]) -> list[str]:
+    """What became of the cassettes."""
+    lines = [f"  {tally.missed} x not in the cassette (--strict)"] if tally.missed else []
+    for one in used:
+        counts = [("replayed", one.replayed), ("recorded", one.recorded), ("NOT recorded", one.failed)]
+        counts += [("missed", one.missed), ("unused", one.unused)]
+        said = ", ".join(f"{count} {what}" for what, count in counts if count)
+        if said:
+            lines.append(f"  cassette {one.name}: {said}")
+        lines += [f"    unused: {label}" for label in one.labels]
+        if one.unused > len(one.labels):
+            lines.append(f"    and {one.unused - len(one.labels)} more")
+    return lines
+
+
+def cassettes_fail(tally: Tally, used: Sequence[Used], *, fail_on_unused: bool) -> bool:
+    """Whether cassettes are a reason to fail: a strict miss, or a recording that nobody used."""
+    return bool(tally.missed or (fail_on_unused and any(one.unused for one in used)))
+
+
+def _live(tally: Tally) -> list[str]:
+    """What the live API said, and where it said nothing."""
+    lines = []
+    differing = tally.differences.total()
+    if tally.agreed or differing:
+        lines.append(f"  live answers: {tally.agreed} as documented, {differing} different")
+        lines += [f"  {count} x different {text}" for text, count in tally.differences.most_common()]
+    for rule, count in tally.fallbacks.most_common():
+        lines.append(f"  {count} x answered offline instead, {rule}: {tally.reasons[rule]}")
+    return lines
