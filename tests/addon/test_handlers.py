@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -578,6 +579,19 @@ def test_plain_requests_want_the_password_too(guarded: Serving, target: str) -> 
     with Wire(guarded.port) as wire:
         got = wire.send(raw("GET", target, host=f"127.0.0.1:{guarded.port}")).response()
     assert got.status == 407
+
+
+def test_socks_is_no_way_around_the_password(guarded: Serving, secure: Elsewhere) -> None:
+    if guarded.ready["socks"] is None:
+        return
+    before = len(secure.seen)
+    with Wire(guarded.ready["socks"]) as wire:
+        wire.send(b"\x05\x01\x00").sock.recv(2)
+        wire.send(b"\x05\x01\x00\x03\x09localhost" + secure.port.to_bytes(2)).sock.recv(10)
+        with contextlib.suppress(OSError):
+            wire.tls(secure.certificate, "localhost")
+            wire.send(raw("GET", "/around", host="localhost")).answer_or_end()
+    assert len(secure.seen) == before
 
 
 def test_broken_proxy_credentials_are_none(guarded: Serving) -> None:

@@ -49,7 +49,7 @@ def test_a_child_that_a_signal_ended(home: Path, tmp_path: Path, number: signal.
 def test_no_request_at_all_is_a_failure_with_a_hint(home: Path) -> None:
     done = run(home, "true")
     assert done.returncode == 3
-    assert "no Twilio request came from true: its client went past the proxy or sent nothing" in done.stderr
+    assert "true: no Twilio request came from it (--allow-none if that is right)" in done.stderr
     assert "--allow-none" in done.stderr
 
 
@@ -173,6 +173,22 @@ def test_a_signal_that_the_child_does_not_handle_ends_both(
     code, _, said = signalled(home, number, (), {"TMPDIR": str(tmp_path)})
     assert code == 128 + number
     assert "0 Twilio requests answered" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_before_the_child_runs_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*RINGBACK, "run", "--allow-none", "--", sys.executable, "-c", PAUSE],
+        env=environment(home, {"TMPDIR": str(tmp_path)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        while not any(tmp_path.iterdir()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,7 +49,7 @@ def test_a_signal_ends_it_and_nothing_is_left(home: Path, tmp_path: Path, number
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     with serve(home, tmp_path, more={"TMPDIR": str(temporary)}) as running:
-        assert [it.name.startswith("ringback-") for it in temporary.iterdir()] == [True]
+        assert {it.name.startswith("ringback-") for it in temporary.iterdir()} == {True}
         running.process.send_signal(number)
         assert running.process.wait(30) == 0
     assert list(temporary.iterdir()) == []
