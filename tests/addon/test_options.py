@@ -174,3 +174,27 @@ def test_loopback_wants_none(addon: RingbackAddon, context: taddons.context, hos
 def test_a_mode_with_its_own_address_is_looked_at_too(addon: RingbackAddon, context: taddons.context) -> None:
     with pytest.raises(exceptions.OptionsError, match=r"0\.0\.0\.0 is reachable"):
         context.configure(addon, mode=["regular@0.0.0.0:0"])
+
+
+@pytest.mark.xfail(strict=True, reason="the error comes while the addon loads")
+@pytest.mark.parametrize("given", ["ringback_seed=x", "ringback_block_other_hosts=maybe"])
+def test_a_wrong_value_does_not_leave_the_addon_out(given: str) -> None:
+    # What fails while a script loads, mitmproxy drops without a word: it would go on without the addon.
+    class Watching(RingbackAddon):
+        configured = False
+
+        def configure(self, updated: set[str]) -> None:
+            self.configured = True
+            super().configure(updated)
+
+    addon = Watching()
+    name = given.partition("=")[0]
+    with pytest.raises(exceptions.OptionsError, match=name), loaded(addon, given=(given,)):
+        pass
+    assert addon.configured
+
+
+def test_a_right_value_given_before_the_addon_is_loaded_counts() -> None:
+    addon = RingbackAddon()
+    with loaded(addon, given=("ringback_seed=7", "ringback_block_other_hosts=true")):
+        assert (addon.settings.seed, addon.settings.block_other_hosts) == (7, True)

@@ -18,11 +18,17 @@ __all__ = ["loaded", "taddons", "tflow", "tutils"]
 
 
 @contextmanager
-def loaded(*addons: Any) -> Iterator[taddons.context]:
-    """mitmproxy with the options of its proxy server and these addons, configured as its programs do it."""
+def loaded(*addons: Any, given: tuple[str, ...] = ()) -> Iterator[taddons.context]:
+    """mitmproxy with the options of its proxy server and these addons, configured as its programs do it.
+
+    Args:
+        addons: The addons.
+        given: Options as `--set` has them.
+    """
     context = taddons.context(Proxyserver())
     try:
         with context:
+            context.options.set(*given, defer=True)
             for addon in addons:
                 context.master.addons.add(addon)
             context.options.changed.send(updated=set(context.options.keys()))
