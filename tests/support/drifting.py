@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded" / "exchanges.jsonl"
 ACCOUNT = "AC" + "0123456789abcdef" * 2
-TOKEN = "0" * 32
+TOKEN = "5f4e3d2c" * 4
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BOOK = Book()
 
@@ -91,9 +91,16 @@ def edit(**fields: Any) -> Callable[[Answer], Answer]:
 
 
 def failing(code: int, status: int = 400, message: str = "Something else") -> Callable[[Answer], Answer]:
-    """Another error, in JSON."""
+    """Another error, in the format of the answer that it replaces."""
     link = f"https://www.twilio.com/docs/errors/{code}"
-    body = json.dumps({"code": code, "message": message, "more_info": link, "status": status}).encode()
-    return lambda answer: replace(
-        answer, status=status, reason="BAD REQUEST", body=body, source=Source("live")
+    as_json = json.dumps({"code": code, "message": message, "more_info": link, "status": status})
+    as_xml = (
+        f"<TwilioResponse><RestException><Code>{code}</Code><Message>{message}</Message>"
+        f"<MoreInfo>{link}</MoreInfo><Status>{status}</Status></RestException></TwilioResponse>"
     )
+
+    def change(answer: Answer) -> Answer:
+        body = as_xml if answer.body.startswith(b"<") else as_json
+        return replace(answer, status=status, reason="X", body=body.encode(), source=Source("live"))
+
+    return change

@@ -372,7 +372,7 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
 
 
 _UNPROVEN: Final = {
-    "credentials.live": f"{SID} names a live account, which is never used here: set it to the test AccountSid",
+    "credentials.live": f"{SID} is a live account, which is never used here: name the test AccountSid",
     "credentials.wrong": f"{SID} and {TOKEN} do not belong together (HTTP 401)",
 }
 

@@ -10,7 +10,7 @@ from ringback.contract.gate import Refused
 from ringback.drift import errors, fields, headers
 from ringback.drift.checks import Check, Difference, Notes, Outcome
 from ringback.drift.claims import outcome_severity, text_rule
-from ringback.drift.observe import form_of, format_of, outside_id, plain
+from ringback.drift.observe import code_of, form_of, format_of, outside_id, plain
 from ringback.drift.trees import ERROR_NAMES, Body, BodyError, read
 
 if TYPE_CHECKING:
@@ -89,10 +89,8 @@ class _Look:
         answer = self.observation.answer
         if answer.status >= 500:
             return f"the API was unavailable (HTTP {answer.status})"
-        if answer.status == 429:
-            body = self._error_body()
-            if body is not None and errors.code_in(body.tree) == _TOO_MANY:
-                return "too many requests (20429)"
+        if answer.status == 429 and code_of(answer) == _TOO_MANY:
+            return "too many requests (20429)"
         return ""
 
     def outside(self) -> None:
@@ -285,6 +283,7 @@ def inputs_of(book: Book, documented: rules.Outcome, form: Fields) -> tuple[tupl
     inputs: list[tuple[str, str]] = []
     decided_at = len(resource.order)
     by_row = {f"{resource.resource}.{row.id}": row.parameter for row in resource.magic}
+    name = documented.rule.partition(".")[2]
     deciding = by_row.get(documented.rule) if documented.code is not None else None
     for place, parameter in enumerate(resource.order):
         if parameter in sent:
@@ -292,12 +291,11 @@ def inputs_of(book: Book, documented: rules.Outcome, form: Fields) -> tuple[tupl
             row = row or book.contract.other(resource.resource, parameter)
             if row is not None:
                 inputs.append((parameter, f"{resource.resource}.{row.id}"))
-        needs = [
-            f"{resource.resource}.{need.id}" for need in resource.required if need.parameter == parameter
-        ]
+        needs = [need.id for need in resource.required if need.parameter == parameter]
+        needs += [refused.id for refused in resource.refused if refused.parameter == parameter]
         malformed = f"{resource.resource}.{parameter.lower()}.malformed"
         if documented.code is not None and (
-            parameter == deciding or documented.rule in needs or documented.rule == malformed
+            parameter == deciding or name in needs or documented.rule == malformed
         ):
             decided_at = place
     return tuple(inputs), decided_at

@@ -118,21 +118,23 @@ def _widened(rule: str, groups: Sequence[_Group]) -> _Group:
 def _outcomes(comparisons: Sequence[Comparison]) -> list[_Group]:
     """Groups of the outcomes that differ, by the input that explains them."""
     by_cause: dict[tuple[str, str], list[tuple[Comparison, Outcome]]] = defaultdict(list)
-    held: dict[str, list[Outcome]] = defaultdict(list)
+    held: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for comparison in comparisons:
         outcome = comparison.outcome
         if outcome is None:
             continue
         if outcome.difference is None:
-            held[outcome.resource].append(outcome)
+            held[outcome.resource, comparison.format].append(outcome)
         else:
             by_cause[outcome.resource, outcome.difference.cause].append((comparison, outcome))
     groups: dict[tuple[str, str], _Group] = {}
     for (resource, cause), found in by_cause.items():
-        common = _explanation([outcome for _, outcome in found], held[resource])
+        formats = {comparison.format for comparison, _ in found}
+        others = [outcome for form in formats for outcome in held[resource, form]]
+        common = _explanation([outcome for _, outcome in found], others)
         for comparison, outcome in found:
             assert outcome.difference is not None
-            rule = common or _explanation([outcome], held[resource]) or outcome.rule
+            rule = common or _explanation([outcome], others) or outcome.rule
             group = groups.setdefault((rule, cause), _Group(rule, outcome.difference))
             if outcome.rule == rule:
                 group.difference = outcome.difference

@@ -342,7 +342,7 @@ def _is_text(field: Field) -> bool:
 
 
 def _promised(field: Field) -> bool:
-    return _is_text(field) and field.default != ""
+    return _is_text(field) and field.default != "" and field.default is not False
 
 
 def _filled(field: Field) -> bool:

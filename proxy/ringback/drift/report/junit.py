@@ -26,7 +26,7 @@ def text(report: Report) -> str:
     for name in sorted({*looked, *found}):
         suite = name.partition(".")[0]
         cases[suite] += [(name, item) for item in found[name]] if name in found else [(name, None)]
-    root = ET.Element("testsuites", name="ringback drift")
+    root = ET.Element("testsuites")
     stamp = report.made.strftime("%Y-%m-%dT%H:%M:%S") if report.made else "1970-01-01T00:00:00"
     for number, (suite, items) in enumerate(cases.items()):
         failed = [item for _, item in items if item and at_least(item.severity, report.fail_on)]

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from ringback.cli import ringback
+from ringback.contract import Request
+from support.drifting import ACCOUNT, BOOK, TOKEN, cassette, documented, edit
+from support.upstream import Seen, StandIn, ThrowAway, response, stand_in, throw_away, twilio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ringback.contract import Answer
+
+WILD = ("api.twilio.com", "*.twilio.com")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> ThrowAway:
+    return throw_away(tmp_path_factory.mktemp("drift-ca"))
+
+
+@pytest.fixture
+def upstream(authority: ThrowAway) -> Iterator[StandIn]:
+    """A stand-in that behaves as documented, for every host of Twilio's."""
+    with stand_in(authority, names=WILD) as server:
+        server.rule = server.probe = behaving()
+        yield server
+
+
+@pytest.fixture
+def drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`ringback drift`, in an empty directory and with test credentials."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RINGBACK_TEST_ACCOUNT_SID", ACCOUNT)
+    monkeypatch.setenv("RINGBACK_TEST_AUTH_TOKEN", TOKEN)
+
+    def run(*arguments: str) -> Result:
+        result = CliRunner().invoke(ringback, ["drift", *arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+def behaving(change: Callable[[Request, Answer], Answer] = lambda _, answer: answer) -> Any:
+    """Answer as documented, changed."""
+
+    def rule(seen: Seen) -> bytes:
+        host = seen.server_name or "api.twilio.com"
+        request = Request(seen.method, host, seen.target, tuple(seen.fields), seen.body)
+        answer = change(request, documented(request))
+        fields = [field for field in answer.headers if field[0] != "Content-Length"]
+        return response(answer.status, answer.body, *fields, reason=answer.reason)
+
+    return rule
+
+
+def at(server: StandIn) -> list[str]:
+    return ["--upstream", server.url, "--upstream-ca", str(server.ca)]
+
+
+def report(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_an_upstream_that_behaves_as_documented_has_no_drift(drift: Any, upstream: StandIn) -> None:
+    result = drift(*at(upstream), "--format", "json", "--fail-on", "info")
+    found = report(result)
+    told = [(item["rule"], item["kind"], item["observed"]) for item in found["findings"]]
+    assert (told, found["not_compared"], result.exit_code) == ([], [], 0)
+    assert found["compared"] == len(BOOK.probes)
+    assert {seen.pair for seen in upstream.seen} == {(ACCOUNT, TOKEN)}
+
+
+def test_what_was_seen_is_recorded_without_credentials_and_findings_point_to_its_lines(
+    drift: Any, upstream: StandIn
+) -> None:
+    def change(request: Request, answer: Answer) -> Answer:
+        sent = b"5550004" in request.body and request.target.endswith("Messages.json")
+        return edit(code=30003)(answer) if sent else answer
+
+    upstream.rule = behaving(change)
+    result = drift(*at(upstream), "--format", "json")
+    assert result.exit_code == 1
+    (finding,) = report(result)["findings"]
+    assert (finding["rule"], finding["kind"]) == ("Messages.to.blocked", "code")
+    file, _, line = finding["sightings"][0]["where"].rpartition(":")
+    recorded = Path(file).read_text()
+    assert recorded.splitlines()[int(line) - 1].startswith("- request:")
+    assert ACCOUNT not in recorded
+    assert TOKEN not in recorded
+    assert drift(file).exit_code == 1  # the recording shows the same
+    again = drift("--format", "json", "--only", finding["rule"], *at(upstream))
+    assert [item["fingerprint"] for item in report(again)["findings"]] == [finding["fingerprint"]]
+    assert again.exit_code == 1
+
+
+def test_the_proof_comes_first_and_live_credentials_are_never_used(drift: Any, upstream: StandIn) -> None:
+    upstream.probe = lambda _: twilio(200, None, sid=ACCOUNT)
+    result = drift(*at(upstream), "--only", "Messages.*")
+    assert result.exit_code == 2
+    assert "live account" in result.output
+    assert upstream.forwarded == []
+
+
+def test_product_hosts_whose_credentials_cannot_be_proven_are_left_out(drift: Any, upstream: StandIn) -> None:
+    def probe(seen: Seen) -> bytes:
+        return twilio(403, 20008) if seen.server_name == "api.twilio.com" else twilio(404, 20404)
+
+    upstream.probe = probe
+    result = drift(*at(upstream), "--format", "json", "--only", "outside.*")
+    assert result.exit_code == 0
+    assert all(item["harmless"] for item in report(result)["not_compared"])
+    assert {seen.server_name for seen in upstream.forwarded} == {"api.twilio.com"}
+
+
+@pytest.mark.parametrize("rule", [lambda _: None, lambda _: twilio(503), lambda _: twilio(429, 20429)])
+def test_an_upstream_without_answers_is_not_agreement(drift: Any, upstream: StandIn, rule: Any) -> None:
+    upstream.rule = rule
+    result = drift(*at(upstream), "--only", "Messages.to.*", "--format", "json")
+    assert result.exit_code == 2
+    assert report(result)["compared"] == 0
+
+
+def test_one_answer_that_does_not_come_makes_the_run_blind(drift: Any, upstream: StandIn) -> None:
+    good = behaving()
+    upstream.rule = lambda seen: None if b"5550004" in seen.body else good(seen)
+    assert drift(*at(upstream), "--only", "Messages.to.*").exit_code == 2
+
+
+def test_no_upstream_at_all(drift: Any) -> None:
+    result = drift("--upstream", "http://127.0.0.1:9", "--only", "Messages.to.*")
+    assert result.exit_code == 2
+    assert "nothing was compared" in result.output
+
+
+def test_max_live_sends_no_more(drift: Any, upstream: StandIn) -> None:
+    assert drift(*at(upstream), "--max-live", "3").exit_code == 0
+    assert len(upstream.forwarded) == 3
+
+
+def test_one_format_on_the_wire(drift: Any, upstream: StandIn) -> None:
+    assert drift(*at(upstream), "--wire", "xml", "--only", "Calls.*").exit_code == 0
+    assert upstream.forwarded
+    assert not [seen for seen in upstream.forwarded if seen.target.endswith(".json")]
+
+
+def test_accepting_a_finding_takes_it_out_until_it_is_gone(drift: Any, upstream: StandIn) -> None:
+    upstream.rule = behaving(
+        lambda request, answer: (
+            edit(status="accepted")(answer)
+            if answer.status == 201 and request.target.endswith("Messages.json")
+            else answer
+        )
+    )
+    arguments = [*at(upstream), "--only", "Messages.*", "--fail-on", "warning", "--format", "json"]
+    (finding,) = report(drift(*arguments))["findings"]
+    accepted = drift(
+        "accept",
+        finding["fingerprint"],
+        "--reason",
+        "nobody reads it",
+        "--expires",
+        "2999-01-01",
+        "--rule",
+        finding["rule"],
+    )
+    assert accepted.exit_code == 0
+    result = drift(*arguments)
+    assert result.exit_code == 0
+    assert report(result)["accepted"][0]["fingerprint"] == finding["fingerprint"]
+    upstream.rule = behaving()
+    stale = drift(*arguments)
+    assert stale.exit_code == 1
+    assert [item["rule"] for item in report(stale)["findings"]] == ["accepted.stale"]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["accept", "xyz", "--reason", "r", "--expires", "2999-01-01"], "12 hex digits"),
+        (["accept", "0123456789ab", "--reason", " ", "--expires", "2999-01-01"], "say why"),
+        (["accept", "0123456789ab", "--reason", "r", "--expires", "2001-01-01"], "passed already"),
+        (["accept", "0123456789ab", "--expires", "2999-01-01"], "--reason"),
+        (["nowhere.yaml"], "no such file"),
+        (["--output", "a", "--output", "b"], "the first belongs to the first"),
+        (["--format", "json", "--format", "html"], "more than one report for stdout"),
+        (["--only", "nothing.like.this"], "no claim is like that"),
+        (["--upstream", "ftp://x"], "--upstream"),
+        (["--upstream-ca", "missing.pem"], "--upstream-ca"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(drift: Any, arguments: list[str], said: str) -> None:
+    result = drift(*arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_without_credentials_it_says_which(drift: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RINGBACK_TEST_AUTH_TOKEN")
+    result = drift()
+    assert result.exit_code == 2
+    assert "RINGBACK_TEST_AUTH_TOKEN" in result.output
+
+
+def recording(file: Path, answer: Answer) -> Path:
+    request = next(item for item in BOOK.probes if item.id == "Messages.from.valid.json").request(ACCOUNT)
+    exchange = {
+        "request": {"method": "POST", "path": request.target, "form": [["From", "+15005550006"]]},
+        "response": {
+            "status": answer.status,
+            "reason": answer.reason,
+            "headers": dict(answer.headers),
+            "body": answer.body.decode(),
+        },
+    }
+    return cassette([exchange], file)
+
+
+def test_several_reports_at_once_pair_up_in_order(drift: Any, tmp_path: Path) -> None:
+    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    file = recording(tmp_path / "c.yaml", documented(request))
+    files = ["--format", "json", "--output", "a", "--format", "html", "--output", "b"]
+    result = drift(str(file), *files, "--format", "terminal")
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("a").read_text())["compared"] == 1
+    assert Path("b").read_text().startswith("<!doctype html>")
+    assert result.stdout.startswith("drift: no drift in 1 exchange")
+
+
+def test_recordings_that_say_nothing_are_not_agreement(drift: Any, tmp_path: Path) -> None:
+    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    unavailable = replace(documented(request), status=503)
+    assert drift(str(recording(tmp_path / "c.yaml", unavailable))).exit_code == 2
+
+
+def test_the_schema_is_printed(drift: Any) -> None:
+    assert json.loads(drift("schema").stdout)["title"] == "A drift report of Ringback"
+
+
+def test_the_self_check_shows_its_table(drift: Any) -> None:
+    result = drift("self-check", "--count", "16", "--markdown")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "| all |  | 16 | 16 | 0 | 0 |"
+
+
+def test_the_workflow_is_yaml_and_names_options_that_exist(drift: Any) -> None:
+    text = (ROOT / "docs" / "examples" / "drift-workflow.yml").read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read", "issues": "write"}
+    help_text = drift("--help").output
+    used = set(re.findall(r"(?<=\s)(--[a-z-]+)", text[text.index("ringback drift") : text.index("|| code")]))
+    assert used
+    assert [option for option in used if option not in help_text] == []

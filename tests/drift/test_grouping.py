@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ringback.drift.grouping import collect
+from support.drifting import BOOK, edit, failing, look, probe
+
+if TYPE_CHECKING:
+    from ringback.contract import Answer
+    from ringback.drift.findings import Finding
+    from ringback.drift.probes import Probe
+
+
+REACHED = {"Messages.from.valid", "Messages.body.missing", "Messages.body.malformed"}
+POSTS = [probe for probe in BOOK.probes if probe.method == "POST"]
+
+
+def findings(change: Any, chosen: Any = BOOK.probes) -> list[Finding]:
+    """What is found where `change(probe)` gives each probe's change, or None."""
+    return collect(BOOK, [look(item, change(item) or (lambda answer: answer)) for item in chosen])
+
+
+def of_claim(claim: str, change: Any) -> Any:
+    return lambda item: change if claim in item.claims else None
+
+
+def test_nothing_is_found_where_nothing_differs() -> None:
+    assert findings(lambda _: None) == []
+
+
+def swap(name: str, text: str) -> Any:
+    """The same change of a value in JSON and XML."""
+    element = "".join(part.capitalize() for part in name.split("_"))
+
+    def change(answer: Answer) -> Answer:
+        body = answer.body
+        if body.startswith(b"{"):
+            return edit(**{name: text})(answer)
+        start, tag, rest = body.partition(f"<{element}>".encode())
+        return replace(answer, body=start + tag + text.encode() + b"<" + rest.partition(b"<")[2])
+
+    return change
+
+
+def test_one_cause_in_json_and_xml_and_many_requests_is_one_finding() -> None:
+    (found,) = findings(
+        lambda item: (
+            swap("api_version", "2027-01-01")
+            if "/IncomingPhoneNumbers" in item.path
+            and BOOK.offline(item.request("AC1")).status < 400
+            and item.method == "POST"
+            else None
+        )
+    )
+    assert (found.rule, found.severity, found.formats) == (
+        "IncomingPhoneNumbers.answer.api_version",
+        "warning",
+        ("json", "xml"),
+    )
+    assert found.seen > 2
+
+
+def test_a_type_that_xml_cannot_show_is_one_finding_with_json_s() -> None:
+    def change(item: Probe) -> Any:
+        if "example.message.sent" not in item.claims:
+            return None
+        return edit(status=1) if item.format == "json" else swap("status", "1")
+
+    (found,) = findings(change)
+    assert (found.kind, found.severity, found.formats) == ("type", "error", ("json", "xml"))
+
+
+def test_a_sender_that_stops_working_is_one_finding_about_it() -> None:
+    def change(item: Probe) -> Any:
+        return (
+            failing(21606)
+            if ("From", "+15005550006") in item.form and item.format == "json" and ("/Messages" in item.path)
+            else None
+        )
+
+    (found,) = findings(change)
+    assert (found.rule, found.kind) == ("Messages.from.valid", "refused")
+    assert len(found.claims) > 5
+
+
+def test_a_recipient_that_stops_working_is_not_blamed_on_the_sender() -> None:
+    def change(item: Probe) -> Any:
+        reached = BOOK.offline(item.request("AC1")).source.rule in REACHED
+        return failing(21211) if reached else None
+
+    (found,) = findings(change)
+    assert found.rule == "Messages.to.other"
+
+
+def test_all_resources_opening_is_one_finding_and_two_of_them_are_two() -> None:
+    gone = failing(20404, 404)
+    (one,) = findings(lambda item: gone if item.method == "GET" else None)
+    assert one.rule == "resource.unsupported"
+    some = {"outside.api.get.queues", "outside.api.get.keys"}
+    two = findings(lambda item: gone if item.claims[0] in some else None)
+    assert {item.rule for item in two} == some
+
+
+def test_a_status_that_all_errors_share_is_one_finding_and_one_of_them_is_about_its_code() -> None:
+    def status(answer: Answer) -> Answer:
+        return replace(answer, status=422, body=answer.body.replace(b"400", b"422"))
+
+    fails = [item for item in POSTS if BOOK.offline(item.request("AC1")).status == 400]
+    (all_of_them,) = findings(lambda item: status if item in fails else None)
+    assert all_of_them.rule == "status.400"
+    (one,) = findings(of_claim("Messages.to.blocked", status))
+    assert one.rule == "status.400.21610"
+
+
+@pytest.mark.parametrize("claim", ["Messages.to.blocked", "Calls.from.other"])
+def test_fingerprints_are_the_same_again_and_after_unrelated_changes(claim: str) -> None:
+    first = findings(of_claim(claim, failing(30003)))
+    again = findings(of_claim(claim, failing(30003)))
+    unrelated = {"example.message.sent": edit(tags=1), "outside.api.get.keys": failing(1, 404)}
+
+    def change(item: Probe) -> Any:
+        others = [unrelated[name] for name in item.claims if name in unrelated and item.format == "json"]
+        return failing(30003) if claim in item.claims else next(iter(others), None)
+
+    both = findings(change)
+    names = {item.fingerprint for item in first}
+    assert len(names) == 1
+    assert {item.fingerprint for item in again} == names
+    assert names < {item.fingerprint for item in both}
+
+
+def test_a_fingerprint_does_not_depend_on_sids_numbers_or_dates() -> None:
+    names = set()
+    for digit, number in (("1", "+14105550100"), ("2", "+14105550133")):
+        request = replace(
+            probe("Messages.from.other"), form=(("From", number), ("To", number), ("Body", "x"))
+        )
+        text = f"Sender {number} is unknown"
+        found = collect(BOOK, [look(request, edit(message=text))])
+        found += collect(BOOK, [look(probe("example.message.sent"), edit(sid="SM" + digit * 30))])
+        names.add(tuple(item.fingerprint for item in found))
+    assert len(names) == 1
+
+
+def test_another_observation_of_the_same_claim_is_another_fingerprint() -> None:
+    one = findings(of_claim("Messages.to.blocked", failing(30003)))
+    other = findings(of_claim("Messages.to.blocked", failing(30004)))
+    assert {item.fingerprint for item in one}.isdisjoint(item.fingerprint for item in other)
+
+
+def test_a_finding_shows_both_sides_and_how_to_see_it_again() -> None:
+    comparison = look(probe("Messages.to.blocked"), failing(30003), where="c.yaml:7")
+    (found,) = collect(BOOK, [comparison], lambda rule: f"ringback drift --only {rule}")
+    assert found.reproduce == "ringback drift --only Messages.to.blocked"
+    assert found.sightings[0].where == "c.yaml:7"
+    assert (found.line, found.first_seen, found.seen) == (859, comparison.observation.when, 1)
+    row = next(row for row in found.rows if row.pointer == "/code")
+    assert (row.documented, row.live, row.offline, row.mark, row.line) == (
+        "21610",
+        "30003",
+        "21610",
+        "code",
+        859,
+    )

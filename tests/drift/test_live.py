@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.drift.live import UnansweredError, ask, choose
+from support.drifting import ACCOUNT, BOOK, documented
+
+if TYPE_CHECKING:
+    from ringback.contract import Answer, Request
+
+
+@pytest.mark.parametrize(
+    "glob, shown",
+    [
+        ("Messages.to.blocked", {"Messages.to.blocked.json", "Messages.to.blocked.xml"}),
+        ("outside.api.get.queues", {"outside.api.get.queues.json", "outside.api.get.queues.xml"}),
+        ("text.21610", {"Messages.to.blocked.json", "Messages.to.blocked.xml"}),
+    ],
+)
+def test_a_glob_chooses_the_requests_that_show_its_claims(glob: str, shown: set[str]) -> None:
+    assert {probe.id for probe in choose(BOOK, [glob])} == shown
+
+
+def test_a_field_s_claim_is_shown_by_the_answers_that_have_it() -> None:
+    chosen = choose(BOOK, ["Calls.answer.sid"])
+    assert chosen
+    assert all("/Calls" in probe.path and probe.method == "POST" for probe in chosen)
+
+
+@pytest.mark.parametrize("claim", sorted(BOOK.claims))
+def test_every_claim_has_a_request_that_shows_it(claim: str) -> None:
+    entries = [entry for item in BOOK.contract.resources for entry in (*item.magic, *item.required)]
+    asked = {f"text.{entry.error}" for entry in entries} | {"text.20008"}
+    # Codes of parameters that no row and no sentence is about, and a header that only a 401 has.
+    unasked = claim == "header.www-authenticate" or (
+        claim.startswith("text.") and ".".join(claim.split(".")[:2]) not in asked
+    )
+    assert choose(BOOK, [claim]) or unasked
+
+
+def test_formats_can_be_chosen() -> None:
+    assert {probe.format for probe in choose(BOOK, (), ["xml"])} == {"xml"}
+    assert len(choose(BOOK)) == len(BOOK.probes)
+
+
+def test_every_answer_is_an_observation_of_proven_credentials() -> None:
+    told = []
+
+    async def send(request: Request) -> tuple[Answer, str]:
+        return documented(request), "c.yaml:1"
+
+    probes = choose(BOOK, ["Messages.to.*"])
+    asked = asyncio.run(ask(probes, ACCOUNT, send, told=told.append))
+    assert [item.probe for item in asked] == probes
+    assert told == asked
+    assert {item.observation.who for item in asked if item.observation} == {"proven"}
+
+
+def test_an_answer_that_fails_for_good_ends_the_asking() -> None:
+    sent = []
+
+    async def send(request: Request) -> tuple[Answer, str]:
+        sent.append(request)
+        raise UnansweredError("live credentials", final=True)
+
+    asked = asyncio.run(ask(choose(BOOK, ["Messages.*"]), ACCOUNT, send))
+    assert len(sent) == 1
+    assert {item.reason for item in asked} == {"live credentials"}
+    assert len(asked) > 10

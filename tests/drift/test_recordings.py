@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ringback.cassettes.interactions import load_foreign
+from ringback.drift.compare import compare
+from ringback.drift.grouping import collect
+from ringback.drift.recordings import RecordingError, item_lines, read
+from support.drifting import BOOK, cassette, recorded
+
+# What the real recordings of 2014 to 2017 show; docs/drift-recorded.md explains each.
+KNOWN = {
+    ("error", "format.date"),
+    ("warning", "Messages.answer.error_code"),
+    ("warning", "Messages.answer.error_message"),
+    ("warning", "Messages.answer.messaging_service_sid"),
+    ("warning", "text.21212.Messages"),
+}
+DOCS = Path(__file__).parents[2] / "docs" / "drift-recorded.md"
+
+
+def exchange(**provenance: str) -> dict[str, object]:
+    return {
+        "request": {
+            "method": "POST",
+            "path": f"/2010-04-01/Accounts/AC{'f' * 32}/Messages.json",
+            "form": [["From", "+15005550006"], ["To", "+14105550100"]],
+        },
+        "response": {
+            "status": 400,
+            "reason": "BAD REQUEST",
+            "headers": {"Date": "Mon, 02 Nov 2015 18:51:47 GMT", **provenance},
+            "body": '{"code": 21602, "message": "Message body is required.", "status": 400}',
+        },
+    }
+
+
+def test_the_real_recordings_show_known_drift_and_the_documentation_explains_each(tmp_path: Path) -> None:
+    file = cassette(recorded(), tmp_path / "recorded.yaml")
+    found = [item.observation for item in read([file], BOOK.contract, load_foreign)]
+    findings = collect(BOOK, [compare(BOOK, item) for item in found if item is not None])
+    assert {(item.severity, item.rule) for item in findings} == KNOWN
+    text = DOCS.read_text(encoding="utf-8")
+    assert [item.rule for item in findings if item.fingerprint not in text] == []
+
+
+def test_credentials_are_told_as_whoever_collected_the_recordings_did(tmp_path: Path) -> None:
+    exchanges = recorded()
+    file = cassette(exchanges, tmp_path / "recorded.yaml")
+    who = [item.observation.who for item in read([file], BOOK.contract, load_foreign) if item.observation]
+    assert who == [item["credentials"] for item in exchanges]
+
+
+def test_each_observation_points_to_its_line(tmp_path: Path) -> None:
+    file = cassette([exchange(), exchange(), exchange()], tmp_path / "c.yaml")
+    lines = file.read_text().splitlines()
+    for found in read([file], BOOK.contract, load_foreign):
+        path, _, line = found.where.rpartition(":")
+        assert path == str(file)
+        assert lines[int(line) - 1].startswith("- request:")
+
+
+def test_a_json_cassette_has_lines_too(tmp_path: Path) -> None:
+    yaml_text = cassette([exchange(), exchange()], tmp_path / "c.yaml").read_text()
+    requests, _ = load_foreign(yaml_text)
+    data = {
+        "version": 1,
+        "interactions": [
+            {
+                "request": {
+                    "method": "POST",
+                    "uri": f"https://api.twilio.com{item.request.target}",
+                    "body": item.request.body.decode(),
+                    "headers": {},
+                },
+                "response": {
+                    "status": {"code": 400, "message": "BAD REQUEST"},
+                    "headers": {},
+                    "body": {"string": item.answer.body.decode()},
+                },
+            }
+            for item in requests
+        ],
+    }
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(data, indent=1))
+    places = [item.where for item in read([tmp_path / "c.json"], BOOK.contract, load_foreign)]
+    assert len(set(places)) == 2
+    assert all(place.startswith(f"{file}:") for place in places)
+
+
+def test_who_asked_is_what_ringback_noted(tmp_path: Path) -> None:
+    live = exchange(**{"Ringback-Source": "live", "Ringback-Recorded": "2026-01-02T03:04:05+00:00"})
+    own = exchange(**{"Ringback-Source": "contract; rule=Messages.body.missing"})
+    found = list(read([cassette([live, own], tmp_path / "c.yaml")], BOOK.contract, load_foreign))
+    assert found[0].observation is not None
+    assert found[0].observation.who == "proven"
+    assert str(found[0].observation.when) == "2026-01-02 03:04:05+00:00"
+    assert found[1].observation is None  # comparing the contract with itself would say nothing
+
+
+def test_a_directory_is_searched_and_an_empty_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="no cassette"):
+        list(read([tmp_path], BOOK.contract, load_foreign))
+    (tmp_path / "below").mkdir()
+    cassette([exchange()], tmp_path / "below" / "c.yaml")
+    assert len(list(read([tmp_path], BOOK.contract, load_foreign))) == 1
+
+
+@pytest.mark.parametrize("text", ["", "just text", "interactions: 1", "\0"])
+def test_what_is_no_cassette_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(RecordingError, match=r"c\.yaml"):
+        list(read([file], BOOK.contract, load_foreign))
+
+
+def test_lines_are_given_only_where_they_are_certain() -> None:
+    assert item_lines("interactions:\n- request: 1\n- request: 2\n", 2) == [2, 3]
+    assert item_lines("interactions: [1, 2]\n", 2) == []

@@ -1,0 +1,51 @@
+"""A drift report with a bit of everything, for tests of its forms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from ringback.drift.accepted import Entry
+from ringback.drift.judging import Frame, report
+from ringback.drift.report import Report, Unlooked
+from support.drifting import BOOK, NOW, edit, failing, look, probe
+
+if TYPE_CHECKING:
+    from ringback.drift.compare import Comparison
+
+SCRIPT = "<script>document.title = 'owned'</script>"
+
+
+def comparisons() -> list[Comparison]:
+    """A code, a text, a field, a header, an opened resource, and text that wants to be HTML."""
+    sent, blocked = probe("example.message.sent"), probe("Messages.to.blocked")
+    return [
+        look(sent, edit(status="accepted", body="hi", surprise=SCRIPT), where="cassettes/a b.yaml:12"),
+        look(blocked, failing(30003)),
+        look(probe("Messages.to.no-sms"), edit(message=f"{SCRIPT} & \x01")),
+        look(probe("Calls.from.valid"), lambda answer: replace(answer, headers=answer.headers[:3])),
+        look(probe("outside.api.get.queues"), lambda answer: replace(answer, status=200, body=b"{}")),
+        look(probe("outside.api.get.keys")),
+    ]
+
+
+def full(**more: Any) -> Report:
+    """The report of all that, with something accepted and something that was not looked at."""
+    entry = Entry(fingerprint="0" * 12, reason="was so", expires=date(2030, 1, 1), rule="Messages.to.blocked")
+    frame = Frame(
+        source="live",
+        origin="https://127.0.0.1:1",
+        entries=[entry],
+        made=NOW,
+        reproduce=lambda rule: f"ringback drift --only {rule}",
+    )
+    made = report(BOOK, comparisons(), [Unlooked("x", "no answer", harmless=True)], frame)
+    accepted = replace(made.findings[0], note="accepted until 2030-01-01: was so", fingerprint="f" * 12)
+    return replace(made, accepted=(accepted,), **more)
+
+
+def empty(compared: int = 1) -> Report:
+    """A report that found nothing."""
+    looked = [look(probe("example.message.sent"))][:compared]
+    return report(BOOK, looked, [], Frame("live", "https://127.0.0.1:1", made=NOW))
