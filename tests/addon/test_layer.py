@@ -1,0 +1,129 @@
+"""HTTP/1 without a socket: whatever comes in whichever pieces, answers come out or a refusal does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ringback.contract.form import MAX_BODY
+from ringback.identities import SeededIdentities
+from support.clients import GOOD, http
+from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
+
+from ringback.addon.handlers import RingbackAddon  # isort: skip - after the import above
+from ringback.addon.layer import MAX_DISCARDED, Http1  # isort: skip - as above
+
+STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
+ADDON = RingbackAddon()
+
+
+def connection() -> Http1:
+    ADDON.responder.identities = SeededIdentities(1)
+    return Http1(ADDON, ADDON.answer, ("api.twilio.com", 443), "api.twilio.com")
+
+
+def message(**fields: str) -> bytes:
+    return http(form={**GOOD["Messages"], **fields})
+
+
+TWO = (
+    message(Body="one")
+    + http(headers=(("Transfer-Encoding", "chunked"),))
+    + b"3\r\nTo=\r\n2\r\n%2\r\n1\r\nB\r\n0\r\n\r\n"
+)
+
+
+@given(cuts=st.lists(st.integers(0, len(TWO)), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_pieces_do_not_matter(cuts: list[int]) -> None:
+    whole = connection().receive(TWO)
+    assert STATUS.findall(whole) == [b"201", b"400"]
+    side, at, got = connection(), 0, b""
+    for cut in [*sorted(cuts), len(TWO)]:
+        got += side.receive(TWO[at:cut])
+        at = cut
+    assert got == whole
+    assert not side.closed
+
+
+@given(data=st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_break_it(data: bytes) -> None:
+    side = connection()
+    got = side.receive(data + b"\r\n\r\n")
+    assert all(status in {b"400", b"401", b"403", b"404"} for status in STATUS.findall(got))
+    # A refusal of what is no HTTP ends the connection.
+    assert side.closed or b"request.malformed" not in got
+
+
+@given(at=st.integers(0, len(TWO) - 1), byte=st.integers(0, 255))
+@settings(max_examples=200, deadline=None)
+def test_no_wrong_byte_breaks_it(at: int, byte: int) -> None:
+    side = connection()
+    got = side.receive(TWO[:at] + bytes([byte]) + TWO[at + 1 :])
+    assert all(b"200" < status < b"432" for status in STATUS.findall(got))
+
+
+def test_waiting_tells_whether_a_request_is_under_way() -> None:
+    side = connection()
+    assert not side.waiting
+    data = message()
+    side.receive(data[:40])
+    assert side.waiting
+    side.receive(data[40:-3])
+    assert side.waiting
+    assert side.receive(data[-3:])
+    assert not side.waiting
+
+
+def test_a_body_over_the_limit_is_not_kept() -> None:
+    side = connection()
+    size = MAX_BODY + 1000
+    side.receive(http(headers=(("Content-Length", str(size)),)))
+    sent = 0
+    while sent < size - 1000:
+        side.receive(b"a" * 1000)
+        sent += 1000
+        assert sum(map(len, side._body)) <= MAX_BODY
+    side.receive(b"a" * (size - sent - 1))
+    assert side._body == []
+    got = side.receive(b"a")
+    assert STATUS.findall(got) == [b"413"]
+    assert f"{size} bytes".encode() in got
+    assert not side.closed
+
+
+def test_an_endless_body_is_not_read_to_its_end() -> None:
+    side = connection()
+    side.receive(http(headers=(("Content-Length", str(10 * MAX_DISCARDED)),)))
+    got, sent, chunk = b"", 0, b"a" * (1024 * 1024)
+    while not side.closed:
+        got += side.receive(chunk)
+        sent += len(chunk)
+        assert sent <= MAX_DISCARDED + 2 * len(chunk)
+    assert STATUS.findall(got) == [b"413"]
+
+
+@pytest.mark.parametrize("version,closes", [("1.1", False), ("1.0", True)])
+def test_who_keeps_the_connection(version: str, closes: bool) -> None:
+    side = connection()
+    side.receive(message().replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+    assert side.closed is closes
+
+
+def test_a_failure_of_ones_own_is_an_answer_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("on purpose")
+
+    side = connection()
+    monkeypatch.setattr(ADDON.responder, "decide", fail)
+    got = side.receive(message())
+    assert STATUS.findall(got) == [b"400"]
+    assert b"rule=proxy.error" in got
+    assert b"on purpose" not in got
+    assert "on purpose" in caplog.text
