@@ -263,3 +263,13 @@ def test_a_client_without_a_tunnel_names_its_cassette_too(
     [seen] = upstream.forwarded
     assert (seen.target, seen.server_name) == (path(), "api.twilio.com")  # over TLS, whatever the client used
     assert seen.header("Proxy-Authorization") is None
+
+
+def test_run_with_a_password_keeps_to_its_cassette(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+    there = ["--cassettes", str(tmp_path / "cassettes"), "--cassette", "mine"]
+    program = ["--", sys.executable, "-c", requesting(list(GOOD["Messages"].items()))]
+    more = {"RINGBACK_PROXY_PASSWORD": "of-the-proxy"}
+    done = ringback(home, "run", *arguments(upstream, "online"), *there, *program, more=more)
+    assert (done.returncode, done.stdout.strip()) == (0, "201")
+    assert [file.name for file in (tmp_path / "cassettes").iterdir()] == ["mine.yaml"]
+    assert "of-the-proxy" not in (tmp_path / "cassettes" / "mine.yaml").read_text()

@@ -155,6 +155,13 @@ def test_a_connection_to_the_upstream_is_used_again(online: Serving, upstream: S
     assert len(upstream.forwarded) == 4
 
 
+def test_bytes_behind_an_answer_are_no_answer_to_the_next_request(online: Serving, upstream: StandIn) -> None:
+    upstream.rule = lambda _: CREATED + twilio(500, 20500)
+    for _ in range(2):
+        assert online.ask(http(form=GOOD["Messages"])).status == 201
+    assert len({seen.port for seen in upstream.forwarded}) == 2
+
+
 def test_http2_clients_are_forwarded_too(online: Serving, upstream: StandIn) -> None:
     form = urlencode(GOOD["Messages"]).encode()
     with online.twilio(alpn=("h2",)) as wire:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.addon.replaying import Replay, Wanted
+from ringback.contract import Answer, Source
+from ringback.responder import Mode, UnusableCassetteError
+from support.clients import GOOD, post
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REQUEST = post("Messages", GOOD["Messages"])
+OTHER = post("Messages", {**GOOD["Messages"], "Body": "other"})
+ANSWER = Answer(201, "CREATED", (("Content-Type", "application/json"),), b'{"sid": "SM1"}', Source("live"))
+
+
+def record(directory: Path, mode: Mode = "auto", user: str | None = None) -> str:
+    replay = Replay(Wanted(directory), mode)
+    try:
+        return asyncio.run(replay.record(REQUEST, ANSWER, user))
+    finally:
+        replay.close()
+
+
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_what_was_recorded_is_found(tmp_path: Path, mode: Mode) -> None:
+    assert record(tmp_path, mode) == "default#1"
+    assert record(tmp_path, mode, "mine") == "mine#1"
+    replay = Replay(Wanted(tmp_path), "offline")
+    for user in (None, "", "mine"):
+        found = replay.lookup(REQUEST, user)
+        assert isinstance(found, Answer)
+        assert (found.status, found.body) == (201, ANSWER.body)
+    assert replay.lookup(REQUEST, "nobodys") is None
+    used = replay.close()
+    assert [(one.name, one.replayed, one.unused) for one in used] == [("default", 2, 0), ("mine", 1, 0)]
+
+
+def test_a_miss_is_something_else_than_nothing_to_look_in(tmp_path: Path) -> None:
+    record(tmp_path)
+    replay = Replay(Wanted(tmp_path), "offline")
+    missed = replay.lookup(OTHER, None)
+    assert missed is not None
+    assert not isinstance(missed, Answer)
+    assert missed.answer().status == 404
+    [used] = replay.close()
+    assert (used.missed, used.unused, len(used.labels)) == (1, 1, 1)
+
+
+def test_strict_misses_where_there_is_no_cassette(tmp_path: Path) -> None:
+    replay = Replay(Wanted(tmp_path, strict=True), "offline")
+    missed = replay.lookup(REQUEST, None)
+    assert missed is not None
+    assert not isinstance(missed, Answer)
+    replay.close()
+
+
+def test_the_cassette_of_clients_that_name_none_counts_only_if_nobody_names_one(tmp_path: Path) -> None:
+    record(tmp_path)
+    record(tmp_path, user="mine")
+    replay = Replay(Wanted(tmp_path), "offline")
+    replay.check()
+    assert [(one.name, one.unused) for one in replay.close()] == [("default", 1)]
+    replay = Replay(Wanted(tmp_path), "offline")
+    replay.check()
+    replay.lookup(REQUEST, "mine")
+    assert [(one.name, one.unused) for one in replay.close()] == [("mine", 0)]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "x.yaml", ".x", "x\n"])
+def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
+    replay = Replay(Wanted(tmp_path), "offline")
+    with pytest.raises(UnusableCassetteError):
+        replay.lookup(REQUEST, name)
+    assert asyncio.run(replay.record(REQUEST, ANSWER, name)).startswith("not recorded: ")
+    with pytest.raises(UnusableCassetteError):
+        Replay(Wanted(tmp_path, name=name), "offline").check()
+
+
+def test_a_broken_cassette(tmp_path: Path) -> None:
+    (tmp_path / "default.yaml").write_text("interactions: 5\n")
+    with pytest.raises(UnusableCassetteError, match=r"default\.yaml"):
+        Replay(Wanted(tmp_path), "offline").check()
+
+
+def test_offline_without_cassettes_the_library_is_not_even_imported(tmp_path: Path) -> None:
+    program = f"""
+import sys
+from pathlib import Path
+from ringback.addon.replaying import Replay, Wanted
+from ringback.contract import Request
+replay = Replay(Wanted(Path({str(tmp_path)!r})), "offline")
+replay.check()
+assert replay.lookup(Request("POST", "api.twilio.com", "/"), "name") is None
+assert replay.close() == ()
+assert "ringback.cassettes" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

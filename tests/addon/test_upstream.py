@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from ringback.addon.upstream import wire
+from ringback.contract import Request
+from support.clients import basic
+
+FIELDS = (("Host", "api.twilio.com"), basic())
+
+
+def asked(
+    *fields: tuple[str, str], target: str = "/x?y=%2f", body: bytes = b"", method: str = "POST"
+) -> Request:
+    return Request(method, "api.twilio.com", target, fields, body)
+
+
+def raw(request: Request) -> list[tuple[bytes, bytes]]:
+    head, _ = wire(request)
+    return list(head.headers.raw_items())
+
+
+def test_order_spelling_and_values_stay() -> None:
+    fields = (
+        ("x-B", "2"),
+        ("HOST", "api.twilio.com"),
+        ("X-a", ""),
+        ("x-B", "1  1"),
+        ("X-U", "gr\udcc3\udcbc\u00df"),
+    )
+    assert raw(asked(*fields)) == [
+        (b"x-B", b"2"),
+        (b"HOST", b"api.twilio.com"),
+        (b"X-a", b""),
+        (b"x-B", b"1  1"),
+        (b"X-U", b"gr\xc3\xbc\xc3\x9f"),
+    ]
+
+
+def test_what_http2_has_elsewhere_is_put_in() -> None:
+    assert raw(asked(("a", "b"), body=b"c=d")) == [
+        (b"Host", b"api.twilio.com"),
+        (b"a", b"b"),
+        (b"Content-Length", b"3"),
+    ]
+    assert raw(asked(("Transfer-Encoding", "chunked"), body=b"c"))[-1][0] == b"Transfer-Encoding"
+
+
+def test_what_is_for_the_proxy_is_taken_out() -> None:
+    fields = (*FIELDS, ("Proxy-Authorization", "Basic x"), ("proxy-connection", "keep-alive"))
+    assert [name for name, _ in raw(asked(*fields))] == [b"Host", b"Authorization"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        asked(*FIELDS, ("X", "a\r\nAuthorization: Basic other")),
+        asked(*FIELDS, ("X\r\nY", "a")),
+        asked(*FIELDS, ("X", "a\0b")),
+        asked(*FIELDS, target="/x HTTP/1.1\r\nHost: other"),
+        asked(*FIELDS, target="/x y"),
+        asked(*FIELDS, ("Content-Length", "one")),
+        asked(*FIELDS, ("Content-Length", "1"), ("Content-Length", "2")),
+        asked(*FIELDS, ("Host", "other")),
+        asked(*FIELDS, method="POST /y"),
+    ],
+)
+def test_nothing_that_could_be_read_as_another_request_is_written(request_: Request) -> None:
+    with pytest.raises(ValueError, match="."):
+        wire(request_)
