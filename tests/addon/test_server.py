@@ -1,0 +1,75 @@
+"""The proxy in a process: it listens where it was told, or says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback.launch.ca import ensure_authority
+from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
+
+from ringback.addon.server import Listen, StartError, serve  # isort: skip - after the import above
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ensure_authority(tmp_path_factory.mktemp("ca")).directory
+
+
+def run(listen: Listen) -> tuple[int, int | None]:
+    """The ports of a proxy that runs for a moment, to which one can connect."""
+
+    async def main() -> tuple[int, int | None]:
+        async with serve(listen) as running:
+            for port in filter(None, (running.port, running.socks_port)):
+                _, writer = await asyncio.open_connection(running.host, port)
+                writer.close()
+                await writer.wait_closed()
+            return running.port, running.socks_port
+
+    return asyncio.run(main())
+
+
+def test_the_kernel_chooses_two_ports(confdir: Path) -> None:
+    port, socks = run(Listen(confdir, socks=True))
+    assert socks is not None
+    assert port != socks
+
+
+def test_socks_is_left_out(confdir: Path) -> None:
+    assert run(Listen(confdir))[1] is None
+
+
+def test_a_name_with_two_addresses_gets_one_port(confdir: Path) -> None:
+    port, _ = run(Listen(confdir, host="localhost"))
+    assert port
+
+
+def test_a_taken_port_is_told(confdir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}: "):
+            run(Listen(confdir, port=port))
+
+
+def test_an_option_that_lets_twilio_past_is_refused(confdir: Path) -> None:
+    with pytest.raises(StartError, match="ignore_hosts"):
+        run(Listen(confdir, options={"ignore_hosts": ["twilio"], "ringback_mode": "offline"}))
+
+
+def test_another_machines_address_needs_a_password(confdir: Path) -> None:
+    with pytest.raises(StartError, match="RINGBACK_PROXY_PASSWORD"):
+        run(Listen(confdir, host="0.0.0.0", options={"ringback_mode": "offline"}))
+
+
+def test_the_collector_is_as_before_afterwards(confdir: Path) -> None:
+    run(Listen(confdir))
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
