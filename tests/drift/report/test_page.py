@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+from ringback.drift.report.page import text
+from support.chromium import chromium
+from support.reports import SCRIPT, empty, full
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOWN = "[...document.querySelectorAll('.finding')].filter((item) => item.checkVisibility()).length"
+WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+GROUND = "getComputedStyle(document.body).backgroundColor"
+
+
+def page(directory: Path, html: str) -> str:
+    file = directory / "drift.html"
+    file.write_text(html, encoding="utf-8")
+    return file.as_uri()
+
+
+def test_the_verdict_comes_before_the_findings() -> None:
+    html = text(full())
+    assert html.index("2 errors") < html.index('class="finding')
+    assert "as documented" in text(empty())
+    assert "Nothing was compared" in text(empty(0))
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    html = text(full())
+    assert re.findall(r"""(?:src|href)=["']?(?!data:)[^"'>\s]+""", html) == []
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_what_an_answer_says_stays_text() -> None:
+    assert SCRIPT not in text(full())
+
+
+def test_in_a_browser(tmp_path: Path) -> None:
+    report = full()
+    asyncio.run(_look(page(tmp_path, text(report)), len(report.findings)))
+
+
+async def _look(url: str, total: int) -> None:
+    async with chromium(url) as tab:
+        assert await tab.value("document.title.startsWith('Drift: 2 errors')")
+        assert await tab.value(SHOWN) == total
+        # Each finding has the three answers side by side, and marks what differs.
+        heads = "[...document.querySelector('.finding thead tr').children].map((cell) => cell.textContent)"
+        assert await tab.value(heads) == ["Field", "Documentation", "Live", "Offline"]
+        marked = "[...document.querySelectorAll('.finding tr.differs')].map((row) => row.innerText)"
+        assert any("30003" in row and "21610" in row for row in await tab.value(marked))
+        # With the keyboard alone: the first stop is the first filter, space takes the errors away.
+        await tab.press("Tab")
+        assert await tab.value("document.activeElement.value") == "error"
+        await tab.press(" ", " ")
+        assert await tab.value(SHOWN) == total - 2
+        assert await tab.value("document.querySelector('.count').textContent") == (
+            f"{total - 2} of {total} findings"
+        )
+        await tab.press(" ", " ")
+        await tab.value(
+            "(() => { const box = document.querySelector('[name=text]'); box.value = '30003';"
+            " box.dispatchEvent(new Event('input', {bubbles: true})); })()"
+        )
+        assert await tab.value(SHOWN) == 1
+        await tab.value("document.querySelector('button[type=reset]').click()")
+        await tab.value("new Promise((done) => setTimeout(done))")
+        assert await tab.value(SHOWN) == total
+        choose = "(() => { const list = document.querySelector('[name=kind]'); list.value = 'allowed';"
+        await tab.value(choose + " list.dispatchEvent(new Event('input', {bubbles: true})); })()")
+        assert await tab.value(SHOWN) == 1
+        # Readable in light and dark, wide and on a phone.
+        await tab.prefer("light")
+        light = await tab.value(GROUND)
+        await tab.prefer("dark")
+        assert await tab.value(GROUND) != light
+        await tab.size(375, 700, phone=True)
+        await tab.value("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
+        assert await tab.value(WIDE) == 0
+        assert tab.troubles == []
+        assert tab.requests == [url]
