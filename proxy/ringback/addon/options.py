@@ -58,6 +58,10 @@ OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("ringback_max_live", int | None, None, "Forward no more than this many requests, then go on offline."),
 )
 
+_BOOLEANS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
 # Each of these can carry a Twilio host past the addon.
 _BYPASSES = ("ignore_hosts", "allow_hosts", "tcp_hosts", "udp_hosts")
 
@@ -96,17 +100,40 @@ class Settings:
 
 
 def add_options(loader: Loader) -> None:
-    """Tell mitmproxy about the `ringback_…` options; each takes its default from `RINGBACK_…`."""
+    """Tell mitmproxy about the `ringback_…` options; each takes its default from `RINGBACK_…`.
+
+    A wrong value is kept for `read_settings` to refuse: what fails while a script loads, mitmproxy drops without
+    a word, and goes on without the addon.
+    """
+    options = loader.master.options
     for name, kind, default, text in OPTIONS:
-        loader.add_option(name, kind, _from_environment(name, kind, default), text)
+        try:
+            value = _from_environment(name, kind, default)
+        except exceptions.OptionsError as error:
+            value = default
+            options.deferred[_wrong(name.upper())] = str(error)
+        loader.add_option(name, kind, value, text)
+        given = options.deferred.get(name)
+        try:
+            if isinstance(getattr(given, "val", None), list):
+                options._parse_setval(options._options[name], given.val)  # noqa: SLF001 - what it calls next
+        except exceptions.OptionsError as error:
+            del options.deferred[name]
+            options.deferred[_wrong(name)] = f"{name}: {error}"
+
+
+def _wrong(name: str) -> str:
+    """Where mitmproxy's options keep a wrong value until somebody can be told: no option has such a name."""
+    return f"{name} is wrong"
 
 
 def read_settings(options: Options) -> Settings:
     """The settings in force.
 
     Raises:
-        OptionsError: A value is not one of those allowed.
+        OptionsError: A value is not one of those allowed, or an option is none of ours.
     """
+    _check_given(options)
     if options.ringback_mode not in MODES:
         raise exceptions.OptionsError(
             f"ringback_mode: {options.ringback_mode!r} is not a mode; use one of: {', '.join(MODES)}"
@@ -167,7 +194,9 @@ def _from_environment(name: str, kind: Any, default: Any) -> Any:
     if not value:
         return default
     if kind is bool:
-        return value.lower() in {"1", "true", "yes", "on"}
+        if value.lower() not in _BOOLEANS:
+            raise exceptions.OptionsError(f"{name.upper()}: {value!r} is neither true nor false")
+        return _BOOLEANS[value.lower()]
     if kind == Sequence[str]:
         return value.split(os.pathsep)
     if kind == int | None:
@@ -176,6 +205,18 @@ def _from_environment(name: str, kind: Any, default: Any) -> Any:
         except ValueError:
             raise exceptions.OptionsError(f"{name.upper()}: {value!r} is not a whole number") from None
     return value
+
+
+def _check_given(options: Options) -> None:
+    known = {name for name, *_ in OPTIONS}
+    for name, value in options.deferred.items():
+        if name in known or not name.lower().startswith("ringback_"):
+            continue
+        if name == _wrong(name.partition(" ")[0]):
+            raise exceptions.OptionsError(str(value))
+        raise exceptions.OptionsError(
+            f"{name}: there is no such option; there are {', '.join(sorted(known))}"
+        )
 
 
 def _address(name: str, url: str | None) -> Address | None:
