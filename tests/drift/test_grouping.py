@@ -165,3 +165,20 @@ def test_a_finding_shows_both_sides_and_how_to_see_it_again() -> None:
         "code",
         859,
     )
+
+
+def test_header_fields_that_are_all_gone_are_one_finding_and_one_of_them_is_itself() -> None:
+    kept = {"Date", "Content-Type", "Content-Length"}
+
+    def strip(answer: Answer) -> Answer:
+        return replace(answer, headers=tuple(field for field in answer.headers if field[0] in kept))
+
+    def one_less(answer: Answer) -> Answer:
+        return replace(
+            answer, headers=tuple(field for field in answer.headers if field[0] != "X-Shenanigans")
+        )
+
+    (gone,) = findings(lambda _: strip, [probe for probe in BOOK.probes if probe.host == "api.twilio.com"])
+    assert gone.rule == "header.api"
+    (one,) = findings(of_claim("Messages.to.blocked", one_less))
+    assert one.rule == "header.x-shenanigans"

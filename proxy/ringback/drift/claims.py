@@ -96,6 +96,7 @@ def _general(contract: Contract, known: Knowledge) -> Iterator[Claim]:
     yield Claim("format.date", "dates are RFC 2822 with +0000", "warning", _date_line(contract))
     yield Claim("format.body", "an answer is JSON for .json, else XML", "error", line)
     yield Claim("format.element", "XML has the resource's element", "error", line)
+    yield Claim("header.api", "an answer has the API's own header fields", "warning", None, "recorded")
     for header in known.headers.headers:
         rule = f"header.{header.name.lower()}"
         yield Claim(rule, f"an answer has {header.name}", "warning", None, "recorded")

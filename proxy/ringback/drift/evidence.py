@@ -38,7 +38,8 @@ def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
     if ours.status < 400:
         said = _said_of_success(book, comparison, entries)
     else:
-        said = _said_of_error(book, made, ours.source.line)
+        name = passed.resource.resource if isinstance(passed, Admitted) else ""
+        said = _said_of_error(book, made, ours.source.line, name)
     found = [_status_row(book, comparison, ours, whole)]
     for pointer in dict.fromkeys([*said, *made, *seen, *marks]):
         documented, line = said.get(pointer, ("not mentioned", None))
@@ -67,12 +68,19 @@ def _marks(comparison: Comparison) -> tuple[dict[str, Difference], Kind | None]:
     return marks, whole
 
 
-def _said_of_error(book: Book, made: dict[str, Leaf], line: int | None) -> dict[str, tuple[str, int | None]]:
+def _said_of_error(
+    book: Book, made: dict[str, Leaf], line: int | None, resource: str
+) -> dict[str, tuple[str, int | None]]:
     """What the documentation says of each field of an error."""
     said = {
         f"/{name}": (_show(made.get(f"/{name}")), book.claims[f"error.{name}"].line) for name in ERROR_FIELDS
     }
-    return {**said, "/code": (said["/code"][0], line)}
+    code = made["/code"].text
+    text = book.claims.get(f"text.{code}.{resource}") or book.claims.get(f"text.{code}")
+    message, where = said["/message"][0], text.line if text else None
+    if text and where is None:
+        message += f" (not on the page: {text.basis})"
+    return {**said, "/code": (said["/code"][0], line), "/message": (message, where)}
 
 
 def _status_row(book: Book, comparison: Comparison, ours: Answer, mark: Kind | None) -> Row:

@@ -102,8 +102,10 @@ def _widened(rule: str, groups: Sequence[_Group]) -> _Group:
     first = groups[0].difference
     resources = {group.difference.resource for group in groups}
     pointers = {group.difference.pointer for group in groups}
+    others = {group.difference.observed for group in groups} - {first.observed}
     difference = replace(
         first,
+        observed=first.observed + (f" and {len(others)} more like it" if others else ""),
         resource=first.resource if len(resources) == 1 else "*",
         pointer=first.pointer if len(pointers) == 1 else "",
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MEDIA: Final = {"json": ("application/json",), "xml": ("application/xml", "text/xml")}
 _SHOWN: Final = 80
+ALL: Final = "header.api"  # the claim about all fields of the API's own
 
 
 def look(known: HeaderFile, observation: Observation, form: str, notes: Notes) -> None:
@@ -26,7 +27,8 @@ def look(known: HeaderFile, observation: Observation, form: str, notes: Notes) -
         if observation.when is not None and observation.when.date() < field.since:
             continue
         value = first_header(answer.headers, field.name)
-        notes.add(_rule(field.name), _difference(field, value, form))
+        own = not field.media and field.status is None
+        notes.add(_rule(field.name), _difference(field, value, form), ALL if own else None)
     names = _names(known)
     for name, value in answer.headers:
         lower = name.lower()

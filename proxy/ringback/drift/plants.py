@@ -5,29 +5,27 @@ What a change must be reported as is written here, and nowhere read from the cod
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from xml.etree import ElementTree as ET
+from typing import TYPE_CHECKING, Any, Final
 
 from ringback.contract import Answer, Source
+from ringback.drift.changes import HEAD, edit, fail, put
 from ringback.drift.claims import fields_of
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ringback.contract import Format
     from ringback.contract.model import Field, Resource
     from ringback.drift.book import Book
+    from ringback.drift.changes import Change, Edit
     from ringback.drift.findings import Finding, Severity
     from ringback.drift.probes import Probe
 
-Change: TypeAlias = "Callable[[Answer, Format], Answer]"
 
 ACCOUNT: Final = "AC" + "0123456789abcdef" * 2
-_HEAD: Final = b"<?xml version='1.0' encoding='UTF-8'?>\n"
-_HEADERS: Final = ("Content-Type", "Twilio-Request-Id", "X-API-Domain", "X-Powered-By", "X-Shenanigans")
+HEADERS: Final = ("Content-Type", "Twilio-Request-Id", "X-API-Domain", "X-Powered-By", "X-Shenanigans")
 _OTHER_CODES: Final = (20001, 21219, 21629, 30003, 63007)
 _STATUSES: Final = {400: (403, 404, 422), 429: (400, 403), 201: (200, 202)}
 # Where the page itself is wrong, both its answer and the corrected one count as documented.
@@ -100,87 +98,13 @@ def _successes(book: Book, resource: Resource, only: Format | None = None) -> fr
     )
 
 
-# -- how an answer is changed
-
-
-def _fail(code: int, status: int = 400) -> Change:
-    def change(_: Answer, form: Format) -> Answer:
-        link = f"https://www.twilio.com/docs/errors/{code}"
-        values = {"code": code, "message": "Something else", "more_info": link, "status": status}
-        if form == "json":
-            body = json.dumps(values).encode()
-        else:
-            names = ("Code", "Message", "MoreInfo", "Status")
-            inner = "".join(f"<{n}>{v}</{n}>" for n, v in zip(names, values.values(), strict=True))
-            text = f"<TwilioResponse><RestException>{inner}</RestException></TwilioResponse>"
-            body = _HEAD + text.encode()
-        return replace(_, status=status, reason="BAD REQUEST", body=body)
-
-    return change
-
-
-def _edit(pointer: str, names: Sequence[str], how: Callable[[dict[str, Any], str, Format], None]) -> Change:
-    """Change the field at `pointer`, whose XML elements are `names`, by `how(object, name, format)`."""
-
-    def change(answer: Answer, form: Format) -> Answer:
-        if form == "json":
-            tree = json.loads(answer.body)
-            _reach(tree, pointer.strip("/").split("/"), how, form)
-            return replace(answer, body=json.dumps(tree).encode())
-        root = ET.fromstring(answer.body)  # noqa: S314 - our own answer
-        tree = _mapping(root[0])
-        _reach(tree, names, how, form)
-        del root[0][:]
-        _fill(root[0], tree)
-        return replace(answer, body=_HEAD + ET.tostring(root))
-
-    return change
-
-
-def _reach(
-    tree: dict[str, Any],
-    steps: Sequence[str],
-    how: Callable[[dict[str, Any], str, Format], None],
-    form: Format,
-) -> None:
-    for step in steps[:-1]:
-        tree = tree[step]
-    how(tree, steps[-1], form)
-
-
-def _mapping(element: ET.Element) -> dict[str, Any]:
-    return {child.tag: _mapping(child) if len(child) else (child.text or "") for child in element}
-
-
-def _fill(element: ET.Element, tree: dict[str, Any]) -> None:
-    for name, value in tree.items():
-        child = ET.SubElement(element, name)
-        if isinstance(value, dict):
-            _fill(child, value)
-        else:
-            child.text = _text(value)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return json.dumps(value) if isinstance(value, (bool, list)) else str(value)
-
-
-def _set(value: Any) -> Callable[[dict[str, Any], str, Format], None]:
-    def how(inner: dict[str, Any], name: str, _: Format) -> None:
-        inner[name] = value
-
-    return how
-
-
 # -- the kinds
 
 
 def _code(book: Book, rng: random.Random) -> Plant:
     _, claim, code = rng.choice(_rows(book, fails=True))
     other = rng.choice([number for number in _OTHER_CODES if number != code])
-    return Plant("another error code", claim, "error", claim, _of_claim(book, claim), _fail(other))
+    return Plant("another error code", claim, "error", claim, _of_claim(book, claim), fail(other))
 
 
 def _lost(book: Book, rng: random.Random) -> Plant:
@@ -196,7 +120,7 @@ def _lost(book: Book, rng: random.Random) -> Plant:
 
 def _new(book: Book, rng: random.Random) -> Plant:
     _, claim, _ = rng.choice(_rows(book, fails=False))
-    change = _fail(rng.choice(_OTHER_CODES))
+    change = fail(rng.choice(_OTHER_CODES))
     return Plant("a new error", claim, "error", claim, _of_claim(book, claim), change)
 
 
@@ -213,7 +137,7 @@ def _wording(book: Book, rng: random.Random) -> Plant:
         for probe in book.probes
         if book.offline(probe.request(ACCOUNT)).source.rule in _same_text(book, row)
     )
-    return Plant("another text", row[1], "warning", "/message", probes, _edit("/message", ("Message",), how))
+    return Plant("another text", row[1], "warning", "/message", probes, edit("/message", ("Message",), how))
 
 
 def _status(book: Book, rng: random.Random) -> Plant:
@@ -225,7 +149,7 @@ def _status(book: Book, rng: random.Random) -> Plant:
 
     def change(answer: Answer, form: Format) -> Answer:
         changed = replace(answer, status=status)
-        return _edit("/status", ("Status",), _set(status))(changed, form) if status >= 400 else changed
+        return edit("/status", ("Status",), put(status))(changed, form) if status >= 400 else changed
 
     return Plant("another HTTP status", claim, "warning", f"status.{documented}", probes, change)
 
@@ -249,7 +173,7 @@ def _on_field(
     def plant(book: Book, rng: random.Random) -> Plant:
         resource, pointer, field = rng.choice(_fields(book, wanted))
         names = _elements(resource.answer, pointer)
-        change = _edit(pointer, names, how(rng, field))
+        change = edit(pointer, names, how(rng, field))
         what = f"{resource.resource} {pointer}"
         return Plant(kind, what, severity, pointer, _successes(book, resource), change)
 
@@ -265,14 +189,14 @@ def _elements(fields: tuple[Field, ...], pointer: str) -> list[str]:
     return names
 
 
-def _drop(_: random.Random, __: Field) -> Callable[[dict[str, Any], str, Format], None]:
+def _drop(_: random.Random, __: Field) -> Edit:
     def how(inner: dict[str, Any], name: str, _: Format) -> None:
         del inner[name]
 
     return how
 
 
-def _rename(rng: random.Random, field: Field) -> Callable[[dict[str, Any], str, Format], None]:
+def _rename(rng: random.Random, field: Field) -> Edit:
     suffix = rng.choice(("_v2", "_new", "_x"))
 
     def how(inner: dict[str, Any], name: str, form: Format) -> None:
@@ -282,22 +206,22 @@ def _rename(rng: random.Random, field: Field) -> Callable[[dict[str, Any], str, 
     return how
 
 
-def _retype(rng: random.Random, field: Field) -> Callable[[dict[str, Any], str, Format], None]:
+def _retype(rng: random.Random, field: Field) -> Edit:
     value: Any = rng.choice((7, ["a"])) if field.value is not False else rng.choice(("perhaps", 7))
-    return _set(value)
+    return put(value)
 
 
 def _add(book: Book, rng: random.Random) -> Plant:
     resource = rng.choice(book.contract.resources)
     name = rng.choice(("routing_region", "carrier_hint", "trace_id"))
     element = "".join(part.capitalize() for part in name.split("_"))
-    change = _edit(f"/{name}", (element,), _set("value"))
+    change = edit(f"/{name}", (element,), put("value"))
     what = f"{resource.resource} /{name}"
     return Plant("a field that is new", what, "info", f"/{name}", _successes(book, resource), change)
 
 
 def _header(book: Book, rng: random.Random) -> Plant:
-    name = rng.choice(_HEADERS)
+    name = rng.choice(HEADERS)
     resource = rng.choice(book.contract.resources)
 
     def change(answer: Answer, _: Format) -> Answer:
@@ -313,7 +237,7 @@ def _opened(book: Book, rng: random.Random) -> Plant:
     )
 
     def change(_: Answer, form: Format) -> Answer:
-        body = b'{"page": 0}' if form == "json" else _HEAD + b"<TwilioResponse><Page/></TwilioResponse>"
+        body = b'{"page": 0}' if form == "json" else HEAD + b"<TwilioResponse><Page/></TwilioResponse>"
         return Answer(200, "OK", _.headers, body, Source("live"))
 
     return Plant("a resource that opened", claim, "error", claim, _of_claim(book, claim), change)
@@ -328,7 +252,7 @@ def _element(book: Book, rng: random.Random) -> Plant:
 
     probes = _successes(book, resource, "xml")
     what = f"{resource.resource} {names[-1]}"
-    return Plant("an XML element renamed", what, "error", pointer, probes, _edit(pointer, names, how))
+    return Plant("an XML element renamed", what, "error", pointer, probes, edit(pointer, names, how))
 
 
 def answers_in(book: Book, probe: Probe, form: Format) -> Answer:
@@ -349,14 +273,14 @@ def _filled(field: Field) -> bool:
     return field.value is not None and field.default != ""
 
 
-def _sid_shape(rng: random.Random, _: Field) -> Callable[[dict[str, Any], str, Format], None]:
-    return _set(
+def _sid_shape(rng: random.Random, _: Field) -> Edit:
+    return put(
         rng.choice(("SM0123", "0198c7a2-7b1e-7cc4-8a3f-0123456789ab", "XX" + "0" * 32, "SM" + "g" * 32))
     )
 
 
-def _date_format(rng: random.Random, _: Field) -> Callable[[dict[str, Any], str, Format], None]:
-    return _set(rng.choice(("2026-01-02T03:04:05Z", "1767323045", "Fri, 2 Jan 2026 03:04:05 GMT")))
+def _date_format(rng: random.Random, _: Field) -> Edit:
+    return put(rng.choice(("2026-01-02T03:04:05Z", "1767323045", "Fri, 2 Jan 2026 03:04:05 GMT")))
 
 
 KINDS: Final[dict[str, Callable[[Book, random.Random], Plant]]] = {
@@ -375,10 +299,10 @@ KINDS: Final[dict[str, Callable[[Book, random.Random], Plant]]] = {
     ),
     "a field renamed": _on_field("a field renamed", "error", _filled, _rename),
     "null where it was not": _on_field(
-        "null where it was not", "error", _filled, lambda _, __: _set(None)
+        "null where it was not", "error", _filled, lambda _, __: put(None)
     ),
     "another promised value": _on_field(
-        "another promised value", "warning", _promised, lambda _, __: _set("something else")
+        "another promised value", "warning", _promised, lambda _, __: put("something else")
     ),
     "a sid of another shape": _on_field(
         "a sid of another shape", "error", lambda field: field.value == "$sid", _sid_shape

@@ -132,7 +132,8 @@ def _facts(finding: Finding) -> str:
         facts.append(("Known from", finding.basis))
     if finding.seen:
         formats = " and ".join(name.upper() for name in finding.formats)
-        facts.append(("Seen", f"{finding.seen} times in {formats}{_dates(finding)}"))
+        often = "once" if finding.seen == 1 else f"{finding.seen} times"
+        facts.append(("Seen", f"{often} in {formats}{_dates(finding)}"))
     facts += [("Fields", ", ".join(finding.pointers))] if len(finding.pointers) > 1 else []
     facts += [("Claims", ", ".join(finding.claims))] if finding.claims else []
     lines = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts)
