@@ -78,14 +78,13 @@ class RingbackAddon:
         self.used: tuple[Used, ...] = ()
         self.drift: Drift | None = None
         self.broken: str | None = None
-        self._wrong: str | None = None
         self._tunnels: dict[str, Tunnel] = {}
 
     # -- options
 
     def load(self, loader: Loader) -> None:
         """Register the options."""
-        self._wrong = add_options(loader, ctx.options)
+        add_options(loader)
 
     def configure(self, updated: set[str]) -> None:
         """Check the options and build the responder from them.
@@ -103,8 +102,6 @@ class RingbackAddon:
             logger.error("%s", error)  # noqa: TRY400 - a user's mistake, no traceback
 
     def _configure(self, updated: set[str]) -> None:
-        if self._wrong is not None:
-            raise exceptions.OptionsError(self._wrong)
         if updated & _SECURED:
             secure(ctx.options, password=proxy_password())
         if not updated & {name for name, *_ in OPTIONS}:
