@@ -102,8 +102,8 @@ class Settings:
 def add_options(loader: Loader) -> None:
     """Tell mitmproxy about the `ringback_…` options; each takes its default from `RINGBACK_…`.
 
-    A wrong value is kept for `read_settings` to refuse: what fails while a script loads, mitmproxy drops without
-    a word, and goes on without the addon.
+    A wrong value is kept for `read_settings` to refuse: what fails while a script loads, mitmproxy drops
+    without a word, and goes on without the addon.
     """
     options = loader.master.options
     for name, kind, default, text in OPTIONS:
