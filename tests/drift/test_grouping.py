@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ringback.drift.grouping import collect
-from support.drifting import BOOK, edit, failing, look, probe
+from support.drifting import ACCOUNT, BOOK, edit, failing, look, probe
 
 if TYPE_CHECKING:
     from ringback.contract import Answer
@@ -182,3 +182,15 @@ def test_header_fields_that_are_all_gone_are_one_finding_and_one_of_them_is_itse
     assert gone.rule == "header.api"
     (one,) = findings(of_claim("Messages.to.blocked", one_less))
     assert one.rule == "header.x-shenanigans"
+
+
+def test_no_account_is_in_a_finding() -> None:
+    link = f"https://www.twilio.com/{ACCOUNT}"
+    changed = [
+        look(probe("example.message.sent"), edit(uri=f"/Accounts/{ACCOUNT}", price=ACCOUNT, new=ACCOUNT)),
+        look(probe("Messages.to.blocked"), edit(message=f"{ACCOUNT} is blocked", more_info=link)),
+        look(probe("outside.api.get.queues"), edit(message=f"{ACCOUNT} may not")),
+    ]
+    found = collect(BOOK, changed)
+    assert len(found) == 6
+    assert ACCOUNT not in repr(found)

@@ -70,3 +70,21 @@ def test_an_answer_that_fails_for_good_ends_the_asking() -> None:
     assert len(sent) == 1
     assert {item.reason for item in asked} == {"live credentials"}
     assert len(asked) > 10
+
+
+def test_requests_are_as_far_apart_as_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def send(request: Request) -> tuple[Answer, str]:
+        return documented(request), ""
+
+    monkeypatch.setattr("ringback.drift.live.asyncio.sleep", sleep)
+    probes = choose(BOOK, ["Calls.to.*"])
+    asyncio.run(ask(probes, ACCOUNT, send, pause=0.5))
+    assert pauses == [0.5] * (len(probes) - 1)
+    pauses.clear()
+    asyncio.run(ask(probes, ACCOUNT, send))
+    assert pauses == []

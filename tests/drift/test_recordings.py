@@ -121,3 +121,12 @@ def test_what_is_no_cassette_is_refused_with_its_name(tmp_path: Path, text: str)
 def test_lines_are_given_only_where_they_are_certain() -> None:
     assert item_lines("interactions:\n- request: 1\n- request: 2\n", 2) == [2, 3]
     assert item_lines("interactions: [1, 2]\n", 2) == []
+
+
+def test_recordings_since_2015_show_nothing_at_error(tmp_path: Path) -> None:
+    late = [item for item in recorded() if "2014" not in item["recorded"]]
+    file = cassette(late, tmp_path / "recorded.yaml")
+    found = [item.observation for item in read([file], BOOK.contract, load_foreign)]
+    findings = collect(BOOK, [compare(BOOK, item) for item in found if item is not None])
+    assert len(found) > 50
+    assert {item.severity for item in findings} == {"warning"}

@@ -117,7 +117,8 @@ class _Look:
             self._error(body, refusal.code)
             rule = text_rule(refusal.code, None)
             text = errors.Text(rule, "*", refusal.message, refusal.message, "recorded")
-            errors.look_at_text(self.book, text, body.tree, {}, self.notes)
+            known = {"account": self.observation.account}
+            errors.look_at_text(self.book, text, body.tree, known, self.notes)
 
     def resource(self, resource: Resource) -> Outcome | None:
         """One of the three resources."""
@@ -191,6 +192,7 @@ class _Look:
             return
         sent = {name: value for name, value in form if value}
         known: Mapping[str, str] = {name: value for name, value in sent.items() if name in _NUMBERS}
+        known = {**known, "account": self.observation.account}
         media = any(name == "MediaUrl" for name in sent)
         text = errors.text_of(
             self.book, code, resource.resource, {**sent, "channel": "MMS" if media else "SMS"}

@@ -53,7 +53,7 @@ class Text:
 def code_in(tree: Tree) -> int | None:
     """The error code, whatever type it has."""
     code = tree.get("code")
-    return int(code.text) if isinstance(code, Leaf) and code.text.isdigit() else None
+    return int(code.text) if isinstance(code, Leaf) and code.is_integer else None
 
 
 def look(book: Book, tree: Tree, status: int, narrow: str, notes: Notes) -> None:
@@ -93,7 +93,7 @@ class _Error:
         if not isinstance(seen, Leaf):
             return self._differs(name, "type", "an object", "object")
         wanted = _TYPES[name]
-        if seen.kind not in wanted or (wanted[0] == "integer" and not seen.text.isdigit()):
+        if seen.kind not in wanted or (wanted[0] == "integer" and not seen.is_integer):
             what = "null" if seen.kind == "null" else f"{seen.kind} {seen}"
             return self._differs(name, "type", what, seen.kind)
         if name == "status" and seen.text != str(self.status):

@@ -280,4 +280,4 @@ def _of_type(seen: Leaf, expected: Leaf) -> bool:
         return seen.kind == expected.kind or (seen.kind == "null" and not expected.text)
     if expected.kind == "boolean":
         return seen.text in _TRUTH
-    return expected.kind != "integer" or seen.text.lstrip("-").isdigit()
+    return expected.kind != "integer" or seen.is_integer

@@ -212,7 +212,7 @@ def _finding(book: Book, group: _Group, reproduce: Callable[[str], str]) -> Find
         resource=difference.resource,
         pointer=difference.pointer,
         documented=documented,
-        observed=difference.observed,
+        observed=difference.observed.replace(first.observation.account, "{account}"),
         fingerprint=fingerprint(group.rule, difference.kind, difference.cause),
         line=claim.line if group.wide and claim else difference.line,
         basis=claim.basis if group.wide and claim else difference.basis,

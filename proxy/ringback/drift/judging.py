@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ringback.drift.compare import Comparison
     from ringback.drift.findings import Severity
     from ringback.drift.report.model import Unlooked
+    from ringback.drift.watch import Watch
 
 
 def _now() -> datetime:
@@ -81,6 +83,19 @@ def report(
         version=__version__,
         fail_on=frame.fail_on,
     )
+
+
+def passive(watch: Watch, entries: Collection[Entry] = (), fail_on: Severity = "error") -> Report:
+    """The report of what passed through while a program ran."""
+    frame = Frame(
+        source="passive",
+        origin="what passed through",
+        entries=entries,
+        fail_on=fail_on,
+        reproduce=lambda rule: f"ringback drift --only {shlex.quote(rule)}",
+    )
+    made = report(watch.book, watch.comparisons, (), frame)
+    return replace(made, compared=watch.compared)
 
 
 def _says(book: Book, name: str) -> str:

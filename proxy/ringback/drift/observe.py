@@ -27,6 +27,7 @@ _VERSION: Final = re.compile(r"^/\d{4}-\d{2}-\d{2}(/Accounts/(AC[0-9A-Za-z]+|\{a
 _EXTENSION: Final = re.compile(r"\.(json|xml)$")
 _SID: Final = re.compile(r"\{sid:[A-Z]{2}\}|[A-Z]{2}[0-9a-f]{32}")
 _NUMBER: Final = re.compile(r"\+?\d{7,}")
+_CODE: Final = re.compile(r"\d{4,6}", re.ASCII)
 _SLUG: Final = re.compile(r"[^a-z0-9]+")
 NOT_ACCESSIBLE: Final = 20008  # the code that test credentials alone get
 
@@ -109,7 +110,7 @@ def code_of(answer: Answer) -> int | None:
     except (ValueError, RecursionError):
         found = re.search(rb"<Code>\s*(\d{4,6})\s*</Code>", answer.body)
         code = found[1].decode() if found else None
-    return int(code) if isinstance(code, (int, str)) and str(code).isdigit() else None
+    return int(code) if isinstance(code, (int, str)) and _CODE.fullmatch(str(code)) else None
 
 
 def format_of(contract: Contract, request: Request) -> Format:

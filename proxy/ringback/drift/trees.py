@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "list", "text"]
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_LONGEST_NUMBER = 20  # digits; codes have five
 _DEEPEST = 40  # Twilio's answers have two levels
 
 
@@ -41,6 +42,12 @@ class Leaf:
         if self.kind == "null":
             return "null"
         return json.dumps(self.text, ensure_ascii=False) if self.kind in {"string", "text"} else self.text
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is written as a whole number of ordinary length."""
+        digits = self.text.removeprefix("-")
+        return digits.isascii() and digits.isdigit() and len(digits) < _LONGEST_NUMBER
 
 
 Tree: TypeAlias = "dict[str, Leaf | Tree]"
@@ -86,7 +93,7 @@ def leaf(value: Any) -> Leaf:
         return Leaf("number", repr(value))
     if isinstance(value, list):
         return Leaf("list", json.dumps(value))
-    return Leaf("string", str(value))
+    return Leaf("string", _whole(str(value)))
 
 
 def of_json(value: Mapping[str, Any], depth: int = 0) -> Tree:
@@ -98,7 +105,7 @@ def of_json(value: Mapping[str, Any], depth: int = 0) -> Tree:
     if depth > _DEEPEST:
         raise BodyError("nested too deeply")
     return {
-        name: of_json(inner, depth + 1) if isinstance(inner, dict) else leaf(inner)
+        _whole(name): of_json(inner, depth + 1) if isinstance(inner, dict) else leaf(inner)
         for name, inner in value.items()
     }
 
@@ -123,6 +130,11 @@ def escape(name: str) -> str:
 def snake(name: str) -> str:
     """An XML element's name in JSON's spelling: `DateCreated` is `date_created`."""
     return _CAPITAL.sub("_", name).lower()
+
+
+def _whole(text: str) -> str:
+    """`text` without halves of characters, which JSON can spell and no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _json(data: bytes) -> Body:
