@@ -47,6 +47,8 @@ def test_defaults() -> None:
         ("--mode", "offline", "RINGBACK_MODE", "mode", "offline"),
         ("--host", "::1", "RINGBACK_HOST", "host", "::1"),
         ("--port", "8080", "RINGBACK_PORT", "port", 8080),
+        ("--reverse", "0", "RINGBACK_REVERSE", "reverse", 0),
+        ("--transparent", "8081", "RINGBACK_TRANSPARENT", "transparent", 8081),
         ("--seed", "-3", "RINGBACK_SEED", "seed", -3),
         ("--contract", "own.yaml", "RINGBACK_CONTRACT", "contracts", (Path("own.yaml"),)),
         ("--ready-file", "r.json", "RINGBACK_READY_FILE", "ready_file", Path("r.json")),
@@ -99,7 +101,9 @@ def test_what_the_addon_is_told() -> None:
 
 # -- the ready file
 
-RUNNING: Any = SimpleNamespace(host="127.0.0.1", port=4242, socks_port=4243)
+RUNNING: Any = SimpleNamespace(
+    host="127.0.0.1", port=4242, socks_port=4243, reverse_port=4244, transparent_port=None
+)
 
 
 def ready(file: Path | None, running: Any = RUNNING) -> dict[str, Any]:
@@ -119,13 +123,18 @@ def test_the_ready_file_has_everything_a_client_needs(tmp_path: Path) -> None:
         "mode": "offline",
         "version": __version__,
         "socks": 4243,
+        "reverse": 4244,
+        "transparent": None,
     }
     assert file.read_text().count("\n") == 1
     assert list(tmp_path.iterdir()) == [file], "nothing else is left there"
 
 
 def test_an_ipv6_address_makes_a_url_that_clients_can_read(tmp_path: Path) -> None:
-    state = ready(tmp_path / "r", SimpleNamespace(host="::1", port=4242, socks_port=None))
+    state = ready(
+        tmp_path / "r",
+        SimpleNamespace(host="::1", port=4242, socks_port=None, reverse_port=None, transparent_port=None),
+    )
     assert state["proxy"] == "http://[::1]:4242"
 
 

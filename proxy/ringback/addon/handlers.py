@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
-from ringback.addon import chaining, flows, wire
+from ringback.addon import chaining, direct, flows, wire
 from ringback.addon.binding import is_loopback, rebound
 from ringback.addon.options import OPTIONS, Settings, add_options, proxy_password, read_settings, secure
 from ringback.addon.replaying import Replay
@@ -170,6 +170,8 @@ class RingbackAddon:
         """Take nobody while the options are refused, and no other machine without a password."""
         if self.broken is not None:
             client.error = self.broken
+        elif direct.knows_no_proxy(client):
+            client.error = direct.client_refusal(client, self.settings)
         elif self.settings.password is None and not (
             is_loopback(client.peername[0]) or is_loopback(client.sockname[0])
         ):
@@ -198,7 +200,10 @@ class RingbackAddon:
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Take apart TLS for Twilio's hosts alone; every other host's stays untouched, end to end."""
-        server, sni = data.context.server, data.client_hello.sni
+        client, server, sni = data.context.client, data.context.server, data.client_hello.sni
+        if direct.knows_no_proxy(client):
+            direct.judge_hello(data, self._is_twilio)
+            return
         if sni and server.address and server.address[0] == NOWHERE and self._is_twilio(sni):
             # A SOCKS client that was given an address for the name: the handshake has the name itself.
             server.address = (flows.canonical_host_name(sni), server.address[1])
@@ -209,6 +214,8 @@ class RingbackAddon:
     def next_layer(self, data: NextLayer) -> None:
         """Tunnels of other hosts go on through the proxy that the environment names."""
         address = data.context.server.address
+        if direct.is_transparent(data.context.client):
+            return  # it was on its way without a proxy
         if address and not self._is_twilio(address[0]):
             chaining.chain_tunnel(data, self.settings.routes.egress)
 
@@ -227,6 +234,8 @@ class RingbackAddon:
         named = (address[0] if address else None, sni, target[0] if target else None, data.client.sni)
         if any(self._is_twilio(name) for name in named if name):
             data.server.error = "Ringback opens no connection to Twilio for a client"
+        elif self.settings.block_other_hosts and direct.is_transparent(data.client):
+            data.server.error = "Ringback blocks other hosts: it was started with --block-other-hosts"
 
     def client_disconnected(self, client: Client) -> None:
         """Forget the connection's tunnel."""
@@ -239,6 +248,12 @@ class RingbackAddon:
         if flow.response or flow.error or not flow.live:
             return
         wire.acknowledge(wire.client_socket(flow.client_conn))
+        refused = direct.request_refusal(flow, self._is_twilio)
+        if refused is not None:
+            flow.response = refused_tunnel(refused)
+            return
+        if direct.is_reverse(flow.client_conn):
+            return
         if self._tunnels.get(flow.client_conn.id) is None:
             _user, password = proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))
             if not self._password_fits(password):
@@ -248,7 +263,8 @@ class RingbackAddon:
             flow.request.headers.pop("Proxy-Authorization", None)
             if not self.settings.block_other_hosts:
                 flow.request.stream = True
-                chaining.chain_request(flow, self.settings.routes.egress)
+                if not direct.is_transparent(flow.client_conn):
+                    chaining.chain_request(flow, self.settings.routes.egress)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """The other half of `requestheaders`."""
@@ -260,7 +276,7 @@ class RingbackAddon:
         if flow.response or flow.error or not flow.live:
             return None
         names = self._names(flow)
-        request = flows.to_request(flow, names)
+        request = direct.to_request(flow, names)
         if self._is_own_request(flow):
             flow.response = flows.to_response(self.responder.own(request))
         elif self._is_ours(flow):
@@ -351,6 +367,8 @@ class RingbackAddon:
         return proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))[0]
 
     def _names(self, flow: http.HTTPFlow) -> contract.Names:
+        if direct.knows_no_proxy(flow.client_conn):
+            return direct.names(flow)
         tunnel = self._tunnels.get(flow.client_conn.id)
         names = flows.to_names(flow, tunnel.target if tunnel else None)
         own = flow.client_conn.sockname
@@ -368,6 +386,8 @@ class RingbackAddon:
         return any(self.responder.contract.is_twilio(name) for name in told if name)
 
     def _is_own_request(self, flow: http.HTTPFlow) -> bool:
+        if direct.knows_no_proxy(flow.client_conn):
+            return direct.is_own_request(flow)
         names = self._names(flow)
         return (
             flow.client_conn.id not in self._tunnels

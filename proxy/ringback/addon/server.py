@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,8 @@ from mitmproxy import exceptions
 from mitmproxy.options import Options
 from mitmproxy.proxy.mode_servers import ServerInstance
 
+from ringback.addon import direct
+from ringback.addon.binding import LOOPBACK
 from ringback.addon.front import Front
 from ringback.addon.handlers import RingbackAddon
 from ringback.addon.plumbing import Core, DisableH2C, Master, NextLayer, Proxyserver, TlsConfig
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from mitmproxy.proxy.layer import NextLayer as NextLayerData
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
     from ringback.addon.front import Handler, Opening
     from ringback.addon.workers import Moves
+
+logger = logging.getLogger(__name__)
 
 _BACKLOG = 1024  # connections that wait to be accepted: a load test opens many at once
 _ADOPTED: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
@@ -62,6 +67,8 @@ class Listen:
         shared: Whether other processes listen on the same ports.
         moves: How connections are given to them, or None.
         patience: Seconds of silence after which a connection is closed; None for mitmproxy's own.
+        reverse: The port of a listener in the place of Twilio's API, 0 for any, None for no such listener.
+        transparent: The same for connections that the kernel redirects; always on loopback.
     """
 
     confdir: Path
@@ -74,6 +81,8 @@ class Listen:
     shared: bool = False
     moves: Moves | None = None
     patience: float | None = None
+    reverse: int | None = None
+    transparent: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,11 +93,15 @@ class Listening:
         host: The address it listens on.
         port: The HTTP proxy's port.
         socks_port: The SOCKS5 proxy's port, or None.
+        reverse_port: The reverse listener's port, or None.
+        transparent_port: The transparent listener's port, or None.
     """
 
     host: str
     port: int
     socks_port: int | None
+    reverse_port: int | None = None
+    transparent_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ class Running(Listening):
         addon: The addon, with its responder and counts.
     """
 
-    addon: RingbackAddon
+    addon: RingbackAddon = field(kw_only=True)
 
 
 @asynccontextmanager
@@ -126,6 +139,7 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
                 mode=["regular"],
                 listen_host=listen.host,
                 listen_port=listen.port,
+                keep_host_header=True,  # a reverse client's own words are judged
                 **listen.options,
             )
         except exceptions.OptionsError as error:
@@ -135,16 +149,22 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
         await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
         if not ready.event.is_set():
             raise StartError(captured.last or "the proxy did not start")
+        _refuse_open(listen, addon)
 
         contexts = Contexts(tls.certstore, addon.responder.contract.is_twilio)
-        patience = listen.patience or _patience(master)
-        front = Front(addon, contexts, patience, *([listen.moves.move] if listen.moves else []))
+        front = Front(
+            addon,
+            contexts,
+            listen.patience or _patience(master),
+            *([listen.moves.move] if listen.moves else []),
+        )
         front.start()
         http = _protocols(listen, front.http, ServerInstance.make("regular", server))
         socks = _protocols(listen, front.socks, ServerInstance.make("socks5", server))
         listeners.append(await _listen(http, listen, listen.port))
         if listen.socks:
             listeners.append(await _listen(socks, listen, listen.socks_port))
+        await _listen_directly(listen, server, listeners)
         if listen.moves:
             listen.moves.start(partial(_adopt, http, socks))
         # What has been made so far lives as long as the proxy: the collector need not look at it each time.
@@ -153,7 +173,7 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
         # A client's program takes longer to start than this takes here.
         asyncio.get_running_loop().call_soon(_warm, contexts)
         ready.ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
-        yield Running(listen.host, ready.ports[0], ready.ports[1] if listen.socks else None, addon)
+        yield Running(listen.host, *_in_order(listen, ready.ports), addon=addon)
     finally:
         gc.unfreeze()
         for listener in listeners:
@@ -173,8 +193,41 @@ def _protocols(
 ) -> Protocols:
     """What makes the protocol of each new connection; `instance` is mitmproxy's side of the listener."""
     if listen.flows:
-        return lambda _=b"": asyncio.StreamReaderProtocol(asyncio.StreamReader(), instance.handle_stream)
+        return _handled(instance)
     return lambda received=b"": make(instance.handle_stream, received)
+
+
+def _handled(instance: ServerInstance[Any]) -> Protocols:
+    """Every connection is mitmproxy's."""
+    return lambda _=b"": asyncio.StreamReaderProtocol(asyncio.StreamReader(), instance.handle_stream)
+
+
+async def _listen_directly(listen: Listen, server: Proxyserver, listeners: list[asyncio.Server]) -> None:
+    """Add the listeners for clients that know of no proxy."""
+    for mode, host, port in (
+        (direct.REVERSE, listen.host, listen.reverse),
+        (direct.TRANSPARENT, LOOPBACK, listen.transparent),
+    ):
+        if port is not None:
+            instance: ServerInstance[Any] = ServerInstance.make(mode, server)
+            listeners.append(await _listen(_handled(instance), replace(listen, host=host), port))
+
+
+def _in_order(listen: Listen, ports: list[int]) -> list[Any]:
+    """The ports listened on, with None for listeners that are not there."""
+    left = iter(ports)
+    there = (True, listen.socks, listen.reverse is not None, listen.transparent is not None)
+    return [next(left) if each else None for each in there]
+
+
+def _refuse_open(listen: Listen, addon: RingbackAddon) -> None:
+    """Raise StartError if a listener would be open to somebody who gives no password."""
+    settings = addon.settings
+    why = direct.reverse_refusal(settings, listen.host) if listen.reverse is not None else None
+    if why is None and listen.transparent is not None:
+        why = direct.transparent_refusal(settings)
+    if why is not None:
+        raise StartError(why)
 
 
 def _warm(contexts: Contexts) -> None:
@@ -228,15 +281,32 @@ class _Ready:
     def __init__(self) -> None:
         self.event = asyncio.Event()
         self.ports: list[int] = []
+        self._dialled: set[Any] = set()  # addresses of this process's own connections
 
     def running(self) -> None:
         self.event.set()
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        self._dialled.add(data.server.sockname)
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        self._dialled.discard(data.server.sockname)
+
+    def next_layer(self, data: NextLayerData) -> None:
+        context = data.context
+        if direct.is_transparent(context.client) and context.client.peername in self._dialled:
+            # Rules that redirect this process too: each round would open another connection.
+            context.server.address = (direct.API, 443)  # to which no connection is opened
+            logger.error(
+                "the proxy's own connections are redirected to it: redirect the program's user alone"
+            )
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         address = data.server.address
         if not address or address[1] not in self.ports:
             return
-        if address[0] == data.client.sockname[0] or is_this_machine(address[0]):
+        redirected = direct.is_transparent(data.client)  # its sockname is where it was going
+        if (address[0] == data.client.sockname[0] and not redirected) or is_this_machine(address[0]):
             data.server.error = "Ringback does not forward to itself"
 
 

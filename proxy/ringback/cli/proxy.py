@@ -70,6 +70,20 @@ _OPTIONS = (
         help="Port to listen on; 0 lets the kernel choose.",
     ),
     click.option(
+        "--reverse",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        envvar="RINGBACK_REVERSE",
+        help="Listen here too, in the place of api.twilio.com: TLS by that name, plain HTTP on loopback.",
+    ),
+    click.option(
+        "--transparent",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        envvar="RINGBACK_TRANSPARENT",
+        help="Listen here too, for connections of this machine that iptables redirects.",
+    ),
+    click.option(
         "--contract",
         "contracts",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -196,6 +210,8 @@ class ProxyOptions:
     mode: str = "offline"
     host: str = "127.0.0.1"
     port: int = 0
+    reverse: int | None = None
+    transparent: int | None = None
     contracts: tuple[Path, ...] = ()
     seed: int | None = None
     block_other_hosts: bool = False
@@ -268,7 +284,8 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
     """Write the ready file, if one is wanted, atomically.
 
     Returns:
-        Its content: pid, port, proxy (URL), ca and bundle (PEM paths), mode, version, socks (port or null).
+        Its content: pid, port, proxy (URL), ca and bundle (PEM paths), mode, version; socks, reverse and
+        transparent (port or null).
 
     Raises:
         OSError: The file cannot be written.
@@ -282,6 +299,8 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
         "mode": options.mode,
         "version": __version__,
         "socks": running.socks_port,
+        "reverse": running.reverse_port,
+        "transparent": running.transparent_port,
     }
     if options.ready_file is not None:
         handle, name = tempfile.mkstemp(prefix=".ringback-", dir=options.ready_file.absolute().parent)

@@ -99,6 +99,8 @@ async def _proxied(
             options.port,
             socks=options.password is None,
             options=options.addon_options(),
+            reverse=options.reverse,
+            transparent=options.transparent,
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             async with serve(listen) as running:

@@ -54,6 +54,8 @@ def command(*, workers: int, **shared: Any) -> None:
         raise click.UsageError(
             "--workers answers offline alone: live answers are counted and recorded in one"
         )
+    if workers > 1 and (options.reverse is not None or options.transparent is not None):
+        raise click.UsageError("--reverse and --transparent are for one process: leave --workers out")
     gc.disable()  # until the proxy runs: what is made before that stays
     sys.exit(_serve_together(options, workers) if workers > 1 else asyncio.run(_serve(options)))
 
@@ -78,6 +80,8 @@ async def _serve(options: ProxyOptions) -> int:
             options.port,
             socks=options.password is None,
             options=options.addon_options(),
+            reverse=options.reverse,
+            transparent=options.transparent,
         )
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             async with serve(listen) as running:
@@ -163,4 +167,8 @@ def _announce(running: Listening, state: dict[str, Any]) -> None:
     say(f"  clients trust {state['ca']}")
     if running.socks_port is not None:
         say(f"  SOCKS5 on port {running.socks_port}")
+    if running.reverse_port is not None:
+        say(f"  as api.twilio.com on port {running.reverse_port}")
+    if running.transparent_port is not None:
+        say(f"  redirected connections on port {running.transparent_port}")
     say(f"  health: curl {state['proxy']}/ringback/health   stop: Ctrl-C")

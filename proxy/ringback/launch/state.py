@@ -35,6 +35,8 @@ class State:
         mode: The proxy's mode.
         version: The proxy's version.
         socks: The SOCKS5 listener's port, or None.
+        reverse: The reverse listener's port, or None.
+        transparent: The transparent listener's port, or None.
     """
 
     pid: int
@@ -45,6 +47,8 @@ class State:
     mode: str
     version: str
     socks: int | None = None
+    reverse: int | None = None
+    transparent: int | None = None
 
     @property
     def host(self) -> str:

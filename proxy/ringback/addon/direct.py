@@ -1,0 +1,162 @@
+"""Clients that know of no proxy: a listener in the place of Twilio's API, and connections redirected here.
+
+Reverse: the client's address for Twilio is this listener's, by a hosts entry or a container's alias (TLS), or
+by a base URL of its own (plain HTTP). Transparent: the kernel redirects connections, and only it knows where
+they were going. Neither client can say a proxy password, so here other things decide who may ask:
+`reverse_refusal` and `transparent_refusal`.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
+
+from ringback.addon import flows
+from ringback.addon.binding import is_loopback
+from ringback.addon.tunnels import is_this_machine
+from ringback.contract import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy import http
+    from mitmproxy.connection import Client
+    from mitmproxy.tls import ClientHelloData
+
+    from ringback.addon.options import Settings
+    from ringback.contract import Request
+
+API: Final = "api.twilio.com"
+REVERSE: Final = f"reverse:https://{API}"  # the mode of mitmproxy's that is this module's
+TRANSPARENT: Final = "transparent"
+
+
+def is_reverse(client: Client) -> bool:
+    """Whether the client takes this listener for Twilio's API."""
+    mode = client.proxy_mode
+    return isinstance(mode, ReverseMode) and mode.address[0] == API
+
+
+def is_transparent(client: Client) -> bool:
+    """Whether the kernel redirected the client's connection."""
+    return isinstance(client.proxy_mode, TransparentMode)
+
+
+def knows_no_proxy(client: Client) -> bool:
+    """Whether the client came in one of the two ways."""
+    return is_reverse(client) or is_transparent(client)
+
+
+def is_own_address(host: str) -> bool:
+    """Whether `host`, an address, is one of this machine's interfaces: nothing else can be bound to."""
+    if is_loopback(host):
+        return True
+    host = host.removeprefix("::ffff:")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+# -- who may ask
+
+
+def reverse_refusal(settings: Settings, host: str) -> str | None:
+    """Why a reverse listener at `host` would be open to somebody, or None.
+
+    Test credentials in every request are the only password that its clients can give.
+    """
+    if settings.credentials.token is not None or (settings.password is None and is_loopback(host)):
+        return None
+    who = "a way around the proxy password" if is_loopback(host) else f"open to other machines at {host}"
+    return (
+        f"the reverse listener would be {who}: its clients can give no proxy password. "
+        "Set RINGBACK_TEST_ACCOUNT_SID and RINGBACK_TEST_AUTH_TOKEN, then only requests with these are "
+        "answered"
+    )
+
+
+def transparent_refusal(settings: Settings) -> str | None:
+    """Why a transparent listener would be open to somebody, or None; it is this machine's alone."""
+    if settings.password is None:
+        return None
+    return "transparent clients can give no proxy password: use --transparent without one"
+
+
+def client_refusal(client: Client, settings: Settings) -> str | None:
+    """Why `client` is not taken, or None."""
+    peer = client.peername[0]
+    here = is_own_address(peer)
+    if is_reverse(client):
+        return reverse_refusal(settings, "127.0.0.1" if here else peer)
+    if here:
+        return transparent_refusal(settings)
+    return f"{peer} is another machine: a transparent listener takes this machine's connections alone"
+
+
+def request_refusal(flow: http.HTTPFlow, is_twilio: Callable[[str], bool]) -> str | None:
+    """Status and sentence for a request that a reverse listener does not take, or None."""
+    client = flow.client_conn
+    if not is_reverse(client):
+        return None
+    if flow.request.scheme == "http" and not is_own_address(client.peername[0]):
+        return "403 Ringback takes credentials from another machine by TLS alone"
+    said = [name for name in (*names(flow).host.split(" and "), client.sni) if name]
+    if any(is_twilio(name) for name in said):
+        return None
+    return f"421 This port is for twilio.com and for this machine's own address, not for {said[0]}"
+
+
+# -- what they ask
+
+
+def names(flow: http.HTTPFlow) -> Names:
+    """The names that such a connection and its request give to the host.
+
+    Nobody chose a CONNECT target here. A reverse client may call the API by the listener's own address, and
+    its port is the listener's; a redirected one chose its port.
+    """
+    client, request = flow.client_conn, flow.request
+    said = [*request.headers.get_all("Host"), request.data.authority.decode("utf-8", "surrogateescape")]
+    if is_transparent(client):
+        return replace(flows.agreed_names(said, client.sockname, client.sni), connect=None)
+    agreed = flows.agreed_names(said, (API, 443), client.sni)
+    hosts = {_meant(host, client) for host in agreed.host.split(" and ")}
+    return Names(" and ".join(sorted(hosts)), None, agreed.sni, None)
+
+
+def is_own_request(flow: http.HTTPFlow) -> bool:
+    """Whether a reverse client asks for the proxy itself, such as its health."""
+    return is_reverse(flow.client_conn) and flow.request.path.startswith("/ringback/")
+
+
+def to_request(flow: http.HTTPFlow, names: Names) -> Request:
+    """The request, addressed to the host that it means."""
+    request = flows.to_request(flow, names)
+    if not is_reverse(flow.client_conn) or " and " in names.host:
+        return request
+    headers = [(name, value) for name, value in request.headers if name.lower() != "host"]
+    return replace(request, headers=(("Host", names.host), *headers))
+
+
+def judge_hello(data: ClientHelloData, is_twilio: Callable[[str], bool]) -> None:
+    """Take TLS apart for Twilio's names; others' stays untouched; redirected without a name it is closed.
+
+    The address that a nameless handshake was going to may be Twilio's, so it goes nowhere.
+    """
+    sni = data.client_hello.sni
+    reverse = is_reverse(data.context.client)
+    if (sni and is_twilio(sni)) or (reverse and not sni):
+        return
+    data.ignore_connection = True
+    if not sni:
+        data.context.server.address = (API, 443)  # to which no connection is opened
+
+
+def _meant(host: str, client: Client) -> str:
+    return API if is_this_machine(host) or host == client.sockname[0] else host
