@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -25,6 +27,19 @@ def test_the_table_of_magic_inputs_is_the_contract() -> None:
 
 def test_the_table_has_the_pages_24_rows() -> None:
     assert len(markdown(load()).splitlines()) == 24 + 2
+
+
+@pytest.mark.slow
+def test_the_table_of_planted_changes_is_what_the_command_prints() -> None:
+    shown = README.partition("<!-- generated: ringback drift self-check -->\n")[2].partition("<!-- end -->")[
+        0
+    ]
+    lines = [line for line in shown.splitlines() if "---" not in line]
+    cells = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines]
+    done = subprocess.run(
+        [sys.executable, "-m", "ringback", "drift", "self-check"], capture_output=True, text=True, check=True
+    )
+    assert cells == [tuple(line.split("\t")) for line in done.stdout.splitlines() if "\t" in line]
 
 
 @pytest.mark.parametrize(
