@@ -263,3 +263,24 @@ def test_the_workflow_is_yaml_and_names_options_that_exist(drift: Any) -> None:
     used = set(re.findall(r"(?<=\s)(--[a-z-]+)", text[text.index("ringback drift") : text.index("|| code")]))
     assert used
     assert [option for option in used if option not in help_text] == []
+
+
+@pytest.mark.parametrize(
+    "name, said", [("a b.yaml", "a b"), ("file/below.yaml", "file"), ("x.txt", "NAME.yaml")]
+)
+def test_a_cassette_that_cannot_be_written_is_told_in_a_line(
+    drift: Any, upstream: StandIn, name: str, said: str
+) -> None:
+    Path("file").write_text("not a directory")
+    result = drift(*at(upstream), "--only", "Calls.to.blocked", "--cassette", name)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_stopping_is_not_drift(drift: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ringback.cli.drift_live.send_all", interrupted)
+    assert drift("--only", "Calls.to.blocked").exit_code == 130

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ringback.drift.report import Report, Unlooked
 
 BLIND: Final = 2
+INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
 _FORMATS: Final = ("terminal", "json", "junit", "sarif", "html")
 
 
@@ -249,6 +250,7 @@ _UNKNOWN: Final = "its outcome, because live credentials may have asked; --assum
 
 
 def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
+    from ringback.cassettes.errors import CassetteError  # noqa: PLC0415 - as above
     from ringback.cli.drift_live import send_all  # noqa: PLC0415 - it imports mitmproxy
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
     from ringback.drift.judging import Frame, report  # noqa: PLC0415 - as above
@@ -266,7 +268,14 @@ def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
     if not probes:
         raise click.UsageError("no claim is like that; `ringback drift --format json` lists their names")
     asked_for = probes[: options["max_live"]]
-    asked = asyncio.run(send_all(asked_for, (account, token), options))
+    if options["cassette"].suffix != ".yaml":
+        raise click.BadParameter(f"{options['cassette']}: name it NAME.yaml", param_hint="--cassette")
+    try:
+        with _told(CassetteError):
+            asked = asyncio.run(send_all(asked_for, (account, token), options))
+    except KeyboardInterrupt:
+        say("stopped before everything was asked", colour="red")
+        sys.exit(INTERRUPTED)
     unlooked = [Unlooked(probe.id, "beyond --max-live", harmless=True) for probe in probes[len(asked_for) :]]
     comparisons = []
     for item in asked:
