@@ -200,3 +200,16 @@ def test_a_connection_that_nobody_redirected_goes_nowhere(running: Serving) -> N
         Wire(int(running.ready["transparent"])).tls(None, "elsewhere.example"),
     ):
         pass
+
+
+@pytest.mark.parametrize("listener", ["reverse", "port"])
+def test_an_end_with_open_connections_is_silent(home: Path, tmp_path: Path, listener: str) -> None:
+    with serve(home, tmp_path, "--reverse", "0") as running:
+        at = int(running.ready[listener])
+        wire = Wire(at)
+        # The first answer shows that mitmproxy has the connection; the second request stays incomplete.
+        wire.send(http("GET", "/ringback/health", host=f"127.0.0.1:{at}"))
+        assert wire.response().status == 200
+        wire.send(b"GET / HTTP/1.1\r\n")
+    wire.sock.close()
+    assert "Traceback" not in running.stderr()

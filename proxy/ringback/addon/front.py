@@ -236,7 +236,8 @@ class Opening(asyncio.Protocol):
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             # The first writer is kept: asyncio closes the connection when it forgets one.
             repeated = _Repeated(self.transport, protocol, reader, loop, self._replied)
-            await self._handler(reader, repeated if self._replied else writer)
+            with suppress(asyncio.CancelledError):  # at the end; asyncio of Python 3.11 tells it as an error
+                await self._handler(reader, repeated if self._replied else writer)
 
         protocol = asyncio.StreamReaderProtocol(reader, handle, loop=loop)
         self.transport.set_protocol(protocol)

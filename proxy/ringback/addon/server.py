@@ -199,7 +199,12 @@ def _protocols(
 
 def _handled(instance: ServerInstance[Any]) -> Protocols:
     """Every connection is mitmproxy's."""
-    return lambda _=b"": asyncio.StreamReaderProtocol(asyncio.StreamReader(), instance.handle_stream)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError):  # at the end; asyncio of Python 3.11 tells it as an error
+            await instance.handle_stream(reader, writer)
+
+    return lambda _=b"": asyncio.StreamReaderProtocol(asyncio.StreamReader(), handle)
 
 
 async def _listen_directly(listen: Listen, server: Proxyserver, listeners: list[asyncio.Server]) -> None:
