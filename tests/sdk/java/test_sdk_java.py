@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.launching import needs
+from support.maven import POM, jars, maven
 from support.product import CACHE, alone_in
 
 if TYPE_CHECKING:
@@ -17,45 +18,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>ringback.tests</groupId><artifactId>sdk</artifactId><version>1</version>
-  <properties>
-    <maven.compiler.source>8</maven.compiler.source>
-    <maven.compiler.target>8</maven.compiler.target>
-    <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>
-  </properties>
-  <dependencies>
-    <dependency>
-      <groupId>com.twilio.sdk</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
-    </dependency>{more}
-  </dependencies>
-</project>
-"""
 JUNIT = """
     <dependency>
       <groupId>junit</groupId><artifactId>junit</artifactId><version>4.13.2</version>
     </dependency>"""
-
-
-def _maven(directory: Path, *goals: str) -> None:
-    done = subprocess.run(
-        [needs("mvn"), "-q", "-B", *goals], cwd=directory, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"Maven cannot fetch what this needs: {(done.stdout + done.stderr).strip()[:300]}")
-
-
-def _jars(artifact: str, version: str) -> Path:
-    """The SDK with everything it needs, fetched once."""
-    with alone_in(CACHE / "java" / f"{artifact}-{version}") as place:
-        if (place / "jars").is_dir():
-            return place / "jars"
-        (place / "pom.xml").write_text(POM.format(artifact=artifact, version=version, more=""))
-        _maven(place, "dependency:copy-dependencies", "-DoutputDirectory=fetched")
-        (place / "fetched").rename(place / "jars")
-    return place / "jars"
 
 
 @pytest.mark.slow
@@ -73,8 +39,7 @@ def _jars(artifact: str, version: str) -> Path:
 def test_a_program_of_each_generation(
     program: str, artifact: str, version: str, product: Product, tmp_path: Path
 ) -> None:
-    jars = _jars(artifact, version)
-    classpath = f"{jars}/*:{tmp_path}"
+    classpath = f"{jars(artifact, version)}/*:{tmp_path}"
     source = HERE / f"{program}.java"
     compiled = [needs("javac"), "-nowarn", "-cp", classpath, "-d", str(tmp_path), str(source)]
     subprocess.run(compiled, check=True, capture_output=True)
@@ -126,4 +91,4 @@ def _fetch_surefire(place: Path) -> None:
     (place / "src/test/java/SendingTest.java").write_text(SUREFIRE)
     # Surefire fetches what it runs JUnit with when there is a test to run.
     (place / "src/test/java/NothingTest.java").write_text(NOTHING)
-    _maven(place, "test", "-Dtest=NothingTest")
+    maven(place, "test", "-Dtest=NothingTest")
