@@ -219,3 +219,17 @@ def test_live_answers_are_recorded_before_they_are_given() -> None:
     assert (kept[0][0], kept[0][1].body, kept[0][1].source.kind) == (REQUEST, CREATED.body, "live")
     said = [dict(answer.source.headers()).get("Ringback-Cassette") for answer in answers]
     assert said == ["mine#1", None, None, "mine#1"]
+
+
+@pytest.mark.parametrize(
+    "source", ["contract; rule=Messages.from.valid", "gate; rule=resource.unsupported", "cassette"]
+)
+def test_an_offline_ringback_on_the_way_is_not_taken_for_the_live_api(source: str) -> None:
+    there = gateway(Scripted([], probe=replace(TEST, headers=(("Ringback-Source", source),))))
+    with pytest.raises(UpstreamError, match="another Ringback"):
+        asyncio.run(there.prove(REQUEST))
+
+
+def test_one_that_forwards_is_a_proxy_like_any_other() -> None:
+    there = gateway(Scripted([], probe=replace(TEST, headers=(("Ringback-Source", "live"),))))
+    assert asyncio.run(there.prove(REQUEST))

@@ -120,9 +120,16 @@ def test_a_body_that_ends_with_the_connection_survives(online: Serving, upstream
 
 
 def test_nobody_else_says_where_an_answer_came_from(online: Serving, upstream: StandIn) -> None:
-    upstream.rule = lambda _: twilio(201, None, ("Ringback-Source", "contract; rule=forged"), sid="x")
+    upstream.rule = lambda _: twilio(201, None, ("Ringback-Source", "live; rule=forged"), sid="x")
     got = online.ask(http(form=GOOD["Messages"]))
     assert [value for name, value in got.headers if name == "Ringback-Source"] == ["live"]
+
+
+def test_an_offline_ringback_on_the_way_is_told(online: Serving, upstream: StandIn) -> None:
+    upstream.rule = lambda _: twilio(201, None, ("Ringback-Source", "contract; rule=x"), sid="x")
+    got = online.ask(http(form=GOOD["Messages"]))
+    assert (got.status, got.error()["code"]) == (424, 20503)
+    assert "another Ringback answered in place of the live API" in got.error()["message"]
 
 
 def test_an_answer_that_is_not_documented_says_so(online: Serving, upstream: StandIn) -> None:

@@ -15,7 +15,7 @@ from ringback.addon.dialing import UpstreamError
 from ringback.addon.proof import NotProvenError, Proof, Proofs
 from ringback.addon.upstream import Reply
 from ringback.contract import Answer, Source
-from ringback.contract.exchange import PROVENANCE_PREFIX, header_value
+from ringback.contract.exchange import PROVENANCE_PREFIX, first_header, header_value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -131,7 +131,12 @@ class Gateway:
         return await self._exchange(request)
 
     async def _exchange(self, request: Request) -> Reply:
-        return await self._upstream.exchange(self._routes.of(request.host), request)
+        reply = await self._upstream.exchange(self._routes.of(request.host), request)
+        said = first_header(reply.headers, "Ringback-Source")
+        if said is not None and not said.startswith("live"):
+            # HTTPS_PROXY may still name an offline one: its answers must not pass for the live API's.
+            raise UpstreamError("upstream.proxy", "another Ringback answered in place of the live API")
+        return reply
 
 
 class Forwarder:
