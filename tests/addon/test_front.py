@@ -266,7 +266,7 @@ def test_a_hello_sent_without_waiting_for_the_reply_is_answered(short: Inside, o
         b"CONNECT api.twilio.com:443 HTTP/2.0\r\n\r\n",
         b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
-        b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"BREW http://x/pot HTTP/1.1\r\nHost: x\r\n\r\n",
         b"CONNECT api.twilio.com:443 HTTP/1.1\r\nno colon\r\n\r\n",
     ],
 )

@@ -33,6 +33,8 @@ ESTABLISHED = (
     b"HTTP/1.1 200 Connection established\r\n\r\n"  # what mitmproxy replies; twilio-php takes no other
 )
 _CHUNK = 64 * 1024
+_METHOD = re.compile(rb"[A-Z]{1,16} ?")
+_ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")  # as a server is asked, not a proxy
 _CONNECT = re.compile(
     rb"CONNECT ([A-Za-z0-9.-]+):([0-9]{1,5}) HTTP/1\.[01]\r\n((?:[!#-'*+.0-9A-Z^-z|~-]+:[^\r\n\0]*\r\n)*)\r\n"
 )
@@ -146,6 +148,10 @@ class Opening(asyncio.Protocol):
     def _connect(self) -> None:
         data = self._data
         if not data.startswith(b"CONNECT "[: len(data)]):
+            if _METHOD.fullmatch(data):
+                return  # the next byte tells which form it has
+            if _ORIGIN_FORM.match(data):
+                self._front.addon.meant(self.transport.get_extra_info("peername"))
             self._hand_over()
         elif data.endswith(b"\r\n\r\n"):
             found = _CONNECT.fullmatch(data)

@@ -79,6 +79,7 @@ class RingbackAddon:
         self.drift: Drift | None = None
         self.broken: str | None = None
         self._tunnels: dict[str, Tunnel] = {}
+        self._meant: set[tuple[str | int, ...]] = set()
 
     # -- options
 
@@ -240,6 +241,14 @@ class RingbackAddon:
     def client_disconnected(self, client: Client) -> None:
         """Forget the connection's tunnel."""
         self._tunnels.pop(client.id, None)
+        self._meant.discard(client.peername)
+
+    def meant(self, peer: tuple[str | int, ...]) -> None:
+        """Note that `peer` asks as one asks a server: it means this proxy, whatever host it names.
+
+        mitmproxy shows its hooks no difference between that and a request to a proxy.
+        """
+        self._meant.add(peer)
 
     # -- requests
 
@@ -392,7 +401,10 @@ class RingbackAddon:
         return (
             flow.client_conn.id not in self._tunnels
             and not self._is_ours(flow)
-            and self._is_own(flow.client_conn, names.host, flow.request.port)
+            and (
+                flow.client_conn.peername in self._meant
+                or self._is_own(flow.client_conn, names.host, flow.request.port)
+            )
         )
 
     @staticmethod
