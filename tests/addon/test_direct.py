@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import sys
 from typing import TYPE_CHECKING
@@ -126,6 +127,22 @@ def test_auto_mode_forwards_what_comes_by_it(
     sent = upstream.seen[-1]
     assert (sent.server_name, sent.header("Host")) == (API, API)
     assert sent.pair == (ACCOUNT, TOKEN)
+
+
+def test_a_way_to_the_live_api_that_leads_back_here_ends_here(
+    home: Path, tmp_path: Path, running: Serving
+) -> None:
+    """As a hosts entry makes it that only clients should have, where the whole machine trusts the CA."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        at = free.getsockname()[1]
+    back = ["--upstream", f"https://127.0.0.1:{at}", "--upstream-ca", str(running.ca)]
+    there = ["--mode", "online", "--reverse", str(at), "--cassettes", str(tmp_path / "cassettes")]
+    with serve(home, tmp_path, *back, *there, more=PAIR) as looping:
+        with Wire(at).tls(looping.ca) as wire:
+            got = wire.send(http(form=FORM)).response()
+        assert looping.health()["answered"] == 1
+    assert got.status == 424
+    assert "api.twilio.com leads back to this proxy" in looping.stderr()
 
 
 # -- who may ask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from support.product import KEPT, SID, TOKEN
 from support.serving import Serving, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 URL = f"https://api.twilio.com/2010-04-01/Accounts/{SID}/Messages.json"
@@ -105,6 +106,13 @@ CURL = f"""
 curl -s -u {SID}:{TOKEN} -d '{FORM}' {URL} | grep -o queued
 """
 
+BASE_URL = f"""
+curl -s -u {SID}:{TOKEN} -d '{FORM}' "$TWILIO_API/2010-04-01/Accounts/{SID}/Messages.json" | grep -o queued
+"""
+
+# Ways in without a proxy. The third has its test in tests/addon/test_transparent.py.
+OTHER_WAYS = {"A base URL of its own", "A hosts entry or a container alias", "Redirected by the kernel"}
+
 # section: (program on PATH, file, its text)
 PROGRAMS = {
     "Python": ("python3", "send.py", PYTHON),
@@ -147,7 +155,7 @@ def running(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactor
 
 
 def test_every_language_of_the_page_is_run_here() -> None:
-    assert set(_blocks()) == set(PROGRAMS)
+    assert set(_blocks()) == set(PROGRAMS) | OTHER_WAYS
 
 
 @pytest.mark.parametrize("section", PROGRAMS)
@@ -168,15 +176,52 @@ def test_the_lines_of_a_language(
             lines = lines.partition("php -d")[0] + "php send.php"
     lines = lines.replace("127.0.0.1:4010", f"127.0.0.1:{running.state.port}")
     lines = lines.replace("Port=4010", f"Port={running.state.port}")
-    done = subprocess.run(
-        ["sh", "-e", "-c", lines],
-        cwd=tmp_path,
-        env=environment | more,
+    done = _shell(lines, environment | more, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "queued\n"), done.stderr
+
+
+def test_a_base_url_of_its_own(environment: dict[str, str], tmp_path: Path) -> None:
+    needs("curl")
+    (tmp_path / "send.sh").write_text(BASE_URL)
+    with serving(tmp_path, environment, "--reverse", "0") as running:
+        lines = _blocks()["A base URL of its own"].replace(
+            "127.0.0.1:4011", f"127.0.0.1:{running.state.reverse}"
+        )
+        done = _shell(lines, environment, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "queued\n"), done.stderr
+
+
+def test_a_hosts_entry(environment: dict[str, str], tmp_path: Path) -> None:
+    """With a hosts file and a port 443 of its own, in a namespace."""
+    needs("curl")
+    (tmp_path / "send.sh").write_text(CURL)
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost\n")
+    prepared = f"ip link set lo up && mount --bind {shlex.quote(str(tmp_path / 'hosts'))} /etc/hosts"
+    namespace = [needs("unshare"), "-n", "-m"]
+    allowed = subprocess.run([*namespace, "sh", "-c", prepared], capture_output=True, text=True, check=False)
+    if allowed.returncode:
+        pytest.skip(f"no namespaces here: {allowed.stderr.strip()[:200]}")
+    started = """
+ringback serve --reverse 443 --ready-file ready.json 2>log &
+until test -e ready.json; do kill -0 $!; done
+"""
+    lines = f"{prepared}\n{started}\n{_blocks()['A hosts entry or a container alias']}kill $!; wait $!"
+    done = _shell(lines, environment, tmp_path, namespace)
+    assert (done.returncode, done.stdout) == (0, "queued\n"), done.stderr
+    assert "1 Twilio request answered" in (tmp_path / "log").read_text()
+
+
+def _shell(
+    lines: str, environment: dict[str, str], directory: Path, inside: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*inside, "sh", "-e", "-c", lines],
+        cwd=directory,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "queued\n"), done.stderr
 
 
 def test_the_table_of_variables_is_the_launchers_own() -> None:

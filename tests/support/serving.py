@@ -22,9 +22,9 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, environment: Mapping[str, str]) -> Iterator[Serving]:
+def serving(directory: Path, environment: Mapping[str, str], *more: str) -> Iterator[Serving]:
     ready = directory / "ready.json"
-    command = [sys.executable, "-m", "ringback", "serve", "--ready-file", str(ready)]
+    command = [sys.executable, "-m", "ringback", "serve", "--ready-file", str(ready), *more]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         try:

@@ -9,7 +9,7 @@ import socket
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import certifi
 import h11
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _CHUNK: Final = 64 * 1024
+# Own addresses of connections in their handshake: a listener of this process must not be what they found.
+dialled: Final[set[Any]] = set()
 
 
 class UpstreamError(Exception):
@@ -85,8 +87,13 @@ class Dialer:
         else:
             reader, writer = await self._tunnel(route, route.proxy)
         if route.server_name is not None:
-            async with _aborted_on_failure(writer):
-                await _start_tls(writer, self._tls(), route.server_name)
+            own = writer.get_extra_info("sockname")
+            dialled.add(own)
+            try:
+                async with _aborted_on_failure(writer):
+                    await _start_tls(writer, self._tls(), route.server_name)
+            finally:
+                dialled.discard(own)
         return reader, writer
 
     async def _tunnel(self, route: Route, proxy: Address) -> Streams:

@@ -8,13 +8,14 @@ they were going. Neither client can say a proxy password, so here other things d
 
 from __future__ import annotations
 
+import logging
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
-from ringback.addon import flows
+from ringback.addon import dialing, flows
 from ringback.addon.binding import is_loopback
 from ringback.addon.tunnels import is_this_machine
 from ringback.contract import Names
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from ringback.addon.options import Settings
     from ringback.contract import Request
+
+logger = logging.getLogger(__name__)
 
 API: Final = "api.twilio.com"
 REVERSE: Final = f"reverse:https://{API}"  # the mode of mitmproxy's that is this module's
@@ -149,9 +152,18 @@ def judge_hello(data: ClientHelloData, is_twilio: Callable[[str], bool]) -> None
 
     The address that a nameless handshake was going to may be Twilio's, so it goes nowhere.
     """
-    sni = data.client_hello.sni
-    reverse = is_reverse(data.context.client)
-    if (sni and is_twilio(sni)) or (reverse and not sni):
+    client, sni = data.context.client, data.client_hello.sni
+    reverse = is_reverse(client)
+    if client.peername in dialing.dialled:
+        logger.error(
+            "%s leads back to this proxy: have the hosts entry or the redirection for the clients alone", sni
+        )
+        sni = None
+    elif sni and is_twilio(sni):
+        # The CA vouches for no address, so the certificate must not have the one that was dialled.
+        data.context.server.address = (flows.canonical_host_name(sni), client.sockname[1])
+        return
+    elif reverse and not sni:
         return
     data.ignore_connection = True
     if not sni:

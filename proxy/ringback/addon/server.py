@@ -303,7 +303,7 @@ class _Ready:
             # Rules that redirect this process too: each round would open another connection.
             context.server.address = (direct.API, 443)  # to which no connection is opened
             logger.error(
-                "the proxy's own connections are redirected to it: redirect the program's user alone"
+                "connections of the proxy itself are redirected to it: redirect the program's user alone"
             )
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
