@@ -7,9 +7,7 @@ import gc
 import os
 import signal
 import sys
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -17,16 +15,12 @@ import click
 from ringback.cli.proxy import (
     EXIT_CASSETTES,
     EXIT_NONE,
-    EXIT_START,
     ProxyOptions,
     cassettes_fail,
-    child_proxy,
     findings,
     proxy_options,
     say,
-    show_log,
     summary,
-    write_ready,
 )
 
 if TYPE_CHECKING:
@@ -83,43 +77,22 @@ async def _proxied(
     options: ProxyOptions, command_line: Sequence[str], signals: _Signals, *, allow_none: bool, quiet: bool
 ) -> int:
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
-    from ringback.addon.server import Listen, StartError, serve  # noqa: PLC0415 - as above
-    from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - as above
-    from ringback.launch.environment import prepare  # noqa: PLC0415 - as above
+    from ringback.addon.server import serve  # noqa: PLC0415 - as above
+    from ringback.cli.starting import start  # noqa: PLC0415 - as above
     from ringback.launch.traces import bypass_hint, stopped_bypasses  # noqa: PLC0415 - as above
 
-    show_log()
-    try:
-        authority = ensure_authority()
-        for warning in authority.warnings:
-            say(warning, colour="yellow")
-        listen = Listen(
-            authority.directory,
-            options.host,
-            options.port,
-            socks=options.password is None,
-            options=options.addon_options(),
-            reverse=options.reverse,
-            transparent=options.transparent,
-        )
-        with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
-            async with serve(listen) as running:
-                launch = prepare(child_proxy(options, running), authority, os.environ, Path(directory))
-                for warning in launch.warnings:
-                    say(warning, colour="yellow")
-                write_ready(options, running, authority.root_pem, launch.bundle)
-                code = await _child(command_line, launch.environment, signals)
-                silent = running.addon.responder.tally.total == 0 and not allow_none
-                bypassed = silent or bool(stopped_bypasses(launch.directory))
-                hint = bypass_hint(command_line, launch.directory, launch.environment) if bypassed else ""
-            tally, used = running.addon.responder.tally, running.addon.used
-            found = findings(running)
-    except (AuthorityError, StartError) as error:
-        say(f"cannot start: {error}", colour="red")
-        return EXIT_START
-    except OSError as error:
-        say(f"cannot start: {error.filename}: {error.strerror}", colour="red")
-        return EXIT_START
+    with start(options) as begun:
+        async with serve(begun.listen) as running:
+            launch = begun.launch(running)
+            for warning in launch.warnings:
+                say(warning, colour="yellow")
+            begun.ready(running, launch)
+            code = await _child(command_line, launch.environment, signals)
+            silent = running.addon.responder.tally.total == 0 and not allow_none
+            bypassed = silent or bool(stopped_bypasses(launch.directory))
+            hint = bypass_hint(command_line, launch.directory, launch.environment) if bypassed else ""
+        tally, used = running.addon.responder.tally, running.addon.used
+        found = findings(running)
 
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
     if not quiet or tally.refused or failing:

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 import sys
-import tempfile
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ringback.cli.proxy import (
     EXIT_CASSETTES,
-    EXIT_START,
     ProxyOptions,
     cassettes_fail,
-    child_proxy,
     findings,
     proxy_options,
     say,
-    show_log,
     summary,
-    write_ready,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from ringback.addon.replaying import Used
     from ringback.addon.server import Listening
+    from ringback.tally import Tally
 
 EXIT_WORKER = 1
 
@@ -61,90 +55,48 @@ def command(*, workers: int, **shared: Any) -> None:
 
 
 async def _serve(options: ProxyOptions) -> int:
-    from ringback.addon.server import Listen, StartError, serve  # noqa: PLC0415 - see run
-    from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - see run
-    from ringback.launch.environment import prepare  # noqa: PLC0415 - see run
+    from ringback.addon.server import serve  # noqa: PLC0415 - see run
+    from ringback.cli.starting import start  # noqa: PLC0415 - see run
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
-    show_log()
-    try:
-        authority = ensure_authority()
-        for warning in authority.warnings:
-            say(warning, colour="yellow")
-        listen = Listen(
-            authority.directory,
-            options.host,
-            options.port,
-            socks=options.password is None,
-            options=options.addon_options(),
-            reverse=options.reverse,
-            transparent=options.transparent,
-        )
-        with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
-            async with serve(listen) as running:
-                launch = prepare(child_proxy(options, running), authority, os.environ, Path(directory))
-                with _found_by_others(
-                    write_ready(options, running, authority.root_pem, launch.bundle)
-                ) as state:
-                    _announce(running, state)
-                    await stop.wait()
-            tally, used = running.addon.responder.tally, running.addon.used
-            found = findings(running)
-    except (AuthorityError, StartError) as error:
-        say(f"cannot start: {error}", colour="red")
-        return EXIT_START
-    except OSError as error:
-        say(f"cannot start: {error.filename}: {error.strerror}", colour="red")
-        return EXIT_START
-    for line in summary(tally, options.mode, used, found):
-        say(line)
-    return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
+    with start(options) as begun:
+        async with serve(begun.listen) as running:
+            with _found_by_others(begun.ready(running, begun.launch(running))) as state:
+                _announce(running, state)
+                await stop.wait()
+        tally, used = running.addon.responder.tally, running.addon.used
+        found = findings(running)
+    return _end(options, summary(tally, options.mode, used, found), tally, used)
 
 
 def _serve_together(options: ProxyOptions, workers: int) -> int:
     """The same by several processes, of which this one only watches."""
-    from ringback.addon.server import Listen, StartError  # noqa: PLC0415 - see run
     from ringback.addon.workers import WorkerDiedError, run  # noqa: PLC0415 - see run
-    from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - see run
-    from ringback.launch.environment import prepare  # noqa: PLC0415 - see run
+    from ringback.cli.starting import start  # noqa: PLC0415 - see run
 
-    show_log()
-    try:
-        authority = ensure_authority()
-        for warning in authority.warnings:
-            say(warning, colour="yellow")
-        listen = Listen(
-            authority.directory,
-            options.host,
-            options.port,
-            socks=options.password is None,
-            options=options.addon_options(),
-        )
-        with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
+    with start(options) as begun, ExitStack() as stack:
 
-            def started(stack: ExitStack, listening: Listening) -> None:
-                launch = prepare(child_proxy(options, listening), authority, os.environ, Path(directory))
-                state = write_ready(options, listening, authority.root_pem, launch.bundle)
-                _announce(listening, stack.enter_context(_found_by_others(state)))
+        def started(listening: Listening) -> None:
+            state = begun.ready(listening, begun.launch(listening))
+            _announce(listening, stack.enter_context(_found_by_others(state)))
 
-            with ExitStack() as stack:
-                outcome = run(listen, workers, started=partial(started, stack))
-    except (AuthorityError, StartError) as error:
-        say(f"cannot start: {error}", colour="red")
-        return EXIT_START
-    except WorkerDiedError as error:
-        say(str(error), colour="red")
-        return EXIT_WORKER
-    except OSError as error:
-        say(f"cannot start: {error.filename}: {error.strerror}", colour="red")
-        return EXIT_START
-    for line in summary(outcome.tally, options.mode, outcome.used):
+        try:
+            outcome = run(begun.listen, workers, started=started)
+        except WorkerDiedError as error:
+            say(str(error), colour="red")
+            return EXIT_WORKER
+    lines = summary(outcome.tally, options.mode, outcome.used)
+    return _end(options, lines, outcome.tally, outcome.used)
+
+
+def _end(options: ProxyOptions, lines: list[str], tally: Tally, used: Sequence[Used]) -> int:
+    """Print the summary; the exit code."""
+    for line in lines:
         say(line)
-    failed = cassettes_fail(outcome.tally, outcome.used, fail_on_unused=options.fail_on_unused)
-    return EXIT_CASSETTES if failed else 0
+    return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
 
 
 @contextmanager

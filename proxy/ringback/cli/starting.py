@@ -1,0 +1,89 @@
+"""Bringing the proxy up for `run` and `serve`, and telling people why it does not come."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from ringback.addon.server import Listen, StartError
+from ringback.cli.proxy import EXIT_START, ProxyOptions, child_proxy, say, show_log, write_ready
+from ringback.launch.ca import Authority, AuthorityError, ensure_authority
+from ringback.launch.environment import Launch, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ringback.addon.server import Listening
+
+
+class CannotStartError(click.ClickException):
+    """The proxy cannot start: told in one line, exit code 5."""
+
+    exit_code = EXIT_START
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - click's signature
+        """Say why, on stderr."""
+        say(f"cannot start: {self.message}", colour="red")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a proxy is started with.
+
+    Attributes:
+        options: As given on the command line.
+        authority: The CA that it signs with.
+        directory: For what its clients read; removed at the end.
+    """
+
+    options: ProxyOptions
+    authority: Authority
+    directory: Path
+
+    @property
+    def listen(self) -> Listen:
+        """Where and how to listen. SOCKS asks for no password, so it is no way in where there is one."""
+        options = self.options
+        return Listen(
+            self.authority.directory,
+            options.host,
+            options.port,
+            socks=options.password is None,
+            options=options.addon_options(),
+            reverse=options.reverse,
+            transparent=options.transparent,
+        )
+
+    def launch(self, listening: Listening) -> Launch:
+        """What a client of the proxy that listens there needs."""
+        return prepare(child_proxy(self.options, listening), self.authority, os.environ, self.directory)
+
+    def ready(self, listening: Listening, launch: Launch) -> dict[str, Any]:
+        """Write the ready file, if one is wanted, and return what stands in it."""
+        return write_ready(self.options, listening, self.authority.root_pem, launch.bundle)
+
+
+@contextmanager
+def start(options: ProxyOptions) -> Iterator[Start]:
+    """Have ready what a proxy is started with, for as long as it runs.
+
+    Raises:
+        CannotStartError: The CA, an option, the address or a file is no good.
+    """
+    show_log()
+    try:
+        authority = ensure_authority()
+        for warning in authority.warnings:
+            say(warning, colour="yellow")
+        with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
+            yield Start(options, authority, Path(directory))
+    except (AuthorityError, StartError) as error:
+        raise CannotStartError(str(error)) from None
+    except OSError as error:
+        raise CannotStartError(f"{error.filename}: {error.strerror}") from None
