@@ -8,8 +8,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.test import tflow
 
-from ringback.addon.direct import is_own_address, reverse_refusal, transparent_refusal
+from ringback.addon import wire
+from ringback.addon.direct import REVERSE, TRANSPARENT, is_own_address, reverse_refusal, transparent_refusal
+from ringback.addon.handlers import RingbackAddon
 from ringback.addon.options import Settings
 from ringback.contract import Credentials
 from support.clients import ACCOUNT, TOKEN, Wire, better, http
@@ -19,6 +24,8 @@ from support.upstream import arguments, module_upstream, upstream, upstream_ca
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from mitmproxy import http as mitmproxy_http
 
     from support.proxying import Serving
     from support.upstream import StandIn
@@ -205,6 +212,61 @@ def test_the_rules() -> None:
 )
 def test_this_machines_addresses(address: str, own: bool) -> None:
     assert is_own_address(address) is own
+
+
+OUTSIDE = ("192.0.2.77", 40000)
+ANYBODY, KNOWN = Settings(), Settings(credentials=Credentials(ACCOUNT, TOKEN))
+
+
+def asking(mode: str, peer: tuple[str, int], scheme: str = "https") -> mitmproxy_http.HTTPFlow:
+    flow = tflow.tflow()
+    flow.client_conn.proxy_mode = ProxyMode.parse(mode)
+    flow.client_conn.peername = peer
+    flow.request.scheme, flow.request.host_header = scheme, API
+    return flow
+
+
+@pytest.mark.parametrize(
+    "mode, peer, settings, said",
+    [
+        (REVERSE, OUTSIDE, ANYBODY, "open to other machines at 192.0.2.77"),
+        (REVERSE, OUTSIDE, KNOWN, None),
+        (REVERSE, ("127.0.0.1", 40000), ANYBODY, None),
+        (REVERSE, ("127.0.0.1", 40000), Settings(password="x"), "a way around the proxy password"),
+        (TRANSPARENT, OUTSIDE, KNOWN, "192.0.2.77 is another machine"),
+        (TRANSPARENT, ("127.0.0.1", 40000), ANYBODY, None),
+    ],
+)
+def test_a_client_that_may_not_ask_is_not_taken(
+    mode: str, peer: tuple[str, int], settings: Settings, said: str | None
+) -> None:
+    """Also where a program of mitmproxy's opened the listener."""
+    addon = RingbackAddon()
+    addon.settings = settings
+    client = asking(mode, peer).client_conn
+    addon.client_connected(client)
+    assert client.error is None if said is None else said in (client.error or "")
+
+
+@pytest.mark.parametrize("scheme, status", [("http", 403), ("https", None)])
+def test_credentials_come_from_outside_by_tls_alone(
+    scheme: str, status: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "client_socket", lambda _: None)  # as for a flow that has no connection
+    addon = RingbackAddon()
+    flow = asking(REVERSE, OUTSIDE, scheme)
+    addon.requestheaders(flow)
+    assert (flow.response.status_code if flow.response else None) == status
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_other_hosts_of_redirected_connections_can_be_blocked(blocked: bool) -> None:
+    addon = RingbackAddon()
+    addon.settings = Settings(block_other_hosts=blocked)
+    flow = asking(TRANSPARENT, OUTSIDE)
+    flow.server_conn.address = ("192.0.2.1", 443)
+    addon.server_connect(ServerConnectionHookData(flow.server_conn, flow.client_conn))
+    assert (flow.server_conn.error is not None) is blocked
 
 
 # -- transparent: what it does with redirected connections is in test_transparent.py
