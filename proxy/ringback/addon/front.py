@@ -151,7 +151,7 @@ class Opening(asyncio.Protocol):
             if _METHOD.fullmatch(data):
                 return  # the next byte tells which form it has
             if _ORIGIN_FORM.match(data):
-                self._front.addon.meant(self.transport.get_extra_info("peername"))
+                self._front.addon.clients.meant(self.transport.get_extra_info("peername"))
             self._hand_over()
         elif data.endswith(b"\r\n\r\n"):
             found = _CONNECT.fullmatch(data)

@@ -12,11 +12,10 @@ from mitmproxy import ctx, exceptions, http
 from ringback import contract
 from ringback.addon import chaining, direct, flows, wire
 from ringback.addon.binding import is_loopback, rebound
+from ringback.addon.clients import Clients, is_own
 from ringback.addon.options import OPTIONS, Settings, add_options, proxy_password, read_settings, secure
 from ringback.addon.replaying import Replay
 from ringback.addon.tunnels import (
-    Tunnel,
-    is_this_machine,
     proxy_authentication_required,
     proxy_credentials,
     refused_tunnel,
@@ -61,6 +60,7 @@ class RingbackAddon:
     """Answers every request to Twilio's hosts, and lets no connection to them out.
 
     Attributes:
+        clients: What is known of the client connections.
         settings: The options in force.
         responder: Who answers.
         forwarder: Who forwards, or None offline.
@@ -78,8 +78,7 @@ class RingbackAddon:
         self.used: tuple[Used, ...] = ()
         self.drift: Drift | None = None
         self.broken: str | None = None
-        self._tunnels: dict[str, Tunnel] = {}
-        self._meant: set[tuple[str | int, ...]] = set()
+        self.clients = Clients(self._is_twilio)
 
     # -- options
 
@@ -189,7 +188,7 @@ class RingbackAddon:
         if not self._password_fits(password):
             flow.response = proxy_authentication_required()
             return
-        if self._is_own(flow.client_conn, host, port):
+        if is_own(flow.client_conn, host, port):
             flow.response = refused_tunnel("404 Ringback does not tunnel to itself")
             return
         if self.settings.block_other_hosts and not self.responder.contract.is_twilio(host):
@@ -197,7 +196,7 @@ class RingbackAddon:
                 f"403 Ringback blocks {host}: it was started with --block-other-hosts"
             )
             return
-        self._tunnels[flow.client_conn.id] = Tunnel((host, port), user)
+        self.clients.opened(flow.client_conn, (host, port), user)
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Take apart TLS for Twilio's hosts alone; every other host's stays untouched, end to end."""
@@ -230,7 +229,7 @@ class RingbackAddon:
         Behind an egress proxy the address is the proxy's, so the tunnel's target counts as well.
         """
         address, sni = data.server.address, data.server.sni
-        tunnel = self._tunnels.get(data.client.id)
+        tunnel = self.clients.tunnel(data.client)
         target = tunnel.target if tunnel else None
         named = (address[0] if address else None, sni, target[0] if target else None, data.client.sni)
         if any(self._is_twilio(name) for name in named if name):
@@ -239,16 +238,8 @@ class RingbackAddon:
             data.server.error = "Ringback blocks other hosts: it was started with --block-other-hosts"
 
     def client_disconnected(self, client: Client) -> None:
-        """Forget the connection's tunnel."""
-        self._tunnels.pop(client.id, None)
-        self._meant.discard(client.peername)
-
-    def meant(self, peer: tuple[str | int, ...]) -> None:
-        """Note that `peer` asks as one asks a server: it means this proxy, whatever host it names.
-
-        mitmproxy shows its hooks no difference between that and a request to a proxy.
-        """
-        self._meant.add(peer)
+        """Forget the connection."""
+        self.clients.forget(client)
 
     # -- requests
 
@@ -263,12 +254,12 @@ class RingbackAddon:
             return
         if direct.is_reverse(flow.client_conn):
             return
-        if self._tunnels.get(flow.client_conn.id) is None:
+        if self.clients.tunnel(flow.client_conn) is None:
             _user, password = proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))
             if not self._password_fits(password):
                 flow.response = proxy_authentication_required()
                 return
-        if not self._is_ours(flow) and not self._is_own_request(flow):
+        if not self.clients.wants_twilio(flow) and not self.clients.wants_proxy(flow):
             flow.request.headers.pop("Proxy-Authorization", None)
             if not self.settings.block_other_hosts:
                 flow.request.stream = True
@@ -284,12 +275,12 @@ class RingbackAddon:
         """Answer the request if it is for Twilio or for the proxy itself: at once, unless it is forwarded."""
         if flow.response or flow.error or not flow.live:
             return None
-        names = self._names(flow)
+        names = self.clients.names(flow)
         request = direct.to_request(flow, names)
-        if self._is_own_request(flow):
+        if self.clients.wants_proxy(flow):
             flow.response = flows.to_response(self.responder.own(request))
-        elif self._is_ours(flow):
-            answer = self.respond(request, names, self._user(flow))
+        elif self.clients.wants_twilio(flow):
+            answer = self.respond(request, names, self.clients.user(flow))
             if not isinstance(answer, Answer):
                 return self._send_later(flow, answer)
             self._send(flow, answer)
@@ -366,51 +357,8 @@ class RingbackAddon:
         flow.comment = " - ".join(part for part in (source.headers()[0][1], source.reason) if part)
         flow.metadata["ringback"] = source
 
-    # -- names
-
-    def _user(self, flow: http.HTTPFlow) -> str | None:
-        """The name that the client gave to the proxy: its cassette."""
-        tunnel = self._tunnels.get(flow.client_conn.id)
-        if tunnel is not None:
-            return tunnel.user
-        return proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))[0]
-
-    def _names(self, flow: http.HTTPFlow) -> contract.Names:
-        if direct.knows_no_proxy(flow.client_conn):
-            return direct.names(flow)
-        tunnel = self._tunnels.get(flow.client_conn.id)
-        names = flows.to_names(flow, tunnel.target if tunnel else None)
-        own = flow.client_conn.sockname
-        if tunnel is None and names.port == own[1]:
-            # The client came to this port by another name (a hosts entry): it could not choose the port.
-            return contract.Names(names.host, names.connect, names.sni, None)
-        return names
-
     def _is_twilio(self, name: str) -> bool:
         return self.responder.contract.is_twilio(canonical_host(name))
-
-    def _is_ours(self, flow: http.HTTPFlow) -> bool:
-        names = self._names(flow)
-        told = [*names.host.split(" and "), names.connect, names.sni]
-        return any(self.responder.contract.is_twilio(name) for name in told if name)
-
-    def _is_own_request(self, flow: http.HTTPFlow) -> bool:
-        if direct.knows_no_proxy(flow.client_conn):
-            return direct.is_own_request(flow)
-        names = self._names(flow)
-        return (
-            flow.client_conn.id not in self._tunnels
-            and not self._is_ours(flow)
-            and (
-                flow.client_conn.peername in self._meant
-                or self._is_own(flow.client_conn, names.host, flow.request.port)
-            )
-        )
-
-    @staticmethod
-    def _is_own(client: Client, host: str, port: int) -> bool:
-        own = client.sockname
-        return bool(port == own[1] and (host.strip("[]") == own[0] or is_this_machine(host)))
 
     def _password_fits(self, password: str) -> bool:
         wanted = self.settings.password
