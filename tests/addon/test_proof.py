@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ringback.addon.dialing import UpstreamError
-from ringback.addon.proof import NotProvenError, Proof, Proofs, plain_pair, probe, verdict_of
+from ringback.addon.proof import NotProvenError, Proof, Proofs, plain_pair, probe, proving_host, verdict_of
 from ringback.addon.upstream import Reply
 from ringback.contract import Request
 from support.clients import ACCOUNT, TOKEN, post
@@ -97,7 +98,7 @@ def test_field_names_are_compared_without_case() -> None:
 
 
 def test_the_probe_asks_for_the_account_with_the_same_credentials() -> None:
-    asked = probe(REQUEST, ACCOUNT)
+    asked = probe(REQUEST, REQUEST.host, ACCOUNT)
     assert (asked.method, asked.host, asked.body) == ("GET", "api.twilio.com", b"")
     assert asked.target == f"/2010-04-01/Accounts/{ACCOUNT}.json"
     assert asked.header("Authorization") == REQUEST.header("Authorization")
@@ -194,3 +195,17 @@ def test_a_live_pair_is_covered_by_nothing() -> None:
             assert not proofs.covers(claim, REQUEST)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "host, method, wanted",
+    [
+        ("api.twilio.com", "POST", "api.twilio.com"),
+        ("api.dublin.ie1.twilio.com", "POST", "api.dublin.ie1.twilio.com"),
+        ("lookups.twilio.com", "GET", "api.twilio.com"),
+        ("lookups.twilio.com", "POST", None),
+        ("messaging.twilio.com", "DELETE", None),
+    ],
+)
+def test_who_can_tell_about_credentials(host: str, method: str, wanted: str | None) -> None:
+    assert proving_host(replace(REQUEST, host=host, method=method)) == wanted

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ringback.addon.upstream import Reply
 
+_API: Final = "api.twilio.com"
 Verdict: TypeAlias = Literal["test", "live", "wrong", "unclear"]
 
 _TEST_CODE: Final = 20008  # Resource not accessible with Test Account Credentials
@@ -107,17 +108,20 @@ class Proofs:
         pair = plain_pair(request)
         if pair is None:
             return None
+        host = proving_host(request)
+        if host is None:
+            return None
         digest = hashlib.blake2b(
-            b"\0".join(part.encode("utf-8", "surrogateescape") for part in (request.host, *pair)),
+            b"\0".join(part.encode("utf-8", "surrogateescape") for part in (host, *pair)),
             key=self._key,
         ).digest()
-        return Proof(request.host, pair[0], digest)
+        return Proof(host, pair[0], digest)
 
     async def _probe(self, proof: Proof, request: Request) -> Verdict:
-        reply = await self._ask(probe(request, proof.account))
+        reply = await self._ask(probe(request, proof.host, proof.account))
         verdict = verdict_of(reply)
         if verdict == "unclear":
-            raise NotProvenError("credentials.unclear", f"{request.host} answered {reply.status}", reply)
+            raise NotProvenError("credentials.unclear", f"{proof.host} answered {reply.status}", reply)
         self._known[proof] = verdict
         return verdict
 
@@ -148,11 +152,22 @@ def plain_pair(request: Request) -> tuple[str, str] | None:
     return sid, token
 
 
-def probe(request: Request, account: str) -> Request:
-    """The request that proves the credentials of `request`."""
+def proving_host(request: Request) -> str | None:
+    """The host that can tell about the credentials of `request`, or None where it must not be sent at all.
+
+    Each API host tells for itself. Twilio's other products know no accounts; that a pair is one of test
+    credentials the API tells for them, and they are only ever asked to show something (the drift check does).
+    """
+    if request.host.startswith("api."):
+        return request.host
+    return _API if request.method == "GET" else None
+
+
+def probe(request: Request, host: str, account: str) -> Request:
+    """The request that proves the credentials of `request` at `host`."""
     fields = [field for field in request.headers if field[0].lower() == "authorization"]
-    own = (("Host", request.host), ("Accept", "application/json"), ("User-Agent", f"ringback/{__version__}"))
-    return Request("GET", request.host, f"/2010-04-01/Accounts/{account}.json", (*own, *fields))
+    own = (("Host", host), ("Accept", "application/json"), ("User-Agent", f"ringback/{__version__}"))
+    return Request("GET", host, f"/2010-04-01/Accounts/{account}.json", (*own, *fields))
 
 
 def verdict_of(reply: Reply) -> Verdict:
@@ -170,4 +185,13 @@ def verdict_of(reply: Reply) -> Verdict:
     return "test" if reply.status == 403 and body.get("code") == _TEST_CODE else "unclear"
 
 
-__all__ = ["NotProvenError", "Proof", "Proofs", "Verdict", "plain_pair", "probe", "verdict_of"]
+__all__ = [
+    "NotProvenError",
+    "Proof",
+    "Proofs",
+    "Verdict",
+    "plain_pair",
+    "probe",
+    "proving_host",
+    "verdict_of",
+]

@@ -86,9 +86,6 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
         reply = await gateway.send(request, proof)
         body = decode(reply.body, first_header(reply.headers, "Content-Encoding"))
     except NotProvenError as error:
-        if other:
-            why = "test credentials can be proven on the API's own host alone, so nothing was sent"
-            raise UnansweredError(why, harmless=True) from None
         reason = _UNPROVEN.get(error.rule, f"the credentials are not proven: {error.detail or error.rule}")
         raise UnansweredError(reason, final=True) from None
     except UpstreamError as error:
