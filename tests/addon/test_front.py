@@ -307,10 +307,10 @@ def test_other_hosts_are_tunnelled_untouched(short: Inside) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with short.wire().tunnel(f"127.0.0.1:{port}") as wire:
-            wire.send(b"\x16 not quite TLS")
+            wire.send(b"\x00 nothing like TLS")
             there, _ = server.accept()
             with there:
-                assert there.recv(100) == b"\x16 not quite TLS"
+                assert there.recv(100) == b"\x00 nothing like TLS"
                 there.sendall(b"and back")
                 assert wire.sock.recv(100) == b"and back"
 

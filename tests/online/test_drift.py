@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.clients import GOOD, http
-from support.proxying import serve
+from support.proxying import ringback, serve
 from support.upstream import arguments, response, twilio
 
 if TYPE_CHECKING:
@@ -72,9 +72,14 @@ def test_the_report(upstream: StandIn, home: Path, tmp_path: Path, form: str, st
         assert json.loads(text)["source"] == "passive"
 
 
-def test_a_report_that_cannot_be_written_is_told(upstream: StandIn, home: Path, tmp_path: Path) -> None:
-    options = arguments(upstream, "online", "--drift-report", str(tmp_path / "no" / "drift.json"))
-    with serve(home, tmp_path, *options) as running:
-        running.ask(http(form=GOOD["Messages"]))
-    assert "the drift report cannot be written: No such file" in running.stderr()
-    assert "Traceback" not in running.stderr()
+@pytest.mark.parametrize(
+    "name, why", [("no/drift.json", "nothing can be written there"), ("x.foo", ".sarif")]
+)
+def test_a_report_that_cannot_be_written_is_told_at_once(
+    upstream: StandIn, home: Path, tmp_path: Path, name: str, why: str
+) -> None:
+    options = arguments(upstream, "online", "--drift-report", str(tmp_path / name))
+    done = ringback(home, "serve", *options)
+    assert done.returncode == 5
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr

@@ -316,6 +316,6 @@ def test_the_summary_counts_agreements_and_differences(
             asked(running, who, To="+15005550001")
     log = running.stderr()
     assert "3 Twilio requests answered, online (live 3)" in log
-    assert "live answers: 1 as documented, 2 different" in log
+    assert "live answers: 1 with the documented status and code, 2 with others" in log
     assert "expected 400 with code 21211, live answered 400 with code 21217" in log
     assert log.count("2 x different Messages.") == 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from ringback.addon.options import REPORTS
 from ringback.cassettes.codings import decode
 from ringback.cassettes.errors import CodingError
 from ringback.drift.accepted import FILE as ACCEPTED
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from ringback.contract import Answer, Contract, Request
     from ringback.drift import Finding
     from ringback.drift.report import Report
-
-_FORMS: Final = {".html": "html", ".xml": "junit", ".sarif": "sarif", ".txt": "terminal"}
 
 
 class Drift:
@@ -81,13 +80,8 @@ class Drift:
 
     def write(self, file: Path) -> None:
         """Write the report, in the form that the file's ending names; what goes wrong is told."""
-        text = write(self.report(), form_of(file))
+        text = write(self.report(), REPORTS[file.suffix.lower()])
         try:
             file.write_text(text, encoding="utf-8")
         except OSError as error:
             self._warn(f"{file}: the drift report cannot be written: {error.strerror}")
-
-
-def form_of(file: Path) -> str:
-    """The form of a report by its file's ending, JSON where it has another one."""
-    return _FORMS.get(file.suffix.lower(), "json")

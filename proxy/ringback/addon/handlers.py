@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
-from ringback.addon import chaining, direct, flows, wire
+from ringback.addon import chaining, direct, flows, hello, wire
 from ringback.addon.binding import is_loopback, rebound
 from ringback.addon.clients import Clients, is_own
 from ringback.addon.options import OPTIONS, Settings, add_options, proxy_password, read_settings, secure
@@ -133,6 +133,8 @@ class RingbackAddon:
         except UnusableCassetteError as error:
             raise exceptions.OptionsError(f"ringback_cassette: {error}") from None
         self.responder.cassettes = self.replay
+        if settings.mode == "offline" and settings.drift_report is not None:
+            logger.warning("no drift report is written offline: there are no live answers to look at")
         if settings.mode != "offline":
             # Imported here: offline runs need none of it, and it takes a third of the time to start.
             from ringback.addon.drifting import Drift  # noqa: PLC0415 - as above
@@ -213,6 +215,7 @@ class RingbackAddon:
 
     def next_layer(self, data: NextLayer) -> None:
         """Tunnels of other hosts go on through the proxy that the environment names."""
+        hello.judge_all(data)
         address = data.context.server.address
         if direct.is_transparent(data.context.client):
             return  # it was on its way without a proxy

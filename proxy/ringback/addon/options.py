@@ -14,7 +14,7 @@ from mitmproxy.proxy import mode_specs
 from ringback.addon.binding import exposed, listen_host
 from ringback.addon.dialing import Timeouts, trust
 from ringback.addon.replaying import Repeats, Wanted
-from ringback.addon.routes import Address, Egress, Routes
+from ringback.addon.routes import Address, Egress, Routes, stand_in
 from ringback.contract import Credentials
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mitmproxy.options import Options
 
 MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
+# A report's form by its file's ending.
+REPORTS: Final = {".json": "json", ".html": "html", ".xml": "junit", ".sarif": "sarif", ".txt": "terminal"}
 REPEATS: Final[tuple[Repeats, ...]] = ("last", "error")
 PASSWORD_VARIABLE = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
 SID_VARIABLE = "RINGBACK_TEST_ACCOUNT_SID"
@@ -148,7 +150,7 @@ def read_settings(options: Options) -> Settings:
         block_other_hosts=options.ringback_block_other_hosts,
         credentials=Credentials(sid, token),
         password=proxy_password(),
-        routes=Routes(_address("ringback_upstream", options.ringback_upstream), _egress(options)),
+        routes=Routes(_stand_in(options.ringback_upstream), _egress(options)),
         upstream_ca=_roots(options),
         timeouts=Timeouts(
             _seconds("ringback_connect_timeout", options.ringback_connect_timeout),
@@ -156,7 +158,7 @@ def read_settings(options: Options) -> Settings:
         ),
         max_live=_not_negative("ringback_max_live", options.ringback_max_live),
         cassettes=_cassettes(options),
-        drift_report=Path(options.ringback_drift_report) if options.ringback_drift_report else None,
+        drift_report=_report(options.ringback_drift_report),
     )
 
 
@@ -217,6 +219,27 @@ def _check_given(options: Options) -> None:
         raise exceptions.OptionsError(
             f"{name}: there is no such option; there are {', '.join(sorted(known))}"
         )
+
+
+def _stand_in(url: str | None) -> Address | None:
+    try:
+        return stand_in(url) if url else None
+    except ValueError as error:
+        raise exceptions.OptionsError(f"ringback_upstream: {error}") from None
+
+
+def _report(name: str | None) -> Path | None:
+    """The file of the drift report, which must be one that can be written at the end."""
+    if not name:
+        return None
+    path = Path(name)
+    if path.suffix.lower() not in REPORTS:
+        raise exceptions.OptionsError(
+            f"ringback_drift_report: {name}: the ending names the form, one of {', '.join(REPORTS)}"
+        )
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise exceptions.OptionsError(f"ringback_drift_report: {name}: nothing can be written there")
+    return path
 
 
 def _address(name: str, url: str | None) -> Address | None:

@@ -163,6 +163,18 @@ class Routes:
         return Route(at.host, at.port, name, self.egress.proxy(at.host, at.scheme))
 
 
+def stand_in(url: str) -> Address:
+    """The stand-in for the live API that `url` names.
+
+    Raises:
+        ValueError: It names none, or would send credentials over a network in clear text.
+    """
+    address = Address.parse(url)
+    if address.scheme == "http" and not is_loopback(address.host):
+        raise ValueError("credentials go to this machine alone without TLS; write https://HOST:PORT")
+    return address
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host` is this machine by its name or address."""
     if host == "localhost" or host.endswith(".localhost"):

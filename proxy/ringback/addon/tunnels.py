@@ -39,8 +39,9 @@ def proxy_credentials(authorization: str) -> tuple[str | None, str]:
     if scheme.lower() != "basic":
         return None, ""
     try:
-        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
+        # A name that is not UTF-8 becomes one that no cassette can have, not nobody's.
+        user, _, password = base64.b64decode(encoded, validate=True).decode("utf-8", "replace").partition(":")
+    except binascii.Error:
         return None, ""
     return user, password
 

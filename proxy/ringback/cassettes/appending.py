@@ -146,7 +146,8 @@ class CassetteFile:
                 try:
                     return self._create(new)
                 except FileExistsError:
-                    continue  # another process was faster
+                    if self.path.is_symlink() and not self.path.exists():
+                        raise  # a link to nothing is there for ever, not made by another process meanwhile
         except OSError as error:
             raise recording_error(self.path, error) from error
 

@@ -13,6 +13,7 @@ from vcr.serialize import deserialize, serialize
 from vcr.serializers import jsonserializer, yamlserializer
 
 from ringback.contract.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
+from ringback.contract.nesting import too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +89,7 @@ def parse_request(item: bytes) -> Request:
         InteractionError: It is none.
     """
     head = item.partition(b"\n  response:\n")[0].decode("utf-8", "replace")
+    _check_depth(head)
     try:
         data = yamlserializer.deserialize(head)[0]["request"]
         return _request(VcrRequest._from_dict(data))  # noqa: SLF001 - what vcr.serialize itself calls
@@ -116,6 +118,7 @@ def load_mapping(text: bytes) -> dict[str, Any]:
     Raises:
         InteractionError: It is no YAML.
     """
+    _check_depth(text.decode("utf-8", "replace"))
     try:
         data = yamlserializer.deserialize(text.decode())
     except _PARSE_ERRORS as error:
@@ -124,6 +127,7 @@ def load_mapping(text: bytes) -> dict[str, Any]:
 
 
 def _interactions(text: str, serializer: Any) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
+    _check_depth(text)
     try:
         requests, responses, *metadata = deserialize(text, serializer)
         found = tuple(
@@ -133,6 +137,11 @@ def _interactions(text: str, serializer: Any) -> tuple[tuple[Interaction, ...], 
         raise InteractionError(_why(error, text)) from error
     known = metadata[0] if metadata and isinstance(metadata[0], dict) else {}
     return found, known
+
+
+def _check_depth(text: str) -> None:
+    if too_deep(text):
+        raise InteractionError("it is nested too deeply")
 
 
 def _why(error: Exception, text: str) -> str:

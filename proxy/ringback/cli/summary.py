@@ -74,7 +74,9 @@ def _live(tally: Tally) -> list[str]:
     lines = []
     differing = tally.differences.total()
     if tally.agreed or differing:
-        lines.append(f"  live answers: {tally.agreed} as documented, {differing} different")
+        lines.append(
+            f"  live answers: {tally.agreed} with the documented status and code, {differing} with others"
+        )
         lines += [f"  {count} x different {text}" for text, count in tally.differences.most_common()]
     for rule, count in tally.fallbacks.most_common():
         lines.append(f"  {count} x answered offline instead, {rule}: {tally.reasons[rule]}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 OTHER = "other"
+_PLACEHOLDERS = ("parameter", "value", "channel")
 _VARYING = ("$request_id", "$duration")  # what the headers' values may refer to
 _HOSTS = 1024  # host names of which it is remembered whether they are Twilio's
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...", "\u00ad\u200b\u200c\u200d\u2060\ufeff")
@@ -221,10 +222,15 @@ class Contract:
 
     def _check_text(self, resource: str, name: str, code: int | str) -> None:
         try:
-            self.text(code, resource)
+            text = self.text(code, resource)
         except KeyError:
             advice = f"add {{code: {code}, message: ...}} to errors"
             raise ValueError(f"{resource} {name} answers {code}, which has no text: {advice}") from None
+        known = (*_PLACEHOLDERS, *self.resource(resource).parameters)
+        for placeholder in re.findall(r"\{([A-Za-z]\w*)\}", text.message):
+            if placeholder not in known:
+                known_are = f"known are the parameters, e.g. {{To}}, and {', '.join(_PLACEHOLDERS)}"
+                raise ValueError(f"the text of {code} for {resource} has {{{placeholder}}}; {known_are}")
 
 
 def _plan(resource: Resource) -> Plan:

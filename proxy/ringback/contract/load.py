@@ -22,6 +22,7 @@ from ringback.contract.model import (
     UserFile,
     UserRow,
 )
+from ringback.contract.nesting import too_deep
 from ringback.contract.numbers import magic_key
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ def _row(row: UserRow) -> MagicRow:
 
 
 def _checked(text: str, kind: type[T], name: str) -> T:
+    if too_deep(text):
+        raise ContractError(f"{name}:1: is nested too deeply")
     try:
         raw: Any = yaml.load(text, Loader=Loader)  # noqa: S506 - Loader is PyYAML's safe one
         tree = yaml.compose(text, Loader=Loader)
@@ -156,8 +159,6 @@ def _checked(text: str, kind: type[T], name: str) -> T:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ContractError(f"{name}:{line}: is not YAML: {error.reason}") from None
-    except RecursionError:
-        raise ContractError(f"{name}:1: is nested too deeply") from None
     twice = _repeated_key(tree)
     if twice:
         raise ContractError(f"{name}:{twice.start_mark.line + 1}: {twice.value} is there twice")
