@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,9 @@ NODE: Final = {"6": "6.2.0", "5": "5.13.1", "4": "4.23.0", "3": "3.84.1", "2": "
 # Programs that can import twilio 5: it needs Python 3.7 or older.
 OLD_PYTHONS: Final = ("3.7", "3.6", "2.7")
 
+# With no virtual environment around it: what Debian packages is for Debian's Python alone.
+DEBIAN_PYTHON: Final = Path("/usr/bin/python3")
+
 # Read once: tests run without the variables of whoever runs them.
 REQUIRED: Final = bool(os.environ.get("RINGBACK_REQUIRE_SDKS"))
 
@@ -60,22 +64,38 @@ class Sdk:
     Attributes:
         runtime: The interpreter to run it with.
         path: The directory to import it from.
-        variable: The environment variable that makes the runtime look there.
+        variable: The environment variable that makes the runtime look there; empty where it looks anyway.
+        version: The SDK's version.
     """
 
     runtime: str
     path: Path
     variable: str
+    version: str
 
     @property
     def environment(self) -> dict[str, str]:
         """The variable that makes the runtime find it."""
-        return {self.variable: str(self.path)}
+        return {self.variable: str(self.path)} if self.variable else {}
 
 
 def python_sdk(generation: str) -> Sdk:
     """twilio-python of a generation, and the Python to run it with: this one, or an old one for 5."""
     return _or_skip(_python_sdk, generation)
+
+
+def debian_python_sdk() -> Sdk:
+    """Debian's own package of twilio-python with Debian's own Python; tests install no system packages."""
+    asked = ["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}${Version}", "python3-twilio"]
+    try:
+        # Such as `ii 7.7.1+ds1-1`.
+        found = re.match(r"ii +([\d.]+)", _output(asked))
+        _output([str(DEBIAN_PYTHON), "-I", "-c", "import twilio"])
+    except MissingError as missing:
+        pytest.skip(f"Debian's twilio-python is not here (apt install python3-twilio): {missing}")
+    if not found:
+        pytest.skip("Debian's twilio-python is not installed here any more (apt install python3-twilio)")
+    return Sdk(str(DEBIAN_PYTHON), Path("/usr/lib/python3/dist-packages"), "", found[1])
 
 
 def node_sdk(generation: str) -> Sdk:
@@ -108,7 +128,7 @@ def _python_sdk(generation: str) -> Sdk | MissingError:
         _install(path, [*pip, *limits, "--target", str(path), f"twilio=={version}"])
     except MissingError as missing:
         return missing
-    return Sdk(runtime, path, "PYTHONPATH")
+    return Sdk(runtime, path, "PYTHONPATH", version)
 
 
 def _pip(runtime: str) -> list[str]:
@@ -136,7 +156,7 @@ def _node_sdk(generation: str) -> Sdk | MissingError:
         _install(path, [programs[1], "install", "--prefix", str(path), *quiet, *names], _name_generations)
     except MissingError as missing:
         return missing
-    return Sdk(programs[0], path / generation / "node_modules", "NODE_PATH")
+    return Sdk(programs[0], path / generation / "node_modules", "NODE_PATH", NODE[generation])
 
 
 def _name_generations(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""twilio-python 5 to 9 and its asynchronous client, unchanged, under `ringback run`."""
+"""twilio-python 5 to 9, its asynchronous client and Debian's package, unchanged, under `ringback run`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from support.drivers import (
     check_sids_differ,
     drive,
 )
-from support.sdks import PYTHON, python_sdk
+from support.sdks import debian_python_sdk, python_sdk
 
 if TYPE_CHECKING:
     from support.product import Product
     from support.rows import Case
+    from support.sdks import Sdk
+
 pytestmark = pytest.mark.xdist_group("sdk-python")  # one worker drives each client once
 
 REST_EXCEPTION = "twilio.base.exceptions.TwilioRestException"
@@ -29,12 +31,14 @@ OLD_EXCEPTION = "twilio.rest.exceptions.TwilioRestException"
 # A page of a list raises the base class, which carries the answer as text only.
 LIST_EXCEPTION = "twilio.base.exceptions.TwilioException"
 
-# client: (SDK generation, driver, exception, what the SDK puts before Twilio's text)
-CLIENTS = {
+# client: (SDK generation or None for Debian's, driver, exception, what the SDK puts before Twilio's text)
+CLIENTS: dict[str, tuple[str | None, str, str, str]] = {
     "9": ("9", "driver.py", REST_EXCEPTION, "Unable to create record: "),
     "9-async": ("9", "driver_async.py", REST_EXCEPTION, "Unable to create record: "),
     "8": ("8", "driver.py", REST_EXCEPTION, "Unable to create record: "),
     "7": ("7", "driver.py", REST_EXCEPTION, "Unable to create record: "),
+    # 7.7 in Debian 12: of the versions that no variable makes trust a CA.
+    "debian": (None, "driver.py", REST_EXCEPTION, "Unable to create record: "),
     "6": ("6", "driver.py", REST_EXCEPTION, "Unable to create record: "),
     "5": ("5", "driver_old.py", OLD_EXCEPTION, ""),
 }
@@ -47,14 +51,19 @@ def client(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def answers(client: str, product: Product, tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    generation, driver, _, _ = CLIENTS[client]
+def sdk(client: str) -> Sdk:
+    generation = CLIENTS[client][0]
+    return python_sdk(generation) if generation else debian_python_sdk()
+
+
+@pytest.fixture(scope="module")
+def answers(client: str, sdk: Sdk, product: Product, tmp_path_factory: pytest.TempPathFactory) -> Answers:
     directory = tmp_path_factory.mktemp(f"python-{client}")
-    return drive(product, python_sdk(generation), Path(__file__).with_name(driver), directory)
+    return drive(product, sdk, Path(__file__).with_name(CLIENTS[client][1]), directory)
 
 
-def test_every_request_went_through_the_proxy(answers: Answers, client: str) -> None:
-    check_run(answers, PYTHON[CLIENTS[client][0]])
+def test_every_request_went_through_the_proxy(answers: Answers, sdk: Sdk) -> None:
+    check_run(answers, sdk.version)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
