@@ -1,0 +1,64 @@
+"""A directory of cassettes: one session for each name, closed together."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+from ringback.cassettes import CassetteNameError
+from support.exchanges import Shelf, answer, record, request
+
+
+def test_a_name_has_one_session_whoever_asks(shelf: Shelf) -> None:
+    with shelf.library("auto") as library, ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda number: library.session(f"s{number % 2}"), range(40)))
+    assert len(set(map(id, got))) == 2
+    assert {session.name for session in library.sessions} == {"s0", "s1"}
+
+
+def test_sessions_are_listed_in_the_order_in_which_they_began(shelf: Shelf) -> None:
+    with shelf.library() as library:
+        for name in ("b", "a", "b", "c"):
+            library.session(name)
+        assert [session.name for session in library.sessions] == ["b", "a", "c"]
+
+
+def test_a_name_that_was_refused_leaves_no_session(shelf: Shelf) -> None:
+    with shelf.library() as library:
+        with pytest.raises(CassetteNameError):
+            library.session("a/b")
+        assert library.sessions == ()
+
+
+def test_closing_waits_for_what_is_being_written(shelf: Shelf) -> None:
+    library = shelf.library("auto")
+    waiting = [library.session().record(request({"Body": str(n)}), answer(number=n)) for n in range(30)]
+    assert library.close() == ()
+    assert all(done.done() for done in waiting)
+    with shelf.library() as again:
+        assert len(again.session()) == 30
+
+
+def test_what_goes_wrong_at_the_end_is_told_and_the_others_are_finished(shelf: Shelf) -> None:
+    library = shelf.library("online")
+    for name in ("one", "two"):
+        record(library.session(name), (request(), answer()))
+    (left,) = shelf.directory.glob("one.*")
+    left.unlink()
+    (wrong,) = library.close()
+    assert "one.yaml" in str(wrong)
+    assert shelf.told == [str(wrong)]
+    assert shelf.file("two").is_file()
+
+
+def test_a_key_is_asked_for_only_where_something_is_redacted(shelf: Shelf) -> None:
+    with shelf.library("auto", environ={"RINGBACK_REDACT_KEY": "short"}) as library:
+        record(library.session(), (request(), answer()))
+    assert shelf.file().exists()
+
+
+def test_the_clock_dates_a_recording(shelf: Shelf) -> None:
+    when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert "2026-01-02T03:04:05Z" in shelf.write((request(), answer()), clock=lambda: when).read_text()

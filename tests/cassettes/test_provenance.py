@@ -1,0 +1,78 @@
+"""What a cassette and a recording say of where they come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ringback.cassettes import RedactionError
+from ringback.cassettes.interactions import FIELD_SOURCE, Interaction
+from ringback.cassettes.provenance import (
+    check_key,
+    provenance,
+    redacted_fields,
+    redacted_fields_of,
+    source_of,
+    with_key,
+)
+from ringback.cassettes.pseudonyms import key_id
+from ringback.cassettes.redaction import Redaction
+from ringback.contract.exchange import Source
+from support.exchanges import answer, request
+
+KEY = b"a key for tests, long enough"
+
+
+def test_the_fields_that_were_redacted_are_told_with_their_key_s_name_and_never_the_key() -> None:
+    said = provenance(Redaction(("To", "Body"), KEY), "documentation")
+    assert redacted_fields(said) == (("To", "Body"), key_id(KEY))
+    assert redacted_fields_of({"ringback": said}) == ("To", "Body")
+    assert said["source"] == "documentation"
+    assert KEY.decode() not in str(said)
+
+
+def test_without_redaction_no_key_is_told() -> None:
+    said = provenance(Redaction())
+    assert redacted_fields(said) == ((), "")
+    assert "source" not in said
+    assert {"matching", "redaction"} == set(said)
+
+
+@pytest.mark.parametrize(
+    "known", [{}, {"redaction": None}, {"redaction": []}, {"redaction": {"fields": None}}]
+)
+def test_metadata_of_others_redacts_nothing(known: dict[str, object]) -> None:
+    assert redacted_fields(known) == ((), "")
+    assert redacted_fields_of({"ringback": known}) == ()
+    assert redacted_fields_of({"ringback": "1"}) == redacted_fields_of({}) == ()
+
+
+def test_the_key_of_the_cassette_and_no_other() -> None:
+    check_key(Path("c.yaml"), key_id(KEY), KEY)
+    with pytest.raises(RedactionError, match=f"key {key_id(KEY)}, the key here is .*RINGBACK_REDACT_KEY"):
+        check_key(Path("c.yaml"), key_id(KEY), b"another key, long enough")
+
+
+def test_a_key_changes_nothing_but_the_key() -> None:
+    before = Redaction(("To",), b"", frozenset({"secret"}))
+    assert with_key(before, KEY) == Redaction(("To",), KEY, frozenset({"secret"}))
+
+
+@pytest.mark.parametrize(
+    "said, basis, line",
+    [
+        (None, "recorded", None),
+        ("live", "recorded", None),
+        ("documentation; line=862", "documented", 862),
+        ("documentation; example=sent; line=862", "documented", 862),
+        ("documentation; line=x", "documented", None),
+        ("documentation", "documented", None),
+        ("live; line=3", "recorded", None),
+    ],
+)
+def test_an_answer_tells_whether_it_was_recorded_or_documented(
+    said: str | None, basis: str, line: int | None
+) -> None:
+    one = Interaction(request(), answer(), ((FIELD_SOURCE, said),) if said else ())
+    assert source_of("mine", 4, one) == Source("cassette", "mine#5", basis, line=line)  # type: ignore[arg-type]  # a str
