@@ -43,6 +43,8 @@ def test_all_spellings_of_a_number_get_the_same_one() -> None:
 def test_a_short_value_goes_only_where_its_own_field_is_echoed(name: str, covered: bool) -> None:
     assert ("hi" not in substitute("oh hi there", name, [Cover("hi", "xx", "body")])) == covered
     assert substitute("hi", name, [Cover("hi", "xx", "body")]) == "xx"
+    assert ("hey" not in substitute("oh hey there", name, [Cover("hey", "xx", "body")])) == covered
+    assert substitute("oh hear it", name, [Cover("hear", "xx", "body")]) == "oh xx it"
 
 
 def test_none_is_put_into_another() -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ringback.cassettes import CassetteNameError
-from support.exchanges import Shelf, answer, record, request
+from ringback.cassettes import CassetteNameError, Library
+from support.exchanges import Shelf, answer, numbered, record, request
 
 
 def test_a_name_has_one_session_whoever_asks(shelf: Shelf) -> None:
@@ -57,6 +57,32 @@ def test_a_key_is_asked_for_only_where_something_is_redacted(shelf: Shelf) -> No
     with shelf.library("auto", environ={"RINGBACK_REDACT_KEY": "short"}) as library:
         record(library.session(), (request(), answer()))
     assert shelf.file().exists()
+
+
+def test_without_a_mode_nothing_is_written(shelf: Shelf) -> None:
+    shelf.write((request(), answer(number=3)))
+    before = shelf.file().read_bytes()
+    with Library(shelf.directory) as library:
+        assert numbered(library.session(), request()) == 3
+        assert numbered(library.session(), request({"Body": "new"})) is None
+    assert shelf.file().read_bytes() == before
+
+
+def test_leaving_the_block_closes_it(shelf: Shelf) -> None:
+    with shelf.library("online") as library:
+        record(library.session(), (request(), answer()))
+        assert not shelf.file().exists()
+    assert shelf.file().exists()
+
+
+def test_all_cassettes_of_a_library_are_redacted_with_one_key(shelf: Shelf) -> None:
+    with shelf.library("auto", redact=["To"]) as library:
+        for name in ("one", "two"):
+            record(library.session(name), (request(), answer()))
+    lines = (shelf.file("one").read_text() + shelf.file("two").read_text()).split("\n")
+    told = [line for line in lines if " key: " in line]
+    assert (len(told), len(set(told))) == (2, 1)
+    assert not any("4105550100" in line for line in lines)
 
 
 def test_the_clock_dates_a_recording(shelf: Shelf) -> None:

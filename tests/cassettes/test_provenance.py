@@ -17,7 +17,7 @@ from ringback.cassettes.provenance import (
     with_key,
 )
 from ringback.cassettes.pseudonyms import key_id
-from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
 from ringback.contract.exchange import Source
 from support.exchanges import answer, request
 
@@ -29,6 +29,7 @@ def test_the_fields_that_were_redacted_are_told_with_their_key_s_name_and_never_
     assert redacted_fields(said) == (("To", "Body"), key_id(KEY))
     assert redacted_fields_of({"ringback": said}) == ("To", "Body")
     assert said["source"] == "documentation"
+    assert said["redaction"]["version"] == REDACTION_VERSION
     assert KEY.decode() not in str(said)
 
 

@@ -50,6 +50,11 @@ def test_nothing_is_found_in_a_clean_recording() -> None:
         ),
         (replace(CLEAN, headers=(FORM, ("Cookie", "a=b"))), "the request's header Cookie", "a=b"),
         (
+            replace(CLEAN, headers=(FORM, ("Proxy-Authorization", "x"))),
+            "the request's header Proxy-Authorization",
+            "x",
+        ),
+        (
             replace(CLEAN, headers=(FORM, ("X-Note", TOKEN))),
             "auth token in the request's header X-Note",
             TOKEN,

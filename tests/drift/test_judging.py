@@ -1,0 +1,72 @@
+"""From comparisons to a report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from ringback import __version__
+from ringback.drift.accepted import Entry
+from ringback.drift.judging import Frame, report
+from ringback.drift.report.model import Report, Unlooked
+from support.drifting import BOOK, NOW, edit, failing, look, probe
+
+SEEN = [
+    look(probe("example.message.sent"), edit(status="accepted", body="hi", new=1)),
+    look(probe("Messages.to.blocked"), failing(30003)),
+    look(probe("Calls.to.blocked"), lambda answer: replace(answer, status=503)),
+]
+
+
+def made(**frame: Any) -> Report:
+    return report(BOOK, SEEN, [Unlooked("x", "y", harmless=True)], Frame("live", "here", made=NOW, **frame))
+
+
+def test_the_worst_comes_first_and_what_was_skipped_does_not_count() -> None:
+    got = made()
+    assert [(item.severity, item.rule) for item in got.findings] == [
+        ("error", "Messages.to.blocked"),
+        ("warning", "Messages.answer.status"),
+        ("info", "Messages.answer.new"),
+    ]
+    assert (got.compared, got.unlooked[0].what, got.version) == (2, "x", __version__)
+    assert (got.source, got.origin, got.made, got.total) == ("live", "here", NOW, len(BOOK.claims))
+
+
+def test_only_some_claims_count() -> None:
+    assert [item.rule for item in made(only=["*.answer.status"]).findings] == ["Messages.answer.status"]
+    # A finding about a wider claim is found by those that it breaks too.
+    assert [item.rule for item in made(only=["Messages.to.*"]).findings] == ["Messages.to.blocked"]
+    assert made(only=["nothing"]).findings == ()
+
+
+def test_what_is_accepted_is_no_finding() -> None:
+    blocked = made().findings[0]
+    expires = (NOW + timedelta(days=30)).date()
+    entry = Entry(fingerprint=blocked.fingerprint, reason="known", expires=expires, rule=blocked.rule)
+    got = made(entries=[entry])
+    assert [item.rule for item in got.accepted] == ["Messages.to.blocked"]
+    assert "Messages.to.blocked" not in [item.rule for item in got.findings]
+    old = msgspec.structs.replace(entry, expires=(NOW - timedelta(days=1)).date())
+    assert "Messages.to.blocked" in [item.rule for item in made(entries=[old]).findings]
+
+
+def test_the_page_s_own_mistakes_are_named_and_counted() -> None:
+    (known,) = [item for item in made().known if item.id == "sms-body-hi"]
+    assert (known.seen, known.says.startswith("erratum of the page: ")) == (1, True)
+    (recorded,) = [item for item in made().known if item.id == "Messages.answer.num_media"]
+    assert recorded.says == "the page does not mention /num_media of Messages, recordings have it"
+
+
+def test_the_claims_are_those_that_were_looked_at() -> None:
+    names = {claim.id for claim in made().claims}
+    assert {"Messages.to.blocked", "Messages.answer.status", "status.201"} <= names
+    assert not any(name.startswith("Calls.") for name in names)
+
+
+def test_a_report_is_of_now_unless_somebody_says_otherwise() -> None:
+    made_at = Frame("live", "here").made
+    assert abs(made_at - datetime.now(UTC)) < timedelta(minutes=1)

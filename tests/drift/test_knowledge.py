@@ -1,0 +1,52 @@
+"""What the drift check knows besides the contract."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from ringback.drift.knowledge import HeaderField, Outside, Slip, knowledge
+from support.drifting import BOOK
+
+KNOWN = knowledge()
+
+
+def test_it_is_read_once() -> None:
+    assert knowledge() is KNOWN
+
+
+def test_every_slip_is_an_erratum_of_the_contract_and_about_a_field_that_there_is() -> None:
+    assert {slip.id for slip in KNOWN.slips} <= {item.id for item in BOOK.contract.errata}
+    for slip in KNOWN.slips:
+        if slip.resource and slip.pointer:
+            assert f"{slip.resource}.answer{slip.pointer.replace('/', '.')}" in BOOK.claims
+
+
+def test_every_sentence_starts_from_an_example_and_changes_its_form() -> None:
+    examples = {example.id: example for example in BOOK.contract.examples}
+    for sentence in KNOWN.sentences:
+        assert examples[sentence.base].resource == sentence.resource
+        assert sentence.form
+
+
+def test_the_lines_of_sentences_and_of_other_resources_are_the_page_s(page_lines: list[str]) -> None:
+    assert "403" in page_lines[KNOWN.outside.line - 1]
+    for sentence in KNOWN.sentences:
+        assert sentence.line is None or page_lines[sentence.line - 1].strip()
+
+
+def test_the_shapes_of_header_fields_are_regular_expressions() -> None:
+    shaped = {field.name: field.pattern for field in KNOWN.headers.headers}
+    request_id = shaped["Twilio-Request-Id"]
+    assert request_id is not None
+    assert request_id.fullmatch("RQ" + "1a2b3c4d" * 4)
+    assert not request_id.fullmatch("RQ" + "\u0661" * 32)
+    assert shaped["X-Powered-By"] is None
+
+
+@pytest.mark.parametrize("kind", [Outside, Slip, HeaderField])
+def test_a_slip_of_the_pen_in_a_data_file_is_refused(kind: type) -> None:
+    with pytest.raises(msgspec.ValidationError, match=re.escape("contains unknown field `pathh`")):
+        msgspec.convert({"pathh": "x"}, kind)
