@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.dotnet import dotnet
 from support.launching import needs
 
 if TYPE_CHECKING:
@@ -113,6 +114,27 @@ def test_an_sdk_that_is_installed_is_tried(path: Path, tmp_path: Path) -> None:
     done = _doctor(path, "--json", "python", PYTHONPATH=str(tmp_path / "packages"))
     assert _findings(done)["twilio"]["ok"] is True, done.stdout
     assert _findings(done)["twilio"]["version"].endswith("with 9.9.9")
+
+
+def test_a_dotnet_runtime_needs_no_sdk(path: Path) -> None:
+    runtime = dotnet()
+    variables = " ".join(f"{name}='{value}'" for name, value in runtime.variables.items())
+    _program(path, "dotnet", f'{variables} exec {runtime.program} "$@"')
+    done = _doctor(path, "--json", ".net", NO_PROXY="*")
+    assert done.returncode == 0, done.stdout
+    found = _findings(done)["HttpClient"]
+    assert (found["runtime"], found["ok"]) == (".NET", True)
+    assert found["version"].partition(".")[0].isdigit()
+
+
+def test_a_dotnet_that_cannot_do_tls_is_told_apart(path: Path) -> None:
+    """As .NET Core 3.1 beside OpenSSL 3."""
+    _program(path, "dotnet", "echo 'No usable version of libssl was found' >&2; exit 134")
+    done = _doctor(path, "--json", ".net")
+    assert done.returncode == 1
+    found = _findings(done)["HttpClient"]
+    assert (found["proxied"], found["said"]) == (None, "No usable version of libssl was found")
+    assert "OpenSSL" in found["advice"]
 
 
 def test_an_unknown_runtime(path: Path) -> None:

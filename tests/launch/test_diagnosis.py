@@ -42,7 +42,15 @@ def test_a_client_that_does_not_trust_the_ca(said: str) -> None:
     assert finding.said == said
 
 
-@pytest.mark.parametrize("said", ["getaddrinfo ENOTFOUND api.doctor.twilio.com", "Connection refused", ""])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "getaddrinfo ENOTFOUND api.doctor.twilio.com",
+        "Connection refused",
+        "No usable version of libssl was found",  # .NET without an OpenSSL that it knows
+        "",
+    ],
+)
 def test_a_client_that_does_not_arrive(said: str) -> None:
     finding = _judged(said)
     assert (finding.ok, finding.proxied, finding.trusted) == (False, None, None)

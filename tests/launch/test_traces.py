@@ -35,6 +35,8 @@ def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
         ("docker run app", "container does not inherit"),
         ("sudo -u app ./send", "`sudo`: sudo clears"),
         ("tox -e py", "pass_env"),
+        ("dotnet Send.dll", "needs its `UseProxy`"),
+        ("mono send.exe", "cert-sync --user"),
         ("./send", "No Python, Node.js or Java was seen to start"),
     ],
 )

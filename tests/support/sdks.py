@@ -89,8 +89,8 @@ def debian_python_sdk() -> Sdk:
     asked = ["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}${Version}", "python3-twilio"]
     try:
         # Such as `ii 7.7.1+ds1-1`.
-        found = re.match(r"ii +([\d.]+)", _output(asked))
-        _output([str(DEBIAN_PYTHON), "-I", "-c", "import twilio"])
+        found = re.match(r"ii +([\d.]+)", output(asked))
+        output([str(DEBIAN_PYTHON), "-I", "-c", "import twilio"])
     except MissingError as missing:
         pytest.skip(f"Debian's twilio-python is not here (apt install python3-twilio): {missing}")
     if not found:
@@ -106,11 +106,12 @@ def node_sdk(generation: str) -> Sdk:
 def _or_skip(get: functools._lru_cache_wrapper[Sdk | MissingError], generation: str) -> Sdk:
     got = get(generation)
     if isinstance(got, MissingError):
-        _absent(got)
+        absent(got)
     return got
 
 
-def _absent(why: MissingError) -> NoReturn:
+def absent(why: MissingError) -> NoReturn:
+    """Skip, or fail where nothing may be missing."""
     if REQUIRED and not isinstance(why, OutdatedError):
         pytest.fail(f"{why} (RINGBACK_REQUIRE_SDKS is set)")
     pytest.skip(str(why))
@@ -121,24 +122,24 @@ def _python_sdk(generation: str) -> Sdk | MissingError:
     version = PYTHON[generation]
     try:
         runtime = sys.executable if generation != "5" else _old_python()
-        tag = _output([runtime, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
+        tag = output([runtime, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
         path = CACHE / f"python{tag}-twilio-{version}"
-        pip = [*_pip(runtime), "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+        pip = [*pip_for(runtime), "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
         limits = ["--timeout", "30", "--retries", "2"]
-        _install(path, [*pip, *limits, "--target", str(path), f"twilio=={version}"])
+        install(path, [*pip, *limits, "--target", str(path), f"twilio=={version}"])
     except MissingError as missing:
         return missing
     return Sdk(runtime, path, "PYTHONPATH", version)
 
 
-def _pip(runtime: str) -> list[str]:
+def pip_for(runtime: str) -> list[str]:
     """A pip that installs for `runtime`: an environment may have been made without one of its own."""
     outside = [
         [python, "-m", "pip", "--python", runtime] for python in (sys.base_prefix + "/bin/python3", "python3")
     ]
     for pip in ([runtime, "-m", "pip"], *outside):
         with contextlib.suppress(MissingError):
-            _output([*pip, "--version"])
+            output([*pip, "--version"])
             return pip
     raise MissingError(f"no pip here that installs for {runtime}")
 
@@ -153,7 +154,7 @@ def _node_sdk(generation: str) -> Sdk | MissingError:
     # All generations at once, under names of their own: npm resolves them together in a third of the time.
     names = [f"twilio-{name}@npm:twilio@{version}" for name, version in NODE.items()]
     try:
-        _install(path, [programs[1], "install", "--prefix", str(path), *quiet, *names], _name_generations)
+        install(path, [programs[1], "install", "--prefix", str(path), *quiet, *names], _name_generations)
     except MissingError as missing:
         return missing
     return Sdk(programs[0], path / generation / "node_modules", "NODE_PATH", NODE[generation])
@@ -175,26 +176,32 @@ def _old_python() -> str:
         for candidate in (*places, shutil.which(f"python{version}")):
             # pyenv's own shims are on the PATH and fail where their version is not switched on.
             with contextlib.suppress(MissingError):
-                if candidate and _output([candidate, "-c", "import pip; print('pip')"]):
+                if candidate and output([candidate, "-c", "import pip; print('pip')"]):
                     return candidate
     raise OutdatedError(
         f"no Python {' or '.join(OLD_PYTHONS)} with pip here; twilio 5 imports on no newer one"
     )
 
 
-def _install(path: Path, command: Sequence[str], finish: Callable[[Path], None] | None = None) -> None:
+def install(path: Path, command: Sequence[str], finish: Callable[[Path], None] | None = None) -> None:
+    """Fill `path` by `command`, unless that was done before; `finish` is called for what is left to do."""
     with _locked(path.with_suffix(path.suffix + ".lock")):
         if (path / _DONE).exists():
             return
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
-        _output(command)
+        output(command)
         if finish:
             finish(path)
         (path / _DONE).touch()
 
 
-def _output(command: Sequence[str]) -> str:
+def output(command: Sequence[str]) -> str:
+    """What `command` prints.
+
+    Raises:
+        MissingError: It cannot be run, or failed.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PATIENCE)
     except subprocess.CalledProcessError as error:

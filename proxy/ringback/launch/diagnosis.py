@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # `go run` compiles net/http first when its cache is empty.
 PROBE_SECONDS = 180
 
-_UNTRUSTED = re.compile(r"certificat|\bcert|PKIX|SSL|self.signed|unable to get local issuer", re.IGNORECASE)
+_UNTRUSTED = re.compile(
+    r"certificat|\bcert|PKIX|(?<!lib)SSL|self.signed|unable to get local issuer", re.IGNORECASE
+)
 _VERSION = re.compile(r"\d+(?:\.\d+)+\S*")
 _ANNOUNCED = re.compile(r"^Picked up .*$", re.MULTILINE)
 

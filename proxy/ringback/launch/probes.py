@@ -129,12 +129,11 @@ $data = ['To' => '+14105550100', 'From' => '+15005550006', 'Body' => 'doctor'];
 $answer = (new Twilio\\Http\\CurlClient())->request('POST', {URL!r}, [], $data, [], {SID!r}, {TOKEN!r});
 echo $answer->getStatusCode(), "\\n";
 """
-DOTNET = f"""
-open System.Net.Http
-let request = new HttpRequestMessage(HttpMethod.Post, "{URL}")
-request.Headers.TryAddWithoutValidation("Authorization", "{BASIC}") |> ignore
-request.Content <- new StringContent("{FORM}", null, "application/x-www-form-urlencoded")
-printfn "%d" (int (new HttpClient()).Send(request).StatusCode)
+# The framework is the oldest that the built probe runs on; a machine has that one or the next newer.
+DOTNET_SETTINGS = """{"runtimeOptions": {
+  "framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"}, "rollForward": "Major",
+  "configProperties": {"System.Globalization.Invariant": true}
+}}
 """
 
 
@@ -183,6 +182,14 @@ def _java(directory: Path) -> list[str]:
     return ["-cp", str(jar), "RingbackProbe", URL, FORM, BASIC]
 
 
+def _dotnet(directory: Path) -> list[str]:
+    """A built program, as `dotnet` compiles only where an SDK is installed."""
+    program = directory / "RingbackProbe.dll"
+    program.write_bytes(resources.files("ringback.launch").joinpath("shims", program.name).read_bytes())
+    program.with_suffix(".runtimeconfig.json").write_text(DOTNET_SETTINGS)
+    return [str(program), URL, FORM, BASIC]
+
+
 _LOGIN = ["-H", f"Authorization: {BASIC}"]
 _PATHS = "see whether PYTHONPATH or a sitecustomize is set again on the way to Python"
 
@@ -229,10 +236,10 @@ PROBES = (
     Probe(
         ".NET",
         "dotnet",
-        ("--version",),
+        ("--list-runtimes",),  # --version needs an SDK
         "HttpClient",
-        _file("probe.fsx", DOTNET, "fsi"),
-        "HTTPS_PROXY and SSL_CERT_FILE count",
+        _dotnet,
+        "HTTPS_PROXY and SSL_CERT_FILE count, and it needs .NET Core 3.1 or newer and its OpenSSL",
     ),
     Probe(
         "curl",

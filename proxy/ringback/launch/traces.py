@@ -25,6 +25,7 @@ NEEDS = {
     "java": "a proxy of the program's own (`setProxy`, `ProxySelector.of`, `Proxy.NO_PROXY`) wins; a "
     "mock (WireMock, Mockito) answers before the proxy can",
     "go": "an `http.Transport` of the program's own needs `Proxy: http.ProxyFromEnvironment`",
+    "dotnet": "an `HttpClientHandler` of the program's own needs its `UseProxy` and no other `Proxy`",
 }
 
 # Programs that do not hand their environment on, by the name they are called with.
@@ -99,7 +100,7 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
             (
                 "No Python, Node.js or Java was seen to start. A compiled program must read HTTPS_PROXY and "
                 "SSL_CERT_FILE from its environment, and nothing in between may clear them. In Go, "
-                f"{NEEDS['go']}."
+                f"{NEEDS['go']}. In .NET, {NEEDS['dotnet']}."
             )
         ]
     return "\n".join(dict.fromkeys(lines))
@@ -121,6 +122,14 @@ def _from_command(
             )
         elif name in {"java", "mvn", "mvnw", "gradle", "gradlew", "sbt", "kotlin"}:
             yield from _java(name, seen, environment)
+        elif name == "dotnet":
+            yield f"`dotnet` reads HTTPS_PROXY and SSL_CERT_FILE. In the program, {NEEDS['dotnet']}."
+        elif name == "mono":
+            yield (
+                "`mono` has a trust store of its own and reads no variable for it: run "
+                '`cert-sync --user "$(ringback ca --path)"` once for each CA. In the program, '
+                f"{NEEDS['dotnet']}."
+            )
         elif name == "env" and {"-i", "-", "--ignore-environment"} & set(rest[:2]):
             yield "`env -i` clears the environment, and the proxy's variables with it."
         elif name in CLEARING:

@@ -1,0 +1,3 @@
+from support.product import product
+
+__all__ = ["product"]
