@@ -1,0 +1,28 @@
+# frozen_string_literal: true
+
+# Ringback put this file first on RUBYLIB. It loads the real openssl and lets every client trust Ringback's root
+# as well: a `ca_file` of the program's own, as twilio-ruby 4 brings one, replaces SSL_CERT_FILE.
+here = File.expand_path('..', __FILE__)
+$LOAD_PATH.delete_if { |directory| File.expand_path(directory) == here }
+require 'openssl'
+
+RINGBACK_ROOT = File.expand_path('../root.pem', here)
+
+OpenSSL::SSL::SSLContext.send(
+  :prepend,
+  Module.new do
+    def set_params(*)
+      super.tap do
+        # The default store has the root from SSL_CERT_FILE.
+        unless cert_store.equal?(OpenSSL::SSL::SSLContext::DEFAULT_CERT_STORE)
+          begin
+            self.cert_store ||= OpenSSL::X509::Store.new
+            cert_store.add_file(RINGBACK_ROOT)
+          rescue OpenSSL::OpenSSLError, RuntimeError
+            nil # it has the root already, or is frozen
+          end
+        end
+      end
+    end
+  end
+)
