@@ -209,3 +209,9 @@ def test_a_right_value_given_before_the_addon_is_loaded_counts() -> None:
     addon = RingbackAddon()
     with loaded(addon, given=("ringback_seed=7", "ringback_block_other_hosts=true")):
         assert (addon.settings.seed, addon.settings.block_other_hosts) == (7, True)
+
+
+def test_a_stand_in_is_named_without_credentials(addon: RingbackAddon, context: taddons.context) -> None:
+    with pytest.raises(exceptions.OptionsError, match="ringback_upstream: it has a user name") as told:
+        context.configure(addon, ringback_upstream="https://me:secret@127.0.0.1:1")
+    assert "secret" not in str(told.value)

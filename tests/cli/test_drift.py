@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,58 @@ def test_what_was_seen_is_recorded_without_credentials_and_findings_point_to_its
     assert again.exit_code == 1
 
 
+def test_the_command_that_shows_a_finding_again_asks_the_same_thing(
+    drift: Any, upstream: StandIn, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("errors:\n- {code: 21610, message: Ours}\n")
+    wanted = ["--contract", str(own), "--accepted", "a b.yaml", "--fail-on", "warning"]
+    result = drift(*wanted, *at(upstream), "--wire", "json", "--only", "text.*", "--format", "json")
+    (finding,) = report(result)["findings"]
+    assert result.exit_code == 1
+    words = shlex.split(finding["reproduce"])
+    assert words[:2] == ["ringback", "drift"]
+    again = drift(*words[2:], "--format", "json")
+    assert [item["fingerprint"] for item in report(again)["findings"]] == [finding["fingerprint"]]
+    assert again.exit_code == 1
+    assert words[2:] == [*wanted, *at(upstream), "--wire", "json", "--only", finding["rule"]]
+
+    looked = drift("drift.yaml", *wanted, "--assume-test", "--format", "json")
+    (finding,) = report(looked)["findings"]
+    words = shlex.split(finding["reproduce"])
+    assert words[2:] == ["drift.yaml", *wanted, "--assume-test", "--only", finding["rule"]]
+    assert len(report(drift(*words[2:], "--format", "json"))["findings"]) == 1
+
+
+def test_the_command_says_what_came_by_the_environment(
+    drift: Any, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RINGBACK_UPSTREAM", upstream.url)
+    monkeypatch.setenv("RINGBACK_UPSTREAM_CA", str(upstream.ca))
+    upstream.rule = behaving(
+        lambda _, answer: edit(status="accepted")(answer) if answer.status == 201 else answer
+    )
+    (finding,) = report(drift("--wire", "json", "--only", "Messages.*", "--format", "json"))["findings"]
+    assert shlex.split(finding["reproduce"])[2:] == [
+        *at(upstream),
+        "--wire",
+        "json",
+        "--only",
+        finding["rule"],
+    ]
+
+
+def test_options_that_this_run_has_no_use_for_are_told(drift: Any, upstream: StandIn, tmp_path: Path) -> None:
+    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    file = str(recording(tmp_path / "c.yaml", documented(request)))
+    told = drift(file, "--max-live", "3", "--wire", "json", "--rate", "1").stderr
+    why = "without effect, because recordings are looked at, nothing is sent"
+    assert told == f"ringback: --wire, --max-live, --rate: {why}\n"
+    told = drift(*at(upstream), "--assume-test", "--only", "Calls.to.blocked").stderr
+    assert told == "ringback: --assume-test: without effect, because the live API is asked\n"
+    assert drift(file).stderr == ""
+
+
 def test_the_proof_comes_first_and_live_credentials_are_never_used(drift: Any, upstream: StandIn) -> None:
     upstream.probe = lambda _: twilio(200, None, sid=ACCOUNT)
     result = drift(*at(upstream), "--only", "Messages.*")
@@ -201,6 +254,7 @@ def test_accepting_a_finding_takes_it_out_until_it_is_gone(drift: Any, upstream:
         (["--format", "json", "--format", "html"], "more than one report for stdout"),
         (["--only", "nothing.like.this"], "no claim is like that"),
         (["--upstream", "ftp://x"], "--upstream"),
+        (["--upstream", "https://user:secret@x"], "a user name, which is never sent"),
         (["--upstream-ca", "missing.pem"], "--upstream-ca"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import msgspec
 
 from ringback import __version__
 from ringback.drift.accepted import Entry
-from ringback.drift.judging import Frame, report
+from ringback.drift.judging import Frame, again, report
 from ringback.drift.report.model import Report, Unlooked
 from support.drifting import BOOK, NOW, edit, failing, look, probe
 
@@ -70,3 +71,17 @@ def test_the_claims_are_those_that_were_looked_at() -> None:
 def test_a_report_is_of_now_unless_somebody_says_otherwise() -> None:
     made_at = Frame("live", "here").made
     assert abs(made_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_the_command_again_names_the_rule_itself_and_what_a_shell_would_split() -> None:
+    command = again(["a b.yaml", "--wire", "xml"])("outside.x[1]*")
+    assert shlex.split(command) == [
+        "ringback",
+        "drift",
+        "a b.yaml",
+        "--wire",
+        "xml",
+        "--only",
+        "outside.x[[]1][*]",
+    ]
+    assert again(())("Calls.to.blocked") == "ringback drift --only Calls.to.blocked"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from ringback.cassettes.codings import decode
 from ringback.cassettes.errors import CodingError
 from ringback.drift.accepted import FILE as ACCEPTED
 from ringback.drift.accepted import AcceptedError, read
-from ringback.drift.judging import Frame, report
+from ringback.drift.judging import Frame, again, report
 from ringback.drift.report import write
 from ringback.drift.watch import Watch
 
@@ -31,10 +30,15 @@ class Drift:
         contract: What is documented.
         origin: Whose answers are looked at, for people.
         warn: Takes a sentence for people.
+
+    Attributes:
+        watch: What compares.
+        arguments: What `ringback drift` must be given to ask the same API, held against the same contract.
     """
 
     def __init__(self, contract: Contract, origin: str, warn: Callable[[str], None]) -> None:
         self.watch = Watch(contract)
+        self.arguments: tuple[str, ...] = ()
         self._origin = origin
         self._warn = warn
         try:
@@ -73,7 +77,7 @@ class Drift:
                 source="passive",
                 origin=self._origin,
                 entries=self._accepted,
-                reproduce=lambda rule: f"ringback drift --only {shlex.quote(rule)}",
+                reproduce=again(self.arguments),
             ),
         )
         return replace(made, compared=self.watch.compared)

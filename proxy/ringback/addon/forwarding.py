@@ -25,6 +25,7 @@ def forwarder(
     responder: Responder, settings: Settings, replay: Replay, drift: Drift, warn: Callable[[str], None]
 ) -> Forwarder:
     """Who forwards for `responder`, records with `replay` and shows `drift` what came back."""
+    drift.arguments = _asking_again(settings)
     return Forwarder(
         responder,
         gateway(settings),
@@ -34,3 +35,13 @@ def forwarder(
         warn=warn,
         patience=max(settings.timeouts.connect, settings.timeouts.answer),
     )
+
+
+def _asking_again(settings: Settings) -> tuple[str, ...]:
+    """The options with which `ringback drift` asks whom this proxy asks."""
+    values = (
+        ("--upstream", settings.routes.upstream),
+        ("--upstream-ca", settings.upstream_ca),
+        *(("--contract", path) for path in settings.contract),
+    )
+    return tuple(word for option, value in values if value for word in (option, str(value)))

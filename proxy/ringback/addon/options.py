@@ -221,9 +221,21 @@ def _check_given(options: Options) -> None:
         )
 
 
+def upstream_of(url: str | None) -> Address | None:
+    """The stand-in for the live API that `url` names, or None for the live API itself.
+
+    Raises:
+        ValueError: It names none, would send credentials over a network in clear text, or has some itself.
+    """
+    address = stand_in(url) if url else None
+    if address and address.userinfo:
+        raise ValueError("it has a user name, which is never sent; write https://HOST:PORT")
+    return address
+
+
 def _stand_in(url: str | None) -> Address | None:
     try:
-        return stand_in(url) if url else None
+        return upstream_of(url)
     except ValueError as error:
         raise exceptions.OptionsError(f"ringback_upstream: {error}") from None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ringback.cli.drift_live import RATE, SID, TOKEN, progress
+from ringback.cli.given import argued, as_words
 from ringback.cli.proxy import say
 from ringback.drift.accepted import FILE as ACCEPTED
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 BLIND: Final = 2
 INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
 _FORMATS: Final = ("terminal", "json", "junit", "sarif", "html")
+# Parameters by what they act on. A finding's command repeats those that decide whether it is found.
+_JUDGING: Final = ("contracts", "accepted", "fail_on")
+_WHO_IS_ASKED: Final = ("upstream", "upstream_ca", "wire")
+_LIVE_ALONE: Final = (*_WHO_IS_ASKED, "max_live", "rate", "cassette")
+_RECORDINGS_ALONE: Final = ("assume_test",)
 
 
 class _WithSubcommands(click.Command):
@@ -123,6 +129,7 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     from ringback.drift.accepted import AcceptedError, read  # noqa: PLC0415 - `--help` is fast
 
     wanted = _pairs(options.pop("formats"), options.pop("outputs"))
+    _tell_idle(argued(_LIVE_ALONE if paths else _RECORDINGS_ALONE), recordings=bool(paths))
     with _told(AcceptedError):
         entries = read(options.pop("accepted"))
     report = _recordings(paths, entries, options) if paths else _live(entries, options)
@@ -211,7 +218,7 @@ _SUBCOMMANDS: Final = {"accept": accept, "schema": schema, "self-check": self_ch
 def _recordings(paths: Sequence[Path], entries: Sequence[Entry], options: dict[str, Any]) -> Report:
     from ringback.cassettes.interactions import load_foreign  # noqa: PLC0415 - as above
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
-    from ringback.drift.judging import Frame, report  # noqa: PLC0415 - as above
+    from ringback.drift.judging import Frame, again, report  # noqa: PLC0415 - as above
     from ringback.drift.recordings import RecordingError, read  # noqa: PLC0415 - as above
     from ringback.drift.report import Unlooked  # noqa: PLC0415 - as above
 
@@ -230,15 +237,13 @@ def _recordings(paths: Sequence[Path], entries: Sequence[Entry], options: dict[s
                 comparisons.append(comparison)
                 if found.observation.who == "unknown":
                     unlooked.append(Unlooked(found.where, _UNKNOWN, harmless=True))
-    origin = " ".join(shlex.quote(str(path)) for path in paths)
-    assumed = " --assume-test" if options["assume_test"] else ""
     frame = Frame(
         source="recordings",
-        origin=origin,
+        origin=shlex.join(map(str, paths)),
         only=options["only"],
         entries=entries,
         fail_on=options["fail_on"],
-        reproduce=lambda rule: f"ringback drift {origin}{assumed} --only {shlex.quote(rule)}",
+        reproduce=again([*map(str, paths), *as_words((*_JUDGING, *_RECORDINGS_ALONE))]),
     )
     return report(book, comparisons, unlooked, frame)
 
@@ -253,7 +258,7 @@ def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
     from ringback.cassettes.errors import CassetteError  # noqa: PLC0415 - as above
     from ringback.cli.drift_live import send_all  # noqa: PLC0415 - it imports mitmproxy
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
-    from ringback.drift.judging import Frame, report  # noqa: PLC0415 - as above
+    from ringback.drift.judging import Frame, again, report  # noqa: PLC0415 - as above
     from ringback.drift.live import choose  # noqa: PLC0415 - as above
     from ringback.drift.report import Unlooked  # noqa: PLC0415 - as above
 
@@ -288,7 +293,6 @@ def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
         else:
             comparisons.append(comparison)
     upstream = options["upstream"]
-    again = f"ringback drift{f' --upstream {shlex.quote(upstream)}' if upstream else ''}"
     frame = Frame(
         source="live",
         origin=upstream or "https://api.twilio.com",
@@ -296,7 +300,7 @@ def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
         entries=entries,
         fail_on=options["fail_on"],
         whole=not unlooked and not options["only"] and not options["wire"],
-        reproduce=lambda rule: f"{again} --only {shlex.quote(rule)}",
+        reproduce=again(as_words((*_JUDGING, *_WHO_IS_ASKED))),
     )
     return report(book, comparisons, unlooked, frame)
 
@@ -310,6 +314,13 @@ def _book(contracts: Sequence[Path]) -> Book:
 
     with _told(ContractError):
         return Book(load(contracts))
+
+
+def _tell_idle(options: Sequence[str], *, recordings: bool) -> None:
+    """Warn of options that this run does nothing with."""
+    if options:
+        why = "recordings are looked at, nothing is sent" if recordings else "the live API is asked"
+        say(f"{', '.join(options)}: without effect, because {why}", colour="yellow")
 
 
 def _pairs(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:

@@ -30,14 +30,15 @@ async def send_all(probes: Sequence[Probe], pair: tuple[str, str], options: dict
     """Send the probes through the forwarding path: its proof, its verification, its way out."""
     from ringback.addon.dialing import Timeouts, trust  # noqa: PLC0415 - it imports mitmproxy
     from ringback.addon.forward import Gateway  # noqa: PLC0415 - as above
-    from ringback.addon.routes import Egress, Routes, is_loopback, stand_in  # noqa: PLC0415 - as above
+    from ringback.addon.options import upstream_of  # noqa: PLC0415 - as above
+    from ringback.addon.routes import Egress, Routes, is_loopback  # noqa: PLC0415 - as above
     from ringback.addon.upstream import Upstream  # noqa: PLC0415 - as above
     from ringback.cassettes import Library  # noqa: PLC0415 - as above
     from ringback.drift.live import ask  # noqa: PLC0415 - as above
 
     ca, cassette = options["upstream_ca"], options["cassette"]
     try:
-        address = stand_in(options["upstream"]) if options["upstream"] else None
+        address = upstream_of(options["upstream"])
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--upstream") from None
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ringback.drift.compare import Comparison
     from ringback.drift.findings import Severity
     from ringback.drift.report.model import Unlooked
-    from ringback.drift.watch import Watch
 
 
 def _now() -> datetime:
@@ -85,17 +85,13 @@ def report(
     )
 
 
-def passive(watch: Watch, entries: Collection[Entry] = (), fail_on: Severity = "error") -> Report:
-    """The report of what passed through while a program ran."""
-    frame = Frame(
-        source="passive",
-        origin="what passed through",
-        entries=entries,
-        fail_on=fail_on,
-        reproduce=lambda rule: f"ringback drift --only {shlex.quote(rule)}",
-    )
-    made = report(watch.book, watch.comparisons, (), frame)
-    return replace(made, compared=watch.compared)
+def again(arguments: Sequence[str]) -> Callable[[str], str]:
+    """What gives the command that shows a rule's finding again; a rule has no wildcards.
+
+    Args:
+        arguments: What `ringback drift` must be given besides the rule to look at the same thing.
+    """
+    return lambda rule: shlex.join(("ringback", "drift", *arguments, "--only", glob.escape(rule)))
 
 
 def _says(book: Book, name: str) -> str:
