@@ -84,6 +84,10 @@ def test_an_argument_wins_over_its_variable_and_a_blank_one_counts_as_none() -> 
         (["--mode", "fast"], {}, "'fast' is not one of"),
         (["--seed", "many"], {}, "'many' is not a valid integer"),
         (["--ready-file", "."], {}, "is a directory"),
+        (["--host", ""], {}, "name an address"),
+        (["--cassette", "a/b"], {}, "cannot name a cassette"),
+        (["--cassette", "-x"], {}, "cannot name a cassette"),
+        ([], {"RINGBACK_CASSETTE": "c.yaml"}, "leave out the ending"),
     ],
 )
 def test_a_wrong_value_is_a_usage_error(arguments: list[str], environment: dict[str, str], said: str) -> None:
@@ -152,6 +156,14 @@ def test_a_ready_file_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path
     with pytest.raises(OSError, match="directory"):
         ready(tmp_path / "ready.json")
     assert [it.name for it in tmp_path.iterdir()] == ["ready.json"]
+
+
+@pytest.mark.parametrize("name", ["nowhere/ready.json", "ready"])
+def test_the_error_about_a_ready_file_names_the_one_that_was_given(tmp_path: Path, name: str) -> None:
+    (tmp_path / "ready").mkdir()
+    with pytest.raises(OSError, match="directory") as told:
+        ready(tmp_path / name)
+    assert told.value.filename == f"--ready-file {tmp_path / name}"
 
 
 def test_without_a_ready_file_nothing_is_written() -> None:

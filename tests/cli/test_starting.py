@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from ringback.cli.proxy import EXIT_START, ProxyOptions
+from ringback.cli.proxy import EXIT_START, ProxyOptions, proxy_options
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
+from ringback.addon.server import StartError  # isort: skip - as below
 from ringback.cli.starting import CannotStartError, start  # isort: skip - after the import above
 
 if TYPE_CHECKING:
@@ -45,3 +49,68 @@ def test_why_it_cannot_start_is_one_line(
     assert told.value.exit_code == EXIT_START
     said = capsys.readouterr().err
     assert said == f"ringback: cannot start: {tmp_path}/nowhere/file: No such file or directory\n"
+
+
+def started(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, **more: str) -> tuple[int, str]:
+    """Exit code and stderr of a command that the addon's options are refused to, if `--timeout` is 0."""
+    monkeypatch.setenv("RINGBACK_HOME", str(home))
+
+    @click.command()
+    @proxy_options
+    def command(**shared: Any) -> None:
+        options = ProxyOptions(**shared)
+        with start(options) as begun:
+            if options.timeout == "0":
+                raise StartError("ringback_timeout: '0' is not a number of seconds above 0")
+            if options.contracts:
+                raise StartError("ringback_contract: own.yaml:2: no such resource")
+            begun.ready(
+                SimpleNamespace(
+                    host="::1", port=1, socks_port=None, reverse_port=None, transparent_port=None
+                ),
+                SimpleNamespace(bundle=home),
+            )  # type: ignore[arg-type] # what it reads of them
+
+    done = CliRunner().invoke(command, list(arguments), env=more)
+    return done.exit_code, done.stderr
+
+
+def test_a_refused_value_is_a_usage_error_about_the_option_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = started(monkeypatch, tmp_path, "--timeout", "0")
+    assert code == 2
+    assert said.endswith("Error: Invalid value for '--timeout': '0' is not a number of seconds above 0\n")
+    code, said = started(monkeypatch, tmp_path, RINGBACK_TIMEOUT="0")
+    assert code == 2
+    assert "Invalid value for 'RINGBACK_TIMEOUT': '0' is not" in said
+
+
+def test_a_mistake_in_a_file_is_none_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "ringback: cannot start: --contract: own.yaml:2: no such resource\n"
+    assert started(monkeypatch, tmp_path, "--contract", "own.yaml") == (EXIT_START, said)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--max-live", "3"], "--max-live"),
+        (["--upstream", "https://h", "--redact", "To"], "--upstream, --redact"),
+        (
+            ["--upstream-ca", "f", "--connect-timeout", "1", "--timeout", "9"],
+            "--upstream-ca, --connect-timeout, --timeout",
+        ),
+    ],
+)
+def test_options_without_effect_are_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    told = f"ringback: {said}: without effect offline: nothing is forwarded or recorded, see --mode\n"
+    assert started(monkeypatch, tmp_path, *arguments) == (0, told)
+    assert started(monkeypatch, tmp_path, "--mode", "auto", *arguments) == (0, "")
+
+
+def test_what_is_told_is_what_this_run_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started(monkeypatch, tmp_path) == (0, "")
+    assert started(monkeypatch, tmp_path, "--egress-proxy", "http://h", "--seed", "1") == (0, "")
+    assert started(monkeypatch, tmp_path, RINGBACK_MAX_LIVE="3") == (0, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,6 @@ __all__ = [
     "EXIT_CASSETTES",
     "EXIT_NONE",
     "EXIT_START",
-    "EXIT_USAGE",
     "ProxyOptions",
     "cassettes_fail",
     "child_proxy",
@@ -40,10 +40,32 @@ __all__ = [
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-EXIT_USAGE = 2
+_PLAIN_NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}"
+)  # certainly a cassette's name; others are looked at
 EXIT_NONE = 3
 EXIT_CASSETTES = 4
 EXIT_START = 5
+
+
+def _cassette_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """`name`, if a cassette can be called so."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
+    from ringback.cassettes import CassetteNameError, check_name  # noqa: PLC0415 - slow, and rarely needed
+
+    try:
+        return check_name(name)
+    except CassetteNameError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _address(_context: click.Context, _option: click.Parameter, host: str) -> str:
+    """`host`, if it is any: what listens at an empty one is open to everybody."""
+    if not host.strip():
+        raise click.BadParameter("it is empty; name an address, such as 127.0.0.1")
+    return host
+
 
 _OPTIONS = (
     click.option(
@@ -58,6 +80,7 @@ _OPTIONS = (
         "--host",
         default="127.0.0.1",
         show_default=True,
+        callback=_address,
         envvar="RINGBACK_HOST",
         help="Address to listen on. Other than loopback needs RINGBACK_PROXY_PASSWORD.",
     ),
@@ -116,6 +139,7 @@ _OPTIONS = (
         default="default",
         show_default=True,
         metavar="NAME",
+        callback=_cassette_name,
         envvar="RINGBACK_CASSETTE",
         help="Cassette of clients that name none as the proxy URL's user.",
     ),
@@ -288,7 +312,7 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
         transparent (port or null).
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: The file cannot be written; its `filename` is the option.
     """
     state = {
         "pid": os.getpid(),
@@ -303,17 +327,24 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
         "transparent": running.transparent_port,
     }
     if options.ready_file is not None:
-        handle, name = tempfile.mkstemp(prefix=".ringback-", dir=options.ready_file.absolute().parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(state, file)
-                file.write("\n")
-            Path(name).replace(options.ready_file)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+            _put(options.ready_file, json.dumps(state) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"--ready-file {options.ready_file}") from None
     return state
+
+
+def _put(path: Path, text: str) -> None:
+    """Write `path` so that nobody ever reads half of it."""
+    handle, name = tempfile.mkstemp(prefix=".ringback-", dir=path.absolute().parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
 
 
 def child_proxy(options: ProxyOptions, running: Listening) -> Proxy:

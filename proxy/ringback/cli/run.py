@@ -87,7 +87,11 @@ async def _proxied(
             for warning in launch.warnings:
                 say(warning, colour="yellow")
             begun.ready(running, launch)
-            code = await _child(command_line, launch.environment, signals)
+            try:
+                code = await _child(command_line, launch.environment, signals)
+            except _NotRunError as error:
+                say(str(error), colour="red")
+                return error.exit_code
             silent = running.addon.responder.tally.total == 0 and not allow_none
             bypassed = silent or bool(stopped_bypasses(launch.directory))
             hint = bypass_hint(command_line, launch.directory, launch.environment) if bypassed else ""
@@ -113,17 +117,31 @@ def _tell_bypass(program: str, hint: str, *, silent: bool) -> None:
         say(f"  {line}")
 
 
+class _NotRunError(Exception):
+    """The command cannot be run; has the exit code that a shell gives then."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 async def _child(command_line: Sequence[str], environment: dict[str, str], signals: _Signals) -> int:
-    """Run the child to its end; its exit code, or what a shell would make of it."""
+    """Run the child to its end; its exit code, or what a shell would make of it.
+
+    Raises:
+        _NotRunError: It cannot be run.
+    """
+    name = command_line[0]
+    if not name:  # the system refuses it in one way or another, depending on who asks
+        raise _NotRunError("'': command not found", EXIT_NOT_FOUND)
     signals.starting = True
     try:
         process = await asyncio.create_subprocess_exec(*command_line, env=environment)
     except FileNotFoundError:
-        say(f"{command_line[0]}: command not found", colour="red")
-        return EXIT_NOT_FOUND
+        raise _NotRunError(f"{name}: command not found", EXIT_NOT_FOUND) from None
     except OSError as error:
-        say(f"{command_line[0]}: cannot be run: {error.strerror}", colour="red")
-        return EXIT_NOT_EXECUTABLE
+        said = f"{name}: cannot be run: {error.strerror}"
+        raise _NotRunError(said, EXIT_NOT_EXECUTABLE) from None
     signals.pass_to(process)
     code = await process.wait()
     return 128 - code if code < 0 else code

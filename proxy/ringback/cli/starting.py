@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from ringback.addon.server import Listen, StartError
+from ringback.cli.given import argued
 from ringback.cli.proxy import EXIT_START, ProxyOptions, child_proxy, say, show_log, write_ready
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.environment import Launch, prepare
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ringback.addon.server import Listening
+
+
+_REFUSED: Final = re.compile(r"ringback_(?P<name>\w+): (?P<why>.*)", re.DOTALL)
+_FILES: Final = ("contract", "cassette")  # it is what stands in them that is refused
+_NEEDS_LIVE: Final = ("upstream", "upstream_ca", "connect_timeout", "timeout", "max_live", "redact")
 
 
 class CannotStartError(click.ClickException):
@@ -66,6 +74,7 @@ class Start:
 
     def ready(self, listening: Listening, launch: Launch) -> dict[str, Any]:
         """Write the ready file, if one is wanted, and return what stands in it."""
+        _tell_idle(self.options)
         return write_ready(self.options, listening, self.authority.root_pem, launch.bundle)
 
 
@@ -74,7 +83,8 @@ def start(options: ProxyOptions) -> Iterator[Start]:
     """Have ready what a proxy is started with, for as long as it runs.
 
     Raises:
-        CannotStartError: The CA, an option, the address or a file is no good.
+        BadParameter: An option has a value that is none.
+        CannotStartError: The CA, the address or a file is no good.
     """
     show_log()
     try:
@@ -83,7 +93,31 @@ def start(options: ProxyOptions) -> Iterator[Start]:
             say(warning, colour="yellow")
         with tempfile.TemporaryDirectory(prefix="ringback-", ignore_cleanup_errors=True) as directory:
             yield Start(options, authority, Path(directory))
-    except (AuthorityError, StartError) as error:
+    except StartError as error:
+        raise _told(str(error)) from None
+    except AuthorityError as error:
         raise CannotStartError(str(error)) from None
     except OSError as error:
         raise CannotStartError(f"{error.filename}: {error.strerror}") from None
+
+
+def _told(message: str) -> click.ClickException:
+    """What the addon says of its options, about the options that the user knows."""
+    found = _REFUSED.fullmatch(message)
+    if found is None:
+        return CannotStartError(message)
+    option = f"--{found['name'].replace('_', '-')}"
+    if found["name"] in _FILES:
+        return CannotStartError(f"{option}: {found['why']}")
+    context = click.get_current_context(silent=True)
+    by_variable = context and context.get_parameter_source(found["name"]) is ParameterSource.ENVIRONMENT
+    name = f"RINGBACK_{found['name'].upper()}" if by_variable else option
+    return click.BadParameter(found["why"], context, param_hint=f"'{name}'")
+
+
+def _tell_idle(options: ProxyOptions) -> None:
+    """Warn of options that offline has no use for."""
+    idle = argued(_NEEDS_LIVE) if options.mode == "offline" else []
+    if idle:
+        why = "nothing is forwarded or recorded, see --mode"
+        say(f"{', '.join(idle)}: without effect offline: {why}", colour="yellow")
