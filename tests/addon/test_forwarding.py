@@ -1,0 +1,109 @@
+"""The forwarder that the options ask for, against a real stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ringback import contract
+from ringback.addon.dialing import Timeouts
+from ringback.addon.drifting import Drift
+from ringback.addon.forwarding import forwarder, gateway
+from ringback.addon.options import Settings
+from ringback.addon.replaying import Replay, Wanted
+from ringback.addon.routes import Address, Routes
+from ringback.contract import Answer, Names
+from ringback.responder import Forward, Responder
+from support.clients import GOOD, post
+from support.upstream import HANG, module_upstream, twilio, upstream, upstream_ca
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.upstream import StandIn
+
+__all__ = ["module_upstream", "upstream", "upstream_ca"]
+
+REQUEST = post("Messages", GOOD["Messages"])
+
+
+def settings(upstream: StandIn, directory: Path) -> Settings:
+    return Settings(
+        mode="auto",
+        routes=Routes(Address.parse(upstream.url)),
+        upstream_ca=upstream.ca,
+        timeouts=Timeouts(20, 20),
+        cassettes=Wanted(directory),
+    )
+
+
+def answers(given: Settings, count: int, told: list[str]) -> tuple[list[Answer], Drift]:
+    """What `count` equal requests get."""
+    responder = Responder(contract.load(), mode=given.mode)
+    drift = Drift(responder.contract, "x", told.append)
+    replay = Replay(given.cassettes, given.mode, tell=told.append)
+
+    async def main() -> list[Answer]:
+        way = forwarder(responder, given, replay, drift, told.append)
+        got = []
+        for _ in range(count):
+            decided = responder.decide(REQUEST, Names(REQUEST.host))
+            assert isinstance(decided, Forward)
+            got.append(await way.answer(decided))
+        way.gateway.close()
+        return got
+
+    try:
+        return asyncio.run(main()), drift
+    finally:
+        replay.close()
+
+
+def source(answer: Answer) -> str:
+    return answer.source.headers()[0][1]
+
+
+def test_what_comes_back_is_recorded_and_looked_at(upstream: StandIn, tmp_path: Path) -> None:
+    told: list[str] = []
+    ([got], drift) = answers(settings(upstream, tmp_path), 1, told)
+    assert (got.status, source(got)) == (201, "live")
+    assert b"Twilio-Request-Id" in (tmp_path / "default.yaml").read_bytes()
+    assert drift.watch.compared == 1
+    assert "Messages.answer.body" in {one.rule for one in drift.findings()}  # the stand-in's has a sid only
+
+
+def test_the_budget_counts(upstream: StandIn, tmp_path: Path) -> None:
+    given = replace(settings(upstream, tmp_path), max_live=1)
+    got, _ = answers(given, 2, told := [])
+    assert [source(one).partition(";")[0] for one in got] == ["live", "contract"]
+    assert len(upstream.forwarded) == 1
+    assert told
+
+
+def test_roots_that_do_not_know_the_live_api_are_a_fallback(upstream: StandIn, tmp_path: Path) -> None:
+    given = replace(settings(upstream, tmp_path), upstream_ca=None)
+    ([got], _) = answers(given, 1, [])
+    assert "fallback=upstream.tls" in source(got)
+    assert upstream.seen == []
+
+
+def test_who_did_not_answer_in_time_is_left_alone_for_that_long(upstream: StandIn, tmp_path: Path) -> None:
+    upstream.rule = lambda _: HANG
+    given = replace(settings(upstream, tmp_path), timeouts=Timeouts(20, 0.2))
+    got, _ = answers(given, 2, [])
+    assert ["fallback=upstream.timeout" in source(one) for one in got] == [True, True]
+    assert len(upstream.forwarded) == 1
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_each_gateway_asks_for_its_own_proof(upstream: StandIn, tmp_path: Path, status: int) -> None:
+    upstream.probe = lambda _: twilio(status, 20008 if status == 403 else None)
+    given = replace(settings(upstream, tmp_path), mode="online")
+    for count in (1, 2):
+        ([got], _) = answers(given, 1, [])
+        assert (source(got) == "live") == (status == 403)
+        assert len(upstream.probes) == count
+    assert gateway(given) is not gateway(given)
