@@ -77,7 +77,8 @@ def test_what_comes_back_is_recorded_and_looked_at(upstream: StandIn, tmp_path: 
 
 def test_the_budget_counts(upstream: StandIn, tmp_path: Path) -> None:
     given = replace(settings(upstream, tmp_path), max_live=1)
-    got, _ = answers(given, 2, told := [])
+    told: list[str] = []
+    got, _ = answers(given, 2, told)
     assert [source(one).partition(";")[0] for one in got] == ["live", "contract"]
     assert len(upstream.forwarded) == 1
     assert told
