@@ -53,6 +53,7 @@ def test_any_other_value_is_said_in_words() -> None:
         ("resource.unsupported", "error", "documented"),
         ("header.x-powered-by", "warning", "recorded"),
         ("status.400", "warning", "documented"),
+        ("status.403", "warning", "documented"),
         ("status.429", "warning", "recorded"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,10 +11,11 @@ import pytest
 from ringback.drift.checks import Notes
 from ringback.drift.fields import Context, describe, look, names
 from ringback.drift.trees import Leaf, flat, of_json
-from support.drifting import ACCOUNT, BOOK
+from support.drifting import ACCOUNT, BOOK, edit, probe
+from support.drifting import look as look_at
 
 if TYPE_CHECKING:
-    from ringback.contract import Format
+    from ringback.contract import Answer, Format
     from ringback.drift.checks import Difference
 
 (RESOURCE,) = (item for item in BOOK.contract.resources if item.resource == "Messages")
@@ -112,6 +115,29 @@ def test_promised_values_count_only_where_test_credentials_asked() -> None:
     assert one({"status": "accepted"})[:3] == ("warning", "value", "/status")
     assert differences({"status": "accepted", "price": "1"}, judged=False) == []
     assert one({"status": 7}, judged=False)[:3] == ("error", "type", "/status")
+
+
+def test_only_an_answer_that_follows_the_page_s_mistake_shows_it() -> None:
+    sent, page = probe("example.message.sent"), edit(body="hi")
+    assert "sms-body-hi" in look_at(sent, page).known
+    assert "sms-body-hi" not in look_at(sent).known
+    hi = replace(sent, form=tuple((name, "hi" if name == "Body" else value) for name, value in sent.form))
+    assert "sms-body-hi" not in look_at(hi, page).known
+
+
+def test_how_well_the_documented_side_is_known_is_told() -> None:
+    basis = {one.pointer: one.basis for one in differences({"status": 7, "num_media": ..., "price": "1"})}
+    assert basis == {"/status": "documented", "/num_media": "recorded", "/price": "documented"}
+
+
+@pytest.mark.parametrize("value, kinds", [("false", []), ("true", []), ("maybe", ["type"]), ("1", ["type"])])
+def test_truth_in_xml(value: str, kinds: list[str]) -> None:
+    def change(answer: Answer) -> Answer:
+        return replace(answer, body=re.sub(rb"<Beta>\w+", f"<Beta>{value}".encode(), answer.body))
+
+    checks = look_at(probe("example.number.bought", "xml"), change).checks
+    found = [check.difference for check in checks if check.difference]
+    assert [one.kind for one in found if one.kind != "value"] == kinds
 
 
 def test_xml_has_no_types_but_whole_numbers_and_truth() -> None:

@@ -57,6 +57,17 @@ def test_the_media_type_is_compared_without_its_parameters(value: str) -> None:
     assert seen(("Content-Type", value)) == []
 
 
+@pytest.mark.parametrize(
+    "value, expected", [("application/xml", 0), ("text/xml; charset=utf-8", 0), ("application/json", 1)]
+)
+def test_the_media_type_of_xml(value: str, expected: int) -> None:
+    answer = replace(GOOD, headers=(("Content-Type", value),))
+    notes = Notes()
+    look(BOOK.knowledge.headers, Observation(REQUEST, answer, "x", NOW), "xml", notes)
+    found = [check for check in notes.checks if check.specific == "header.content-type"]
+    assert [check.difference is not None for check in found] == [expected == 1]
+
+
 def test_another_media_type() -> None:
     ((_, _, observed, cause),) = seen(("Content-Type", "text/html; x=1"))
     assert (observed, cause) == ("Content-Type: text/html; x=1", "text/html")
