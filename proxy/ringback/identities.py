@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-import secrets
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -27,15 +27,17 @@ class Identities(Protocol):
 class FreshIdentities:
     """The machine's clock and random sids: what one wants unless answers must repeat."""
 
+    def __init__(self) -> None:
+        self._second, self._now = 0, EPOCH
+        self._random = random.Random()  # noqa: S311 - neither a sid nor a duration is a secret
+
     def of(self, request: Request) -> Identity:  # noqa: ARG002 - the seeded kind needs the request
-        """A new identity."""
-        digits = secrets.token_hex(32)
-        return Identity(
-            sid=digits[:32],
-            request=digits[32:],
-            now=datetime.now(UTC),
-            duration=0.02 + 0.13 * random.random(),  # noqa: S311 - a plausible duration is no secret
-        )
+        """A new identity; `now` has whole seconds, as Twilio's dates have."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._now = second, datetime.fromtimestamp(second, UTC)
+        digits = f"{self._random.getrandbits(256):064x}"
+        return Identity(digits[:32], digits[32:], self._now, 0.02 + 0.13 * self._random.random())
 
 
 class SeededIdentities:

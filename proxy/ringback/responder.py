@@ -15,7 +15,7 @@ from ringback.identities import FreshIdentities, Identities
 from ringback.tally import Tally
 
 if TYPE_CHECKING:
-    from ringback.contract.gate import Admitted
+    from ringback.contract.gate import Admitted, Refused
 
 Mode: TypeAlias = Literal["offline", "auto", "online"]
 
@@ -99,24 +99,31 @@ class Responder:
     mode: Mode = "offline"
     cassettes: Cassettes | None = None
 
+    def judge(self, request: Request, names: Names) -> Admitted | Refused:
+        """What the gate says of the head of `request`; nothing is answered."""
+        return contract.admit(self.contract, request, names, self.credentials)
+
     def admit(self, request: Request, names: Names) -> Admitted | Answer:
         """What the gate says: the request may pass, or the refusal to send."""
-        passed = contract.admit(self.contract, request, names, self.credentials)
+        passed = self.judge(request, names)
         if isinstance(passed, contract.Refused):
             identity = self.identities.of(request)
             writer = contract.render.Writer(self.contract, passed.format, identity)
             return writer.refusal(passed.refusal, passed.known)
         return passed
 
-    def decide(self, request: Request, names: Names, user: str | None = None) -> Answer | Forward:
+    def decide(
+        self, request: Request, names: Names, user: str | None = None, admitted: Admitted | None = None
+    ) -> Answer | Forward:
         """The answer to `request`, or that it is to be forwarded; nothing is counted yet.
 
         Args:
             request: The request.
             names: What its connection names.
             user: The name that the client gave to the proxy, if any: its cassette.
+            admitted: What `judge` said of the same head before, if it let it pass.
         """
-        passed = self.admit(request, names)
+        passed = admitted or self.admit(request, names)
         if isinstance(passed, Answer):
             return passed
         found = self._recorded(request, user)
@@ -142,9 +149,11 @@ class Responder:
             return self.refusal(request, "cassette.unusable", detail=str(error))
         return found if isinstance(found, Answer) or self.cassettes.strict else None
 
-    def respond(self, request: Request, names: Names, user: str | None = None) -> Answer:
+    def respond(
+        self, request: Request, names: Names, user: str | None = None, admitted: Admitted | None = None
+    ) -> Answer:
         """The answer to `request` without a network, counted; HEAD gets no body."""
-        decided = self.decide(request, names, user)
+        decided = self.decide(request, names, user, admitted)
         return self.finish(request, decided if isinstance(decided, Answer) else decided.instead())
 
     def refusal(self, request: Request, rule: str, **known: str) -> Answer:

@@ -14,6 +14,7 @@ from support.clients import GOOD, http
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
 from ringback.addon.handlers import RingbackAddon  # isort: skip - after the import above
+from ringback.addon.heads import Heads  # isort: skip - as above
 from ringback.addon.layer import MAX_DISCARDED, Http1  # isort: skip - as above
 
 STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
@@ -22,7 +23,7 @@ ADDON = RingbackAddon()
 
 def connection() -> Http1:
     ADDON.responder.identities = SeededIdentities(1)
-    return Http1(ADDON, ADDON.answer, ("api.twilio.com", 443), "api.twilio.com")
+    return Http1(ADDON, ADDON.answer, ("api.twilio.com", 443), "api.twilio.com", Heads())
 
 
 def message(**fields: str) -> bytes:

@@ -10,10 +10,12 @@ import asyncio
 import re
 import ssl
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from ringback.addon import wire
 from ringback.addon.flows import canonical_host_name
+from ringback.addon.heads import Heads
 from ringback.addon.layer import Http1
 from ringback.addon.tls import RECORD, Tls, hello_length, takes_http1
 
@@ -32,6 +34,7 @@ MAX_OPENING = 16 * 1024  # bytes of a CONNECT or ClientHello that are waited for
 ESTABLISHED = (
     b"HTTP/1.1 200 Connection established\r\n\r\n"  # what mitmproxy replies; twilio-php takes no other
 )
+_KINDS = 64  # of connections whose requests' heads are remembered
 _CHUNK = 64 * 1024
 _METHOD = re.compile(rb"[A-Z]{1,16} ?")
 _ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")  # as a server is asked, not a proxy
@@ -60,6 +63,7 @@ class Front:
 
     Attributes:
         connections: Those that are open here, not those that mitmproxy has.
+        heads: Those of requests in connections for a target with a server name.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Front:
         self.contexts = contexts
         self.move = move
         self.connections: set[Opening | Tunnel] = set()
+        self.heads: Callable[[tuple[str, int], str | None], Heads] = lru_cache(_KINDS)(lambda *_: Heads())
         self._patience = patience
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -330,7 +335,10 @@ class Tunnel(asyncio.Protocol):
 
     def _shake_hands(self) -> Http1:
         self._tls.do_handshake()
-        self._http = Http1(self._front.addon, self._answer, self._target, self._tls.sni)
+        sni = self._tls.sni
+        self._http = Http1(
+            self._front.addon, self._answer, self._target, sni, self._front.heads(self._target, sni)
+        )
         return self._http
 
     def _answer_all(self, http: Http1) -> bool:

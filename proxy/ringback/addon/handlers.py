@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from hmac import compare_digest
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from mitmproxy import ctx, exceptions, http
 
@@ -26,7 +26,7 @@ from ringback.identities import identities
 from ringback.responder import Forward, Responder, UnusableCassetteError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from mitmproxy.addonmanager import Loader
     from mitmproxy.connection import Client
@@ -38,8 +38,14 @@ if TYPE_CHECKING:
     from ringback.addon.forward import Forwarder
     from ringback.addon.replaying import Used
     from ringback.contract import Names, Request
+    from ringback.contract.gate import Admitted
 
-    ShortWay: TypeAlias = Callable[[Request, Names], Answer]
+    class ShortWay(Protocol):
+        """Answers requests without a flow for each."""
+
+        def __call__(self, request: Request, names: Names, *, admitted: Admitted | None = None) -> Answer:
+            """The answer, at once; `admitted` is what the gate found, if it was asked already."""
+
 
 logger = logging.getLogger(__name__)
 
@@ -293,10 +299,19 @@ class RingbackAddon:
             )
         return None
 
-    def answer(self, request: Request, names: Names, user: str | None = None) -> Answer:
-        """The answer to a Twilio request, at once and whatever goes wrong; nothing is forwarded."""
+    def answer(
+        self, request: Request, names: Names, user: str | None = None, admitted: Admitted | None = None
+    ) -> Answer:
+        """The answer to a Twilio request, at once and whatever goes wrong; nothing is forwarded.
+
+        Args:
+            request: The request.
+            names: What its connection names.
+            user: The name that the client gave to the proxy, if any: its cassette.
+            admitted: What the gate found in it, if it was asked already.
+        """
         try:
-            return self.responder.respond(request, names, user)
+            return self.responder.respond(request, names, user, admitted)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
 

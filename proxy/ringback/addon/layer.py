@@ -5,18 +5,17 @@ The same function answers here and in a flow; only what stands around it is shor
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httptools
 
 from ringback.addon.flows import agreed_names
-from ringback.contract import Answer, Names, Request
+from ringback.contract import Answer, Names, Refused, Request
 from ringback.contract.form import MAX_BODY, MAX_HEADERS
 
 if TYPE_CHECKING:
     from ringback.addon.handlers import RingbackAddon, ShortWay
-    from ringback.contract import Source
+    from ringback.addon.heads import Heads
 
 MAX_HEAD = 2 * MAX_HEADERS  # bytes after which a head is refused before it is complete
 MAX_DISCARDED = 64 * MAX_BODY  # bytes of a refused body that are read, so that its client reads the answer
@@ -32,13 +31,14 @@ class Http1:
         answer: Who answers.
         target: The tunnel's host and port.
         sni: The server name of the TLS handshake, if any.
+        heads: The heads of requests in other connections of this target and server name.
 
     Attributes:
         closed: Whether the connection ends once the answers so far are sent.
     """
 
     def __init__(
-        self, addon: RingbackAddon, answer: ShortWay, target: tuple[str, int], sni: str | None
+        self, addon: RingbackAddon, answer: ShortWay, target: tuple[str, int], sni: str | None, heads: Heads
     ) -> None:
         self.closed = False
         self._addon = addon
@@ -47,15 +47,22 @@ class Http1:
         self._sni = sni
         self._parser = httptools.HttpRequestParser(self)
         self._out: list[bytes] = []
-        self._names_of: tuple[tuple[bytes, ...], Names] | None = None
-        self._in_head = False
-        self._head_size = 0
+        self._heads = heads
+        self._taken: tuple[Request, Names] | None = None  # what was answered last
         self.on_message_begin()
         self._in_head = False
 
     def receive(self, data: bytes) -> bytes:
         """What to send back after `data` has come; empty while a request is incomplete."""
-        came = len(data)
+        first = not (self._in_head or self._in_body)
+        if first and not self.closed:
+            known = self._heads.find(data)
+            if known is not None:
+                head, body = known
+                request = head.request.with_body(body)
+                return to_bytes(self._answer(request, head.names, admitted=head.admitted))
+        whole, came = data, len(data)
+        self._taken = None
         while data and not self.closed:
             rest = b""
             try:
@@ -73,9 +80,16 @@ class Http1:
                 self._refuse("headers.too-large", f"more than {MAX_HEAD} bytes, the limit is {MAX_HEADERS}")
         if not self._out:
             return b""
+        if first and len(self._out) == 1 and not self.closed:
+            self._remember(whole)
         out = b"".join(self._out)
         self._out.clear()
         return out
+
+    def _remember(self, data: bytes) -> None:
+        if self._taken:
+            passed = self._addon.responder.judge(*self._taken)
+            self._heads.keep(data, *self._taken, None if isinstance(passed, Refused) else passed)
 
     @property
     def waiting(self) -> bool:
@@ -165,15 +179,15 @@ class Http1:
             tuple([(_text(name), _text(value)) for name, value in self._headers]),
             body[0] if len(body) == 1 else b"".join(body),
         )
-        answer = self._answer(request, names) if self._size <= MAX_BODY else self._oversized(request, names)
+        if self._size <= MAX_BODY:
+            answer = self._answer(request, names)
+            self._taken = (request, names)
+        else:
+            answer = self._oversized(request, names)
         self._out.append(to_bytes(answer))
 
     def _names(self, said: tuple[bytes, ...]) -> Names:
-        kept = self._names_of
-        if kept is None or kept[0] != said:
-            names = agreed_names([_text(name) for name in said], self._target, self._sni)
-            self._names_of = kept = (said, names)
-        return kept[1]
+        return agreed_names([_text(name) for name in said], self._target, self._sni)
 
     def _oversized(self, request: Request, names: Names) -> Answer:
         """The refusal of a body that was not kept: what the contract says, unless the gate refuses first."""
@@ -195,16 +209,10 @@ class Http1:
 def to_bytes(answer: Answer) -> bytes:
     """`answer` as HTTP/1, with its provenance in `Ringback-…` headers."""
     lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers]
-    lines += _lines(answer.source) if answer.source.reason is None else _lines.__wrapped__(answer.source)
+    lines += map(": ".join, answer.headers)
+    lines += map(": ".join, answer.source.headers())
     lines.append("\r\n")
     return "\r\n".join(lines).encode("latin-1", "replace") + answer.body
-
-
-@lru_cache(256)
-def _lines(source: Source) -> list[str]:
-    """The provenance's header lines; there is one source for each rule that needs no reason."""
-    return [f"{name}: {value}" for name, value in source.headers()]
 
 
 def _text(value: bytes) -> str:

@@ -12,7 +12,7 @@ from ringback.contract.numbers import magic_key
 from ringback.contract.templates import Template, compile_template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ringback.contract.gate import Format
     from ringback.contract.model import (
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
         Requirement,
         Resource,
     )
+    from ringback.contract.rules import Outcome
 
 OTHER = "other"
 _PLACEHOLDERS = ("parameter", "value", "channel")
 _VARYING = ("$request_id", "$duration")  # what the headers' values may refer to
+_PLANS = 1024  # sets of parameters for which it is remembered which steps they take
 _HOSTS = 1024  # host names of which it is remembered whether they are Twilio's
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...", "\u00ad\u200b\u200c\u200d\u2060\ufeff")
 
@@ -44,27 +46,48 @@ class Step:
         parameter: What it must be.
         refused: The entries that refuse it.
         required: The entries that require it.
+        rows: The page's rows for it, by the normalised value.
+        other: The row for every other value, or None.
     """
 
     name: str
     parameter: Parameter
     refused: tuple[Refused, ...]
     required: tuple[Requirement, ...]
+    rows: dict[str, MagicRow]
+    other: MagicRow | None
+
+    def magic(self, value: str) -> MagicRow | None:
+        """The page's row for this very value, after normalising it."""
+        return self.rows.get(magic_key(value)) if self.rows else None
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
     """The order in which a resource's parameters are decided.
 
+    Args:
+        steps: All of them, in order.
+
     Attributes:
-        steps: All of them.
-        position: Where each parameter's step is.
-        always: The steps that count even if their parameter is absent.
+        passing: The outcomes of requests that no step refuses, by the row that let them pass.
     """
 
-    steps: tuple[Step, ...]
-    position: dict[str, int]
-    always: frozenset[int]
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        self.passing: dict[str, Outcome] = {}
+        self._steps = steps
+        self._known = frozenset(step.name for step in steps)
+        self._made: dict[frozenset[str], tuple[Step, ...]] = {}
+
+    def turns(self, sent: Mapping[str, str]) -> tuple[Step, ...]:
+        """The steps of the parameters in `sent`, and those that count even if their parameter is absent."""
+        names = self._known.intersection(sent)
+        made = self._made.get(names)
+        if made is None:
+            if len(self._made) >= _PLANS:
+                self._made.clear()
+            made = tuple([step for step in self._steps if step.required or step.name in names])
+            self._made[names] = made
+        return made
 
 
 @dataclass(frozen=True)
@@ -98,8 +121,7 @@ class Contract:
     _api: Callable[[str], bool] = field(init=False, repr=False, compare=False)
     _twilio: Callable[[str], bool] = field(init=False, repr=False, compare=False)
     _texts: dict[tuple[int, str | None, str | None], ErrorText] = field(init=False, repr=False, compare=False)
-    _magic: dict[tuple[str, str, str], MagicRow] = field(init=False, repr=False, compare=False)
-    _with_rows: frozenset[tuple[str, str]] = field(init=False, repr=False, compare=False)
+    _steps: dict[tuple[str, str], Step] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -110,23 +132,12 @@ class Contract:
         put("api_host", re.compile(self.gate.hosts.api))
         put("twilio_host", re.compile(self.gate.hosts.product))
         put("_texts", {(text.code, text.resource, text.variant): text for text in self.errors})
-        put(
-            "_magic",
-            {
-                (
-                    resource.resource,
-                    row.parameter,
-                    row.value if row.value == OTHER else magic_key(row.value),
-                ): row
-                for resource in self.resources
-                for row in resource.magic
-            },
-        )
-        put("_with_rows", frozenset((resource, parameter) for resource, parameter, _ in self._magic))
         put("headers", tuple(self.gate.headers.items()))
         varying = [(place, *pair) for place, pair in enumerate(self.headers) if pair[1] in _VARYING]
         put("varying_headers", tuple(varying))
-        put("_plans", {resource.resource: _plan(resource) for resource in self.resources})
+        steps = {resource.resource: _steps(resource) for resource in self.resources}
+        put("_steps", {(owner, step.name): step for owner, made in steps.items() for step in made})
+        put("_plans", {owner: Plan(made) for owner, made in steps.items()})
         formats: tuple[Format, ...] = ("json", "xml")
         put(
             "_templates",
@@ -161,13 +172,13 @@ class Contract:
 
     def magic(self, resource: str, parameter: str, value: str) -> MagicRow | None:
         """The row for this very value, after normalising it; None when the page has none."""
-        if (resource, parameter) not in self._with_rows:
-            return None
-        return self._magic.get((resource, parameter, magic_key(value)))
+        step = self._steps.get((resource, parameter))
+        return step.magic(value) if step else None
 
     def other(self, resource: str, parameter: str) -> MagicRow | None:
         """The row for every other value of `parameter`; None when there is none."""
-        return self._magic.get((resource, parameter, OTHER))
+        step = self._steps.get((resource, parameter))
+        return step.other if step else None
 
     def text(self, code: int | str, resource: str | None = None) -> ErrorText:
         """The text of an error code (`21211`, or with a variant `21205/malformed`) for `resource`.
@@ -233,17 +244,18 @@ class Contract:
                 raise ValueError(f"the text of {code} for {resource} has {{{placeholder}}}; {known_are}")
 
 
-def _plan(resource: Resource) -> Plan:
+def _steps(resource: Resource) -> tuple[Step, ...]:
     named = [name for name in resource.order if name in resource.parameters]
     rest = [name for name in resource.parameters if name not in resource.order]
-    steps = tuple(
+    rows = {name: [row for row in resource.magic if row.parameter == name] for name in resource.parameters}
+    return tuple(
         Step(
             name,
             resource.parameters[name],
             tuple(entry for entry in resource.refused if entry.parameter == name),
             tuple(entry for entry in resource.required if entry.parameter == name),
+            {magic_key(row.value): row for row in rows[name] if row.value != OTHER},
+            next((row for row in rows[name] if row.value == OTHER), None),
         )
         for name in (*named, *rest)
     )
-    position = {step.name: number for number, step in enumerate(steps)}
-    return Plan(steps, position, frozenset(position[step.name] for step in steps if step.required))

@@ -7,7 +7,7 @@ contract and the cassettes answer it with an `Answer`. Nothing here knows a sock
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
@@ -36,21 +36,42 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
     scheme: str = "https"
-    _fields: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
+    _taken_apart: _TakenApart | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
 
+    @property
+    def header_size(self) -> int:
+        """Bytes of all header fields' names and values, about."""
+        return (self._taken_apart or self._take_apart()).size
+
     def header(self, name: str) -> str | None:
         """The first value of the header field `name` (any case), or None."""
-        fields = self._fields
-        if fields is None:
-            # Asked for several times in every request, so taken apart once.
-            fields = {key.lower(): value for key, value in reversed(self.headers)}
-            object.__setattr__(self, "_fields", fields)
-        return fields.get(name.lower())
+        return (self._taken_apart or self._take_apart()).fields.get(name.lower())
+
+    def with_body(self, body: bytes) -> Request:
+        """The same request with another body."""
+        made = Request(self.method, self.host, self.target, self.headers, body, self.scheme)
+        object.__setattr__(made, "_taken_apart", self._taken_apart or self._take_apart())
+        return made
+
+    def _take_apart(self) -> _TakenApart:
+        made = _TakenApart(
+            {key.lower(): value for key, value in reversed(self.headers)},
+            sum([len(key) + len(value) for key, value in self.headers]),
+        )
+        object.__setattr__(self, "_taken_apart", made)
+        return made
+
+
+class _TakenApart(NamedTuple):
+    """What is asked of the header fields several times in every request."""
+
+    fields: dict[str, str]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +93,16 @@ class Source:
     reason: str | None = None
     line: int | None = None
     text: Basis | None = None
+    _written: Headers | None = field(default=None, init=False, repr=False, compare=False)
 
     def headers(self) -> Headers:
         """The `Ringback-Source` and `Ringback-Reason` fields that tell a client all this."""
+        if self._written is None:
+            # The contract's sources are made once for each row.
+            object.__setattr__(self, "_written", self._fields())
+        return self._written or ()
+
+    def _fields(self) -> Headers:
         parts: list[str] = [self.kind]
         parts += [
             f"{name}={value}"

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote_to_bytes
 
+from ringback.contract.remembering import remembered
+
 if TYPE_CHECKING:
     from ringback.contract.exchange import Request
 
@@ -40,10 +42,8 @@ def read(request: Request) -> Fields:
     Raises:
         FormError: Too large, of another media type or content coding, or not decodable.
     """
-    fields = request.headers
-    size = sum([len(name) + len(value) for name, value in fields])
-    if size > MAX_HEADERS:
-        raise FormError("headers.too-large", f"{size} bytes, the limit is {MAX_HEADERS}")
+    if request.header_size > MAX_HEADERS:
+        raise FormError("headers.too-large", f"{request.header_size} bytes, the limit is {MAX_HEADERS}")
     if len(request.body) > MAX_BODY:
         raise FormError("form.too-large", f"{len(request.body)} bytes, the limit is {MAX_BODY}")
     if not request.body:
@@ -100,4 +100,9 @@ def _pair(text: str) -> tuple[str, str]:
 def _decoded(text: str) -> str:
     if "+" in text:
         text = text.replace("+", " ")
-    return unquote_to_bytes(text).decode("utf-8") if "%" in text else text
+    return _unquoted(text) if "%" in text else text
+
+
+@remembered
+def _unquoted(text: str) -> str:
+    return unquote_to_bytes(text).decode("utf-8")

@@ -14,6 +14,10 @@ from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import msgspec
+
+from ringback.contract.remembering import remembered
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -55,14 +59,17 @@ class Names:
     port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A request for one of the three resources, with credentials that may be test credentials."""
 
     resource: Resource
     account: str
-    token: str = field(repr=False)
+    token: str
     format: Format
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Admitted({self.resource.resource}, {self.account}, {self.format})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,7 @@ def canonical_host(name: str) -> str:
     return name.rpartition(":")[0 if ":" in name else 2].lower().rstrip(".")
 
 
-@lru_cache(_REMEMBERED)
+@remembered
 def _credentials(header: str) -> tuple[str, str] | str:
     """User name and password of a Basic header, or the id of the rule that refuses it."""
     scheme, _, encoded = header.strip().partition(" ")

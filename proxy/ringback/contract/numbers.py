@@ -8,8 +8,9 @@ the first number is looked at: it takes a tenth of the time that the proxy needs
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from ringback.contract.remembering import remembered
 
 if TYPE_CHECKING:
     import phonenumbers
@@ -18,7 +19,6 @@ DEFAULT_REGION = "US"  # a number without a country code is taken for a US one (
 _KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
 _SEPARATORS = re.compile(r"[\s().\-/\u2010-\u2015]+")
 _NUMBER = re.compile(r"\+?[0-9A-Z]+", re.ASCII)
-_CACHE = 4096  # distinct numbers kept; a parse costs about a hundred times a lookup
 
 
 def keypad(value: str) -> str | None:
@@ -30,7 +30,7 @@ def keypad(value: str) -> str | None:
     return compact.translate(_KEYPAD) if _NUMBER.fullmatch(compact) else None
 
 
-@lru_cache(_CACHE)
+@remembered
 def magic_key(value: str) -> str:
     """The form in which magic inputs are compared: ten digits where it is a US number, else `value` trimmed.
 
@@ -43,7 +43,7 @@ def magic_key(value: str) -> str:
     return digits[1:] if len(digits) == 11 and digits.startswith("1") else digits
 
 
-@lru_cache(_CACHE)
+@remembered
 def _parsed(value: str) -> phonenumbers.PhoneNumber | None:
     import phonenumbers  # noqa: PLC0415 - see the module
 
@@ -56,7 +56,7 @@ def _parsed(value: str) -> phonenumbers.PhoneNumber | None:
         return None
 
 
-@lru_cache(_CACHE)
+@remembered
 def is_valid(value: str) -> bool:
     """Whether `value` is a phone number that can exist: right country, right length, assigned range."""
     import phonenumbers  # noqa: PLC0415 - see the module
@@ -65,7 +65,7 @@ def is_valid(value: str) -> bool:
     return number is not None and phonenumbers.is_valid_number(number)
 
 
-@lru_cache(_CACHE)
+@remembered
 def is_possible(value: str) -> bool:
     """Whether `value` has the form of a phone number; it need not be assigned."""
     import phonenumbers  # noqa: PLC0415 - see the module
@@ -74,7 +74,7 @@ def is_possible(value: str) -> bool:
     return number is not None and phonenumbers.is_possible_number(number)
 
 
-@lru_cache(_CACHE)
+@remembered
 def e164(value: str) -> str:
     """`value` in E.164, with the US as default country; unchanged where it is no number.
 
@@ -89,7 +89,7 @@ def e164(value: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else value
 
 
-@lru_cache(_CACHE)
+@remembered
 def national(value: str) -> str:
     """`value` as people write it: `(500) 555-0006` for a North American number, else the national format."""
     import phonenumbers  # noqa: PLC0415 - see the module

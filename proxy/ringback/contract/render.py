@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ringback.contract import numbers, segments
 from ringback.contract.exchange import Answer, Source, header_value
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from ringback.contract.model import Refusal, Resource, Scalar
     from ringback.contract.rules import Outcome
 
+_source = lru_cache(256)(Source)  # one for each row
 _TYPES: dict[Format, str] = {"json": "application/json", "xml": "application/xml"}
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What an answer needs that is not in its request: time and randomness, handed in.
 
     Attributes:
@@ -44,8 +45,7 @@ class Identity:
     duration: float
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(msgspec.Struct, frozen=True):
     """Writes the answer to one request.
 
     Attributes:
@@ -78,7 +78,7 @@ class Writer:
             if name in _COMPUTED:
                 known[name] = _COMPUTED[name](form, resource)
         data = template.fill(known, form, (stem, extension))
-        source = Source("contract", outcome.rule, outcome.basis, outcome.reason, outcome.line)
+        source = _source("contract", outcome.rule, outcome.basis, outcome.reason, outcome.line)
         return self._answer(outcome.status, data, source)
 
     def failure(self, outcome: Outcome) -> Answer:
@@ -138,18 +138,18 @@ def error_body(contract: Contract, status: int, code: int, message: str, answer_
 
 def rfc2822(moment: datetime) -> str:
     """A date as Twilio's bodies have it, e.g. `Wed, 10 Oct 2012 21:36:14 +0000`."""
-    return _dates(int(moment.timestamp()))[0]
+    return _dates(moment)[0]
 
 
 def http_date(moment: datetime) -> str:
     """The same as a Date header has it, e.g. `Wed, 10 Oct 2012 21:36:14 GMT`."""
-    return _dates(int(moment.timestamp()))[1]
+    return _dates(moment)[1]
 
 
 @lru_cache(16)
-def _dates(second: int) -> tuple[str, str]:
-    """Both ways of writing a moment, in seconds since 1970; answers of the same second share them."""
-    moment = datetime.fromtimestamp(second, UTC)
+def _dates(moment: datetime) -> tuple[str, str]:
+    """Both ways of writing a moment; answers of the same second share them."""
+    moment = moment.astimezone(UTC)
     return format_datetime(moment), format_datetime(moment, usegmt=True)
 
 

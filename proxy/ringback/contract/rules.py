@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ringback.contract import values
 
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
     from ringback.contract.compiled import Contract, Step
     from ringback.contract.exchange import Basis
     from ringback.contract.form import Fields
-    from ringback.contract.model import MagicRow, Parameter, Resource
+    from ringback.contract.model import MagicRow, Resource
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What a request gets.
 
     Attributes:
@@ -43,8 +43,7 @@ class Outcome:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(msgspec.Struct, frozen=True):
     """One decision in the making."""
 
     contract: Contract
@@ -101,18 +100,28 @@ def decide(contract: Contract, resource: Resource, fields: Fields) -> Outcome:
     call = _Call(contract, resource, fields, form)
     passed: MagicRow | None = None
     plan = contract.plan(resource)
-    position = plan.position
-    for number in sorted(plan.always.union([position[name] for name in form if name in position])):
-        found = _check(call, plan.steps[number])
+    for step in plan.turns(form):
+        found = _check(call, step)
+        if found is None:
+            continue
         if isinstance(found, Outcome):
             return found
-        if found is not None and (passed is None or passed.value == "other"):
+        if passed is None or passed.value == "other":
             passed = found
+    row = passed.id if passed else "valid"
+    outcome = plan.passing.get(row)
+    if outcome is None:
+        outcome = plan.passing[row] = _passing(resource, passed)
+    return outcome
+
+
+def _passing(resource: Resource, row: MagicRow | None) -> Outcome:
+    """The outcome of a request that no step refuses, because of `row` if there is one."""
     return Outcome(
         resource=resource,
-        rule=f"{resource.resource}.{passed.id if passed else 'valid'}",
-        basis=passed.basis if passed else "assumed",
-        line=passed.line if passed else None,
+        rule=f"{resource.resource}.{row.id if row else 'valid'}",
+        basis=row.basis if row else "assumed",
+        line=row.line if row else None,
     )
 
 
@@ -127,15 +136,17 @@ def _check(call: _Call, step: Step) -> Outcome | MagicRow | None:
         )
     if parameter.unless is not None and parameter.unless in form:
         return None
+    return _check_repeated(call, step) if parameter.repeats else _check_value(call, step, form[name])
+
+
+def _check_repeated(call: _Call, step: Step) -> Outcome | MagicRow | None:
+    name, parameter = step.name, step.parameter
     sent = [value for field, value in call.fields if field == name and value]
     if parameter.most_error is not None and len(sent) > (parameter.most or 0):
         rule = f"{name.lower()}.too-many"
         return call.error(parameter.most_error, rule, parameter.basis, parameter.line, parameter=name)
-    for value in sent if parameter.repeats else sent[-1:]:
-        found = _check_value(call, name, parameter, value)
-        if found is not None:
-            return found
-    return None
+    found = (_check_value(call, step, value) for value in sent)
+    return next((each for each in found if each is not None), None)
 
 
 def _check_absent(call: _Call, step: Step) -> Outcome | None:
@@ -154,19 +165,22 @@ def _check_absent(call: _Call, step: Step) -> Outcome | None:
     return None
 
 
-def _check_value(call: _Call, name: str, parameter: Parameter, value: str) -> Outcome | MagicRow | None:
-    row = call.contract.magic(call.resource.resource, name, value)
+def _check_value(call: _Call, step: Step, value: str) -> Outcome | MagicRow | None:
+    row = step.magic(value)
     if row is None:
+        parameter = step.parameter
         if not values.fits(value, parameter):
             return call.error(
                 parameter.error,
-                f"{name.lower()}.malformed",
+                f"{step.name.lower()}.malformed",
                 parameter.basis,
                 parameter.line,
-                parameter=name,
+                parameter=step.name,
                 value=value,
             )
-        row = call.contract.other(call.resource.resource, name)
+        row = step.other
     if row is None or row.error is None:
         return row
-    return call.error(row.error, row.id, row.basis, row.line, parameter=name, value=value, reason=row.reason)
+    return call.error(
+        row.error, row.id, row.basis, row.line, parameter=step.name, value=value, reason=row.reason
+    )

@@ -6,6 +6,7 @@ Source: 3GPP TS 23.038 for the alphabet; 160 GSM-7 characters fit one segment an
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 _BASIC: Final = frozenset(
@@ -13,6 +14,7 @@ _BASIC: Final = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED: Final = frozenset("\f^{}\\[~]|€")  # two septets each, never split over two segments
+_OTHER: Final = re.compile(f"[^{re.escape(''.join(_BASIC))}]")
 _GSM_SINGLE: Final = 160
 _GSM_PART: Final = 153
 _UCS2_SINGLE: Final = 70
@@ -21,7 +23,7 @@ _UCS2_PART: Final = 67
 
 def count(text: str) -> int:
     """The number of segments of `text`, at least 1."""
-    if len(text) <= _GSM_SINGLE and _BASIC.issuperset(text):
+    if len(text) <= _GSM_SINGLE and _OTHER.search(text) is None:
         return 1  # nearly every message
     widths = _gsm_widths(text)
     if widths is not None:

@@ -8,21 +8,21 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, TypeAlias
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ringback.contract.gate import Format
     from ringback.contract.model import Field, Resource, Scalar
 
     Known: TypeAlias = Mapping[str, Scalar]
     Form: TypeAlias = Mapping[str, str]
-    Write: TypeAlias = Callable[["Scalar"], str]
-    # What one field holds, from what is known, the form sent, and the uri's two halves.
-    Value: TypeAlias = Callable[[Known, Form, tuple[str, str]], Scalar]
+    Reference: TypeAlias = tuple[str, Scalar]
+    Value: TypeAlias = Callable[[Known, Form], Scalar]
+    Write: TypeAlias = Callable[[list[Scalar]], tuple[str, ...]]
 
 XML_HEAD = "<?xml version='1.0' encoding='UTF-8'?>\n"
 # XML 1.0 has no way to write these; a lone surrogate is no character at all.
@@ -38,12 +38,14 @@ class Template:
     Attributes:
         needs: What must be known to fill it.
         text: The body, with `%s` for each field.
-        fields: How to get and how to write each of them.
+        values: How to get what the fields hold, each once.
+        written: How to write these, and which of them each `%s` is.
     """
 
     needs: frozenset[str]
     text: str
-    fields: tuple[tuple[Value, Write], ...]
+    values: Values
+    written: Write
 
     def fill(self, known: Known, form: Form, uri: tuple[str, str]) -> bytes:
         """The body.
@@ -53,7 +55,51 @@ class Template:
             form: The parameters sent, without blank ones.
             uri: The new resource's uri, without and with what follows it (the extension).
         """
-        return (self.text % tuple([write(value(known, form, uri)) for value, write in self.fields])).encode()
+        return (self.text % self.written(self.values.of(known, form, uri))).encode()
+
+
+class Values:
+    """What the fields of a body hold: those of a kind are got together.
+
+    Args:
+        references: The fields' `$references`, each with its default.
+    """
+
+    def __init__(self, references: Iterable[Reference]) -> None:
+        known, below, plain, others = {}, {}, {}, {}
+        for reference in dict.fromkeys(references):
+            value, default = reference
+            name = value.removeprefix("$form.")
+            if value.startswith("$uri/"):
+                below[reference] = value.removeprefix("$uri")
+            elif not value.startswith("$form."):
+                known[reference] = value[1:]
+            elif isinstance(default, bool):
+                others[reference] = _boolean(name, default)
+            elif isinstance(default, str) and default.startswith("$"):
+                others[reference] = _or_known(name, default[1:])
+            else:
+                plain[reference] = name, default
+        self.place = {each: at for at, each in enumerate([*known, *below, *plain, *others])}
+        self._known, self._below = tuple(known.values()), tuple(below.values())
+        self._plain, self._others = tuple(plain.values()), tuple(others.values())
+
+    def of(self, known: Known, form: Form, uri: tuple[str, str]) -> list[Scalar]:
+        """All of them, each at its `place`."""
+        stem, extension = uri
+        found = [known[name] for name in self._known]
+        found += [f"{stem}{below}{extension}" for below in self._below]
+        found += [form.get(name, default) for name, default in self._plain]
+        found += [value(known, form) for value in self._others]
+        return found
+
+
+def _boolean(name: str, default: bool) -> Value:
+    return lambda _known, form: form[name].lower() == "true" if name in form else default
+
+
+def _or_known(name: str, reference: str) -> Value:
+    return lambda known, form: form[name] if name in form else known[reference]
 
 
 def compile_template(resource: Resource, answer_format: Format) -> Template:
@@ -65,8 +111,26 @@ def compile_template(resource: Resource, answer_format: Format) -> Template:
         start = f"{XML_HEAD}<TwilioResponse><{resource.element}>"
         pieces = [start, *inner, f"</{resource.element}></TwilioResponse>"]
     text = "".join([piece.replace("%", "%%") if isinstance(piece, str) else "%s" for piece in pieces])
-    fields = tuple(piece for piece in pieces if not isinstance(piece, str))
-    return Template(frozenset(_needs(resource.answer)), text, fields)
+    fields = [piece for piece in pieces if not isinstance(piece, str)]
+    values = Values((str(field.value), field.default) for field in fields)
+    places = [values.place[str(field.value), field.default] for field in fields]
+    names = [field.xml for field in fields]
+    written = _as_json(places) if answer_format == "json" else _as_xml(names, places)
+    return Template(frozenset(_needs(resource.answer)), text, values, written)
+
+
+def _as_json(places: list[int]) -> Write:
+    def write(values: list[Scalar]) -> tuple[str, ...]:
+        # Each value once, however often the body has it.
+        made = [_quoted(value) if isinstance(value, str) else json.dumps(value) for value in values]
+        return tuple([made[place] for place in places])
+
+    return write
+
+
+def _as_xml(names: list[str], places: list[int]) -> Write:
+    fields = list(zip(names, places, strict=True))
+    return lambda values: tuple([element(name, values[place]) for name, place in fields])
 
 
 def element(name: str, value: Scalar) -> str:
@@ -75,27 +139,23 @@ def element(name: str, value: Scalar) -> str:
     return f"<{name}>{text}</{name}>" if text else f"<{name}/>"
 
 
-def _json_object(fields: tuple[Field, ...]) -> list[str | tuple[Value, Write]]:
-    pieces: list[str | tuple[Value, Write]] = []
+def _json_object(fields: tuple[Field, ...]) -> list[str | Field]:
+    pieces: list[str | Field] = []
     for number, field in enumerate(fields):
         pieces.append(f"{', ' if number else '{'}{json.dumps(field.json)}: ")
         if field.fields:
             pieces += _json_object(field.fields)
-        elif _is_reference(field.value):
-            pieces.append((_value(field), _json_scalar))
         else:
-            pieces.append(json.dumps(field.value))
+            pieces.append(field if _is_reference(field.value) else json.dumps(field.value))
     return [*pieces, "}"]
 
 
-def _xml_field(field: Field) -> list[str | tuple[Value, Write]]:
+def _xml_field(field: Field) -> list[str | Field]:
     name = field.xml
     if field.fields:
         inner = [piece for child in field.fields for piece in _xml_field(child)]
         return [f"<{name}>", *inner, f"</{name}>"]
-    if _is_reference(field.value):
-        return [(_value(field), lambda value: element(name, value))]
-    return [element(name, field.value)]
+    return [field if _is_reference(field.value) else element(name, field.value)]
 
 
 def _is_reference(value: Scalar) -> bool:
@@ -110,31 +170,6 @@ def _needs(fields: tuple[Field, ...]) -> set[str]:
             if isinstance(value, str) and value.startswith("$") and not value.startswith(("$form.", "$uri/")):
                 found.add(value[1:])
     return found
-
-
-def _value(field: Field) -> Value:
-    """How to get what `field` holds."""
-    assert isinstance(field.value, str)
-    name = field.value[1:]
-    if name.startswith("uri/"):
-        below = name[3:]
-        return lambda _known, _form, uri: uri[0] + below + uri[1]
-    if not name.startswith("form."):
-        return lambda known, _form, _uri: known[name]
-    return _form_value(name[5:], field.default)
-
-
-def _form_value(parameter: str, default: Scalar) -> Value:
-    if isinstance(default, bool):
-        return lambda _known, form, _uri: form[parameter].lower() == "true" if parameter in form else default
-    if isinstance(default, str) and default.startswith("$"):
-        reference = default[1:]
-        return lambda known, form, _uri: form[parameter] if parameter in form else known[reference]
-    return lambda _known, form, _uri: form.get(parameter, default)
-
-
-def _json_scalar(value: Scalar) -> str:
-    return encode_basestring_ascii(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _text(value: Scalar) -> str:

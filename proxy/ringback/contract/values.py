@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from ringback.contract import numbers
+from ringback.contract.remembering import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def _matches(pattern: re.Pattern[str]) -> Check:
     return lambda value, _parameter: pattern.fullmatch(value) is not None
 
 
-@lru_cache(1024)
+@remembered
 def _is_url(value: str) -> bool:
     if _NOT_URL.search(value):  # urlsplit drops some of them and takes the others
         return False
