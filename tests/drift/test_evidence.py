@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from ringback.drift.compare import compare
 from ringback.drift.evidence import rows
 from ringback.drift.observe import Observation
 from support.drifting import ACCOUNT, BOOK, NOW, documented, edit, failing, look, probe
 
 if TYPE_CHECKING:
+    from ringback.contract import Answer
     from ringback.drift.findings import Row
 
 SENT, BLOCKED = probe("example.message.sent"), probe("Messages.to.blocked")
@@ -66,15 +69,50 @@ def test_nothing_shows_the_account_and_nothing_is_endless() -> None:
     assert max(len(row.live) for row in found.values()) == 300
 
 
-def test_a_body_that_is_none_is_said_in_its_place() -> None:
-    found = table(SENT, lambda answer: replace(answer, body=b"sorry"))
-    assert found["/"].live == "no JSON"
+@pytest.mark.parametrize("item", [SENT, BLOCKED])
+def test_a_body_that_is_none_is_the_row_that_is_marked(item: Any) -> None:
+    found = table(item, lambda answer: replace(answer, body=b"sorry"))
+    assert [name for name, row in found.items() if row.mark] == ["body"]
+    row = found["body"]
+    assert (row.documented, row.live, row.offline) == ("JSON for .json, else XML", "no JSON", "JSON")
+    assert (row.mark, row.line) == ("type", BOOK.claims["format.body"].line)
+    assert row.line is not None
+    assert "/" not in found
 
 
-def test_header_fields_follow() -> None:
-    new = look(SENT, lambda answer: replace(answer, headers=(*answer.headers, ("X-New", "1"))))
-    last = rows(BOOK, new)[-1]
-    assert (last.pointer, last.live, last.mark) == ("header", "X-New: 1", "header")
+def test_another_outer_element_is_the_row_that_is_marked() -> None:
+    def renamed(answer: Answer) -> Answer:
+        return replace(answer, body=answer.body.replace(b"RestException", b"Oops"))
+
+    found = table(probe("Messages.to.blocked", "xml"), renamed)
+    assert [name for name, row in found.items() if row.mark] == ["outer element"]
+    row = found["outer element"]
+    assert (row.documented, row.live, row.offline) == ("<RestException>", "<Oops>", "<RestException>")
+
+
+def test_another_status_of_the_same_error_leaves_its_code_unmarked() -> None:
+    found = table(BLOCKED, lambda answer: replace(answer, status=422))
+    assert [name for name, row in found.items() if row.mark] == ["HTTP status", "/status"]
+
+
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("X-New", "1", ("not mentioned", "1", "\u2014", "added")),
+        ("Content-Type", "text/plain", ("application/json", "text/plain", "application/json", "value")),
+        ("X-Powered-By", None, ("recording 2014-2023", "\u2014", "AT-5000", "removed")),
+        ("X-Long", ACCOUNT * 40, ("not mentioned", "{account}" * 33 + "{a\u2026", "\u2014", "added")),
+    ],
+)
+def test_header_fields_come_before_the_body_under_their_names(
+    name: str, value: str | None, said: tuple[str, ...]
+) -> None:
+    def change(answer: Answer) -> Answer:
+        kept = tuple(field for field in answer.headers if field[0] != name)
+        return replace(answer, headers=kept if value is None else (*kept, (name, value)))
+
+    row = rows(BOOK, look(SENT, change))[1]
+    assert (row.pointer, row.documented, row.live, row.offline, row.mark) == (name, *said)
 
 
 def test_an_error_of_nobody_knows_whom_is_not_judged() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from ringback.drift.findings import KINDS, SEVERITIES, Finding, Kind, at_least, fingerprint
+
+if TYPE_CHECKING:
+    from ringback.contract import Basis
 
 
 def test_errors_are_the_worst() -> None:
@@ -37,3 +40,18 @@ def test_a_fingerprint_names_a_cause_and_stays() -> None:
 )
 def test_the_title_says_where(resource: str, pointer: str, title: str) -> None:
     assert Finding("r", "error", "value", resource, pointer, "said", "seen", "f").title == title
+
+
+@pytest.mark.parametrize(
+    "line, basis, said",
+    [
+        (12, "documented", "line 12"),
+        (12, None, "line 12"),
+        (None, "documented", "as a whole"),
+        (None, "recorded", "not on the page: recorded"),
+        (None, None, ""),
+    ],
+)
+def test_where_the_page_says_it(line: int | None, basis: Basis | None, said: str) -> None:
+    finding = Finding("r", "error", "value", "*", "", "said", "seen", "f", line=line, basis=basis)
+    assert finding.page == said

@@ -253,14 +253,16 @@ class _Look:
         elif body.element != wanted:
             seen = f"<{body.element}>"
             resource = "*" if narrow == "error" else narrow
+            line = self.book.claims["format.element"].line
             difference = Difference(
-                "removed", "error", resource, "", f"<{wanted}>", seen, seen, basis="documented"
+                "removed", "error", resource, "", f"<{wanted}>", seen, seen, line, "documented"
             )
         self.notes.add(f"format.element.{narrow}", difference, "format.element")
 
     def _body(self, wrong: str | None) -> None:
+        line = self.book.claims["format.body"].line
         difference = wrong and Difference(
-            "type", "error", "*", "", "JSON for .json, else XML", wrong, wrong, basis="documented"
+            "type", "error", "*", "", "JSON for .json, else XML", wrong, wrong, line, "documented"
         )
         self.notes.add("format.body", difference or None)
 

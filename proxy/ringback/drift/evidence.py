@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ringback.contract import Admitted, Credentials, Names, admit
+from ringback.contract.exchange import first_header
 from ringback.drift.claims import ERROR_FIELDS, fields_of
 from ringback.drift.fields import describe
 from ringback.drift.findings import Row
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _ABSENT = "\u2014"
 _LONGEST = 300
+_OUTCOMES: Final = ("allowed", "refused", "code")  # how an answer differs whose code is another one
+_HEADER_KINDS: Final[dict[str, Kind]] = {"missing": "removed", "new": "added"}
+_NAMES: Final = {"format.body": "body", "format.element": "outer element"}
 
 
 def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
@@ -29,7 +33,7 @@ def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
     ours = book.offline(observation.request)
     passed = admit(book.contract, plain(observation.request), Names(observation.request.host), Credentials())
     entries = passed.resource.answer if isinstance(passed, Admitted) else ()
-    marks, whole = _marks(comparison)
+    marks, whole, form = _marks(comparison)
     seen, made = (
         _leaves(observation.answer, comparison.format, entries),
         _leaves(ours, comparison.format, entries),
@@ -40,7 +44,8 @@ def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
     else:
         name = passed.resource.resource if isinstance(passed, Admitted) else ""
         said = _said_of_error(book, made, ours.source.line, name)
-    found = [_status_row(book, comparison, ours, whole)]
+    found = [_status_row(book, comparison, ours, whole), *_header_rows(book, comparison, ours)]
+    found += _form_rows(form, comparison.format)
     for pointer in dict.fromkeys([*said, *made, *seen, *marks]):
         documented, line = said.get(pointer, ("not mentioned", None))
         mark = marks.get(pointer)
@@ -48,24 +53,46 @@ def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
             documented, line = mark.documented, mark.line
         elif observation.who == "unknown" and observation.answer.status >= 400 and pointer in said:
             documented, line = "not judged: who asked is not known", None
-        kind = mark.kind if mark else (whole if whole and pointer == "/code" else None)
+        kind = mark.kind if mark else (whole if whole in _OUTCOMES and pointer == "/code" else None)
         live = _show(seen.get(pointer), account)
         found.append(Row(pointer, documented, line, live, _show(made.get(pointer), account), kind))
-    return (*found, *_header_rows(comparison))
+    return tuple(found)
 
 
-def _marks(comparison: Comparison) -> tuple[dict[str, Difference], Kind | None]:
-    """Differences by pointer, and how the answer as a whole differs."""
+def _marks(comparison: Comparison) -> tuple[dict[str, Difference], Kind | None, dict[str, Difference]]:
+    """Differences by pointer, how the status or the outcome differs, and how the body does as a whole."""
     marks: dict[str, Difference] = {}
     whole: Kind | None = None
+    form: dict[str, Difference] = {}
     for check in comparison.checks:
-        if check.difference is not None and check.difference.pointer:
-            marks[check.difference.pointer] = check.difference
-        elif check.difference is not None and check.difference.kind != "header":
-            whole = check.difference.kind
+        difference = check.difference
+        name = _NAMES.get(check.specific) or _NAMES.get(check.general or "")
+        if difference is None or difference.kind == "header":
+            continue
+        if difference.pointer:
+            marks[difference.pointer] = difference
+        elif name:
+            form[name] = difference
+        else:
+            whole = difference.kind
     if comparison.outcome is not None and comparison.outcome.difference is not None:
         whole = comparison.outcome.difference.kind
-    return marks, whole
+    return marks, whole, form
+
+
+def _form_rows(form: dict[str, Difference], asked: Format) -> list[Row]:
+    """The body as a whole and XML's outer element, where they differ."""
+    return [
+        Row(
+            name,
+            difference.documented,
+            difference.line,
+            difference.observed,
+            asked.upper() if name == "body" else difference.documented,
+            difference.kind,
+        )
+        for name, difference in form.items()
+    ]
 
 
 def _said_of_error(
@@ -116,24 +143,39 @@ def _said_of_success(
     return said
 
 
-def _header_rows(comparison: Comparison) -> list[Row]:
-    return [
-        Row("header", difference.documented, None, difference.observed, difference.documented, "header")
-        for difference in (check.difference for check in comparison.checks)
-        if difference is not None and difference.kind == "header"
-    ]
+def _header_rows(book: Book, comparison: Comparison, ours: Answer) -> list[Row]:
+    """The header fields that differ, each under its name as somebody spells it."""
+    spelled = {name.lower(): name for name, _ in comparison.observation.answer.headers}
+    spelled |= {field.name.lower(): field.name for field in book.knowledge.headers.headers}
+    live = comparison.observation.answer.headers
+    account = comparison.observation.account
+    found = []
+    for check in comparison.checks:
+        difference = check.difference
+        if difference is None or difference.kind != "header":
+            continue
+        name = spelled[check.specific.removeprefix("header.")]
+        documented = difference.documented.removeprefix(name).lstrip(":, ")
+        seen, made = (_text(first_header(headers, name), account) for headers in (live, ours.headers))
+        how = _HEADER_KINDS.get(difference.cause, "value")
+        found.append(Row(name, documented, difference.line, seen, made, how))
+    return found
 
 
 def _leaves(answer: Answer, form: Format, entries: tuple[Field, ...]) -> dict[str, Leaf]:
     failed = answer.status >= 400
     try:
         return flat(read(answer.body, form, () if failed else entries, ERROR_NAMES if failed else {}).tree)
-    except BodyError as error:
-        return {"/": Leaf("number", str(error))}
+    except BodyError:
+        return {}  # what it is instead has a row of its own
 
 
 def _show(value: Leaf | None, account: str = "") -> str:
+    return _text(None if value is None else str(value), account)
+
+
+def _text(value: str | None, account: str = "") -> str:
     if value is None:
         return _ABSENT
-    text = str(value) if not account else str(value).replace(account, "{account}")
+    text = value.replace(account, "{account}") if account else value
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\u2026"

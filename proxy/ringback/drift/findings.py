@@ -132,6 +132,15 @@ class Finding:
     note: str = ""
 
     @property
+    def page(self) -> str:
+        """Where the page says what is documented, or who else does; empty where nobody does."""
+        if self.line:
+            return f"line {self.line}"
+        if self.basis in {None, "documented"}:
+            return "as a whole" if self.basis else ""
+        return f"not on the page: {self.basis}"
+
+    @property
     def title(self) -> str:
         """One line: what was documented and what is."""
         place = f"{self.resource} {self.pointer}".strip() if self.resource != "*" else self.pointer

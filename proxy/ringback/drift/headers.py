@@ -33,7 +33,7 @@ def look(known: HeaderFile, observation: Observation, form: str, notes: Notes) -
     for name, value in answer.headers:
         lower = name.lower()
         if lower not in names and not lower.startswith(PROVENANCE_PREFIX):
-            observed = f"{name}: {value[:_SHOWN]}"
+            observed = f"{name}: {value.replace(observation.account, '{account}')[:_SHOWN]}"
             notes.add(_rule(name), Difference("header", "info", "*", "", "not mentioned", observed, "new"))
 
 

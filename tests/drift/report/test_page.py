@@ -40,6 +40,12 @@ def test_what_an_answer_says_stays_text() -> None:
     assert SCRIPT not in text(full())
 
 
+def test_what_the_page_says_is_never_denied() -> None:
+    facts = re.findall("<dt>Page</dt><dd>(.*?)</dd>", text(full()))
+    assert {"not on the page: recorded", "line 859"} < set(facts)
+    assert "Known from" not in text(full())
+
+
 def test_in_a_browser(tmp_path: Path) -> None:
     report = full()
     asyncio.run(_look(page(tmp_path, text(report)), len(report.findings)))

@@ -127,9 +127,7 @@ def _row(row: Row) -> str:
 
 
 def _facts(finding: Finding) -> str:
-    facts = [("Page", f"line {finding.line}" if finding.line else "not on the page")]
-    if finding.basis and not finding.line:
-        facts.append(("Known from", finding.basis))
+    facts = [("Page", finding.page or "not on the page")]
     if finding.seen:
         formats = " and ".join(name.upper() for name in finding.formats)
         often = "once" if finding.seen == 1 else f"{finding.seen} times"

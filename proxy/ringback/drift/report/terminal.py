@@ -47,9 +47,7 @@ def show(report: Report, console: Console) -> None:
 def _finding(finding: Finding, console: Console) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    line = f"page, line {finding.line}" if finding.line else ""
-    if not line and finding.basis:
-        line = f"not on the page: {finding.basis}"
+    line = finding.page if finding.page.startswith("not ") else f"page, {finding.page}"
     pointer = finding.pointer or ", ".join(finding.pointers)
     place = " ".join(filter(None, (finding.resource if finding.resource != "*" else "", pointer)))
     head = Text.assemble(
@@ -62,7 +60,7 @@ def _finding(finding: Finding, console: Console) -> None:
     console.print(head, soft_wrap=True)
     for name, value in (
         ("where", place),
-        ("documented", f"{finding.documented}" + (f"  ({line})" if line else "")),
+        ("documented", f"{finding.documented}" + (f"  ({line})" if finding.page else "")),
         ("live", finding.observed),
         ("seen", _seen(finding)),
         ("also", finding.note),
