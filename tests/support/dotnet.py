@@ -107,9 +107,11 @@ def compiled(runtime: Dotnet, sources: Sequence[Path], target: Path, more: Seque
     return target
 
 
-def compiled_for_mono(source: Path, target: Path) -> Path:
+def compiled_for_mono(source: Path, target: Path, more: Sequence[Path] = ()) -> Path:
     """Compile C# for Mono."""
-    _compile([needs("mcs"), "-nologo", "-r:System.Net.Http.dll", f"-out:{target}", str(source)])
+    libraries = ["-r:System.Net.Http.dll", *(f"-r:{library.name}" for library in more)]
+    places = [f"-lib:{directory}" for directory in dict.fromkeys(library.parent for library in more)]
+    _compile([needs("mcs"), "-nologo", *places, *libraries, f"-out:{target}", str(source)])
     return target
 
 
