@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import ssl
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from support.throwaway import by_itself
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,9 +75,7 @@ def elsewhere(directory: Path | None = None) -> Iterator[Elsewhere]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         certificate = None
         if directory is not None:
-            certificate = _certificate(directory)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate, directory / "elsewhere.key")
+            context, certificate = by_itself(directory, "elsewhere.example", "localhost", "127.0.0.1")
             server.socket = context.wrap_socket(
                 server.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -94,34 +86,3 @@ def elsewhere(directory: Path | None = None) -> Iterator[Elsewhere]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def _certificate(directory: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "elsewhere.example")])
-    names = [
-        x509.DNSName("localhost"),
-        x509.DNSName("elsewhere.example"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-    ]
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "elsewhere.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    file = directory / "elsewhere.pem"
-    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return file

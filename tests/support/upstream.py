@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime as dt
 import json
 import re
 import socket
-import ssl
 import struct
 import tempfile
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from support.throwaway import ThrowAway, throw_away
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 NAMES = ("api.twilio.com", "api.ie1.twilio.com", "api.dublin.ie1.twilio.com")
 
@@ -292,95 +289,6 @@ def _read(stream: Any, name: str | None, port: int) -> Seen | None:
     return Seen(head, body, name, port)
 
 
-@dataclass(frozen=True)
-class ThrowAway:
-    """A CA that is gone with the test."""
-
-    directory: Path
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def pem(self) -> Path:
-        return self.directory / "upstream-ca.pem"
-
-    def context(self, *, expired: bool = False, names: tuple[str, ...] = NAMES) -> ssl.SSLContext:
-        """What a server needs whose certificate this CA signed."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(
-            names[0], self.certificate.subject, key, self.key, expired=expired, names=names
-        )
-        file = Path(tempfile.mkstemp(dir=self.directory, suffix=".pem")[1])
-        file.write_bytes(_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        context.sni_callback = _note_name
-        return context
-
-
-def throw_away(directory: Path) -> ThrowAway:
-    """A new CA."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "throw-away CA")])
-    certificate = _certificate("throw-away CA", subject, key, key, names=())
-    made = ThrowAway(directory, key, certificate)
-    made.pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return made
-
-
-def _certificate(
-    name: str,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    signer: ec.EllipticCurvePrivateKey,
-    *,
-    names: tuple[str, ...],
-    expired: bool = False,
-) -> x509.Certificate:
-    now = dt.datetime.now(dt.UTC)
-    end = now - dt.timedelta(days=1) if expired else now + dt.timedelta(days=1)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=2))
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-        )
-        .add_extension(_usage(ca=not names), critical=True)
-    )
-    if names:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
-        )
-    return builder.sign(signer, hashes.SHA256())
-
-
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 @contextlib.contextmanager
 def stand_in(
     authority: ThrowAway,
@@ -391,7 +299,9 @@ def stand_in(
     port: int = 0,
 ) -> Iterator[StandIn]:
     """A server until the block ends."""
-    context = authority.context(expired=expired, names=names or NAMES) if tls else None
+    context = authority.context(names or NAMES, expired=expired) if tls else None
+    if context:
+        context.sni_callback = _note_name
     server = StandIn(context, authority.pem, port=port)
     try:
         yield server
