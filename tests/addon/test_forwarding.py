@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -108,3 +109,21 @@ def test_each_gateway_asks_for_its_own_proof(upstream: StandIn, tmp_path: Path, 
         assert (source(got) == "live") == (status == 403)
         assert len(upstream.probes) == count
     assert gateway(given) is not gateway(given)
+
+
+def test_a_finding_is_shown_again_by_a_command_that_asks_the_same_api(
+    upstream: StandIn, tmp_path: Path
+) -> None:
+    own = tmp_path / "own rows.yaml"
+    given = replace(settings(upstream, tmp_path), contract=(own,))
+    _, drift = answers(given, 1, [])
+    words = shlex.split(drift.findings()[0].reproduce)
+    assert words[:2] == ["ringback", "drift"]
+    for option, value in (
+        ("--upstream", upstream.url),
+        ("--upstream-ca", str(upstream.ca)),
+        ("--contract", str(own)),
+    ):
+        assert words[words.index(option) + 1] == value
+    _, plain = answers(replace(given, contract=(), upstream_ca=None), 1, [])
+    assert plain.arguments == ("--upstream", upstream.url)
