@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
 from mitmproxy.proxy.mode_specs import ProxyMode
@@ -17,7 +19,8 @@ from ringback.addon.direct import REVERSE, TRANSPARENT, is_own_address, reverse_
 from ringback.addon.handlers import RingbackAddon
 from ringback.addon.options import Settings
 from ringback.contract import Credentials
-from support.clients import ACCOUNT, TOKEN, Wire, better, http
+from support.clients import ACCOUNT, TOKEN, Wire, better, http, path
+from support.launching import needs
 from support.proxying import home, ringback, serve
 from support.upstream import arguments, module_upstream, upstream, upstream_ca
 
@@ -63,6 +66,18 @@ def test_tls_by_a_hosts_entry_is_answered(running: Serving, host: str, alpn: tup
         got = wire.send(http(form=FORM, host=host)).response()
         assert got.status == 201
         assert wire.send(http(form=FORM, host=host)).response().status == 201, "the connection stays"
+
+
+def test_http2_is_answered(running: Serving) -> None:
+    at = port(running)
+    url = f"https://{API}:{at}{path()}"
+    command = [needs("curl"), "-sS", "--http2", "--cacert", str(running.ca), "--noproxy", "*"]
+    command += ["--resolve", f"{API}:{at}:127.0.0.1", "--user", f"{ACCOUNT}:{TOKEN}", "--output", "/dev/null"]
+    # Twice, on one connection.
+    command += ["--data", urlencode(FORM), "--write-out", "%{http_version} %{http_code}\n", url]
+    command += [url, "--output", "/dev/null"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "2 201\n2 201\n", done.stderr
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", API, "[::1]"])
@@ -218,11 +233,13 @@ OUTSIDE = ("192.0.2.77", 40000)
 ANYBODY, KNOWN = Settings(), Settings(credentials=Credentials(ACCOUNT, TOKEN))
 
 
-def asking(mode: str, peer: tuple[str, int], scheme: str = "https") -> mitmproxy_http.HTTPFlow:
+def asking(mode: str, peer: tuple[str, int], *, tls: bool = True) -> mitmproxy_http.HTTPFlow:
     flow = tflow.tflow()
     flow.client_conn.proxy_mode = ProxyMode.parse(mode)
     flow.client_conn.peername = peer
-    flow.request.scheme, flow.request.host_header = scheme, API
+    flow.client_conn.timestamp_tls_setup = 1.0 if tls else None
+    # As mitmproxy has it in both cases: it is the API's.
+    flow.request.scheme, flow.request.host_header = "https", API
     return flow
 
 
@@ -248,13 +265,13 @@ def test_a_client_that_may_not_ask_is_not_taken(
     assert client.error is None if said is None else said in (client.error or "")
 
 
-@pytest.mark.parametrize("scheme, status", [("http", 403), ("https", None)])
+@pytest.mark.parametrize("tls, status", [(False, 403), (True, None)])
 def test_credentials_come_from_outside_by_tls_alone(
-    scheme: str, status: int | None, monkeypatch: pytest.MonkeyPatch
+    tls: bool, status: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "client_socket", lambda _: None)  # as for a flow that has no connection
     addon = RingbackAddon()
-    flow = asking(REVERSE, OUTSIDE, scheme)
+    flow = asking(REVERSE, OUTSIDE, tls=tls)
     addon.requestheaders(flow)
     assert (flow.response.status_code if flow.response else None) == status
 

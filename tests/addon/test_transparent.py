@@ -37,7 +37,7 @@ def documented() -> str:
 def seen() -> Iterator[dict[str, Any]]:
     for program in ("unshare", "ip", "iptables", "ip6tables", "runuser", "curl", "mount"):
         needs(program)
-    tried = "ip link set lo up && iptables -t nat -L -n && ip6tables -L -n"
+    tried = "ip link set lo up && ip -6 address show lo && iptables -t nat -L -n && ip6tables -L -n"
     allowed = subprocess.run([*NAMESPACE, "sh", "-c", tried], capture_output=True, text=True, check=False)
     if allowed.returncode:
         pytest.skip(f"no network namespace with iptables here: {allowed.stderr.strip()[:200]}")
@@ -86,3 +86,28 @@ def test_tls_that_names_no_host_goes_nowhere(seen: dict[str, Any]) -> None:
 def test_a_redirection_of_the_proxy_itself_is_told_and_ends(seen: dict[str, Any]) -> None:
     assert seen["loop"] == "35\n"
     assert seen["told"].count("connections of the proxy itself are redirected to it") == 1
+
+
+def test_a_name_with_an_ipv6_address_does_not_lead_past_the_redirection(seen: dict[str, Any]) -> None:
+    """The listener has IPv4 alone, so IPv6 is rejected, and clients go on to the name's IPv4 address.
+
+    curl ends with 7 where its connection is refused, and with 35 where it is closed.
+    """
+    assert seen["before"] == ["35\n", 1], "somebody listens there"
+    assert seen["after"] == ["7\n", 1]
+
+
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_forwarding_modes_prove_the_credentials_of_redirected_clients_too(
+    mode: str, seen: dict[str, Any]
+) -> None:
+    found = seen[mode]
+    [first, second] = found["test"]
+    assert (first[0], first[1].split(";")[0]) == ("201", "live")
+    # The second is a recording in auto mode.
+    assert (second[0], second[1].split(";")[0]) == ("201", "cassette" if mode == "auto" else "live")
+    asked = [["GET", "api.twilio.com"], ["POST", "api.twilio.com"]]
+    assert found["seen"] == (asked if mode == "auto" else [*asked, asked[1]])
+    assert (found["live"][0], found["live"][1].split(";")[0]) == ("403", "gate")
+    # One more question, and nothing was forwarded.
+    assert found["then"] == [*found["seen"], asked[0]]

@@ -6,22 +6,30 @@ user `app` to port 4012 and runs send.sh as it. Here `app` is `nobody`.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Self
 
 from support.clients import ACCOUNT, TOKEN, path
 from support.proxying import serve
 from support.servers import elsewhere
+from support.upstream import StandIn, arguments, stand_in, throw_away, twilio
 
 USER = "nobody"
 ADDRESS = "198.51.100.7"  # TEST-NET-2: what Twilio's name resolves to in here
-NETWORK = """
+ADDRESS_6 = "2001:db8::7"  # the documentation's own; here it is this machine's, and somebody listens
+NETWORK = f"""
 ip link set lo up
 ip address add 192.0.2.2/24 dev lo
 ip route add default dev lo
+ip -6 address add {ADDRESS_6}/128 dev lo
 """
+LIVE_ACCOUNT = "AC" + "f" * 32  # the stand-in says that these credentials are live
 SEND = f"""
 curl -sS --max-time 20 -u {ACCOUNT}:{TOKEN} -d Body=hello --data-urlencode To=+14105550100 \\
     --data-urlencode From=+15005550006 https://api.twilio.com{path()} | grep -o queued
@@ -32,7 +40,7 @@ def main(directory: Path, block: str) -> dict[str, object]:
     """Run everything; what was seen by name."""
     _shell(directory, NETWORK)
     hosts = directory / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost\n{ADDRESS} api.twilio.com\n")
+    hosts.write_text(f"127.0.0.1 localhost\n{ADDRESS_6} api.twilio.com\n{ADDRESS} api.twilio.com\n")
     _shell(directory, f"mount --bind {hosts} /etc/hosts")
     (directory / "send.sh").write_text(SEND)
     home = directory / "home"
@@ -40,8 +48,12 @@ def main(directory: Path, block: str) -> dict[str, object]:
     with (
         elsewhere(directory) as other,
         serve(home, directory, "--transparent", "4012") as running,
+        _Counting(ADDRESS_6) as outside,
     ):
-        found: dict[str, object] = {"block": _shell(directory, block)}
+        by_6 = f"runuser -u {USER} -- curl -6 -sk --max-time 20 https://api.twilio.com/ || echo $?"
+        found: dict[str, object] = {"before": [_shell(directory, by_6, ok=False), outside.count]}
+        found["block"] = _shell(directory, block)
+        found["after"] = [_shell(directory, by_6, ok=False), outside.count]
         redirect = f"iptables -t nat -A OUTPUT -p tcp --dport %s -m owner --uid-owner {USER} -j REDIRECT"
         for port in (other.port, 80):
             _shell(directory, f"{redirect % port} --to-ports 4012")
@@ -60,7 +72,64 @@ def main(directory: Path, block: str) -> dict[str, object]:
         loop = f"curl -s --max-time 20 --cacert {other.certificate} {there} || echo $?"
         found["loop"] = _shell(directory, loop, ok=False)
         found["told"] = running.stderr()
+    for mode in ("auto", "online"):
+        found[mode] = _forwarding(directory, home, mode)
     return found
+
+
+def _forwarding(directory: Path, home: Path, mode: str) -> dict[str, object]:
+    """What a redirected client gets in a mode that forwards, and what the stand-in upstream saw of it."""
+    place = directory / mode
+    place.mkdir()
+    with stand_in(throw_away(place)) as upstream:
+        upstream.probe = lambda seen: twilio(200, None, sid="AC") if LIVE_ACCOUNT in seen.line else _TEST
+        with serve(home, place, *arguments(upstream, mode, "--transparent", "4012")) as running:
+            test = [_sent(directory, running.ca, ACCOUNT) for _ in range(2)]
+            seen = [*_seen(upstream)]
+            live = _sent(directory, running.ca, LIVE_ACCOUNT, body="new")
+            return {"test": test, "seen": seen, "live": live, "then": _seen(upstream)}
+
+
+_TEST = twilio(403, 20008)
+
+
+def _sent(directory: Path, ca: Path, account: str, body: str = "hello") -> list[str]:
+    """The status and where the answer came from, of one message."""
+    curl = f"curl -s --max-time 20 --cacert {directory / 'ringback.pem'} -u {account}:{TOKEN} -o /dev/null"
+    form = f"-d Body={body} --data-urlencode To=+14105550100 --data-urlencode From=+15005550006"
+    said = "-w '%{http_code} %header{ringback-source}'"
+    (directory / "ringback.pem").write_bytes(ca.read_bytes())
+    url = f"https://api.twilio.com{path(account=account)}"
+    return _shell(directory, f"runuser -u {USER} -- {curl} {form} {said} {url}", ok=False).split(maxsplit=1)
+
+
+def _seen(upstream: StandIn) -> list[list[str | None]]:
+    return [[seen.line.partition(" ")[0], seen.server_name] for seen in upstream.seen]
+
+
+class _Counting:
+    """Listens on port 443 of an address, and counts who came."""
+
+    def __init__(self, address: str) -> None:
+        self.count = 0
+        self._listener = socket.create_server((address, 443), family=socket.AF_INET6)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.count += 1
+                connection.close()
 
 
 def _shell(directory: Path, script: str, *, ok: bool = True) -> str:

@@ -107,7 +107,8 @@ def request_refusal(flow: http.HTTPFlow, is_twilio: Callable[[str], bool]) -> st
     client = flow.client_conn
     if not is_reverse(client):
         return None
-    if flow.request.scheme == "http" and not is_own_address(client.peername[0]):
+    # The request's scheme is that of the API, whatever the client speaks.
+    if not client.tls_established and not is_own_address(client.peername[0]):
         return "403 Ringback takes credentials from another machine by TLS alone"
     said = [name for name in (*names(flow).host.split(" and "), client.sni) if name]
     if any(is_twilio(name) for name in said):
