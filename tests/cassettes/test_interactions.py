@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,15 @@ from ringback.cassettes.interactions import (
     InteractionError,
     dump,
     load_foreign,
+    load_mapping,
     parse,
     parse_request,
 )
 from ringback.contract.exchange import Answer, Request, Source
 from support.exchanges import answer, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=30)
 NAME = st.from_regex(r"[A-Z][a-z]{0,8}(-[A-Z][a-z]{0,8})?", fullmatch=True)
@@ -185,3 +191,13 @@ def test_every_layout_that_vcrpy_still_reads_is_read(layout: str) -> None:
     assert one.answer.body == b"hello"
     assert (one.answer.status, one.answer.headers) == (200, (("X-B", "c"),))
     assert metadata == {}
+
+
+@pytest.mark.parametrize(
+    "read", [parse, parse_request, load_mapping, lambda text: load_foreign(text.decode())]
+)
+def test_what_is_nested_too_deeply_is_refused_before_a_parser_recurses(
+    read: Callable[[bytes], object],
+) -> None:
+    with pytest.raises(InteractionError, match="nested too deeply"):
+        read(b"- request: " + b"[" * 20_000 + b"]" * 20_000 + b"\n")
