@@ -204,17 +204,21 @@ TRICKS: dict[str, Callable[[str, str], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("trick", TRICKS)
-def test_live_credentials_reach_the_upstream_by_no_trick(
-    serving: Serving, upstream: StandIn, pair: Pairs, trick: str
-) -> None:
-    upstream.probe = lambda _: LIVE
-    account, token = pair()
+def play(serving: Serving, trick: str, account: str, token: str) -> None:
+    """Play a trick on the proxy, and wait until it has answered all of it."""
     with serving.twilio() as wire:
         name, value = basic(account, token)
         wire.send(TRICKS[trick](account, f"{name}: {value}"))
         wire.send(http("GET", "/2010-04-01/nothing", headers=[("Connection", "close")]))
         wire.everything()
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_live_credentials_reach_the_upstream_by_no_trick(
+    serving: Serving, upstream: StandIn, pair: Pairs, trick: str
+) -> None:
+    upstream.probe = lambda _: LIVE
+    play(serving, trick, *pair())
     assert upstream.forwarded == []
     assert len(upstream.probes) <= 1
     # The proxy outlives it.
@@ -229,12 +233,7 @@ HARMLESS = {"plainly", "h2c"}
 def test_test_credentials_reach_nothing_outside_the_contract(
     serving: Serving, upstream: StandIn, pair: Pairs, trick: str
 ) -> None:
-    account, token = pair()
-    with serving.twilio() as wire:
-        name, value = basic(account, token)
-        wire.send(TRICKS[trick](account, f"{name}: {value}"))
-        wire.send(http("GET", "/2010-04-01/nothing", headers=[("Connection", "close")]))
-        wire.everything()
+    play(serving, trick, *pair())
     assert upstream.seen == []
 
 
