@@ -66,6 +66,36 @@ def test_a_shell_gets_there_and_back(shell: str, form: str, environment: dict[st
     assert after == before
 
 
+@pytest.mark.parametrize("cassette, user", [([], "default"), (["--cassette", "orders"], "orders")])
+def test_a_proxy_with_a_password(
+    cassette: list[str], user: str, basis: dict[str, str], tmp_path: Path
+) -> None:
+    """The shell's programs are let in, and go on to use the cassette that the proxy was told."""
+    basis = basis | {"RINGBACK_HOME": str(tmp_path)}  # the last proxy that starts is the one that is found
+    protected = basis | {"RINGBACK_PROXY_PASSWORD": "open/sesame"}
+    curl = f"{needs('curl')} -s -o /dev/null -w '%{{http_code}}' -u {SID}:{TOKEN} '{URL}' -d To=1"
+    line = f'eval "$({ENV})" && {curl} && echo " $HTTPS_PROXY"'
+    with serving(tmp_path, protected, *cassette) as running:
+        where = {"RINGBACK_READY_FILE": str(running.ready_file)}
+        done = _run([needs("sh"), "-c", line], protected | where)
+        without = _run([*ENV.split()], basis | where)
+        wrong = _run([needs("sh"), "-c", line], protected | where | {"RINGBACK_PROXY_PASSWORD": "other"})
+        told = running.ready_file.read_text()
+    status, url = done.stdout.split()
+    assert (status, done.stderr) == ("400", "")
+    assert url == f"http://{user}:open%2Fsesame@127.0.0.1:{running.state.port}"
+    assert (without.returncode, without.stdout) == (1, "")
+    assert "has a password: set RINGBACK_PROXY_PASSWORD" in without.stderr
+    assert wrong.stdout == "000"
+    assert "sesame" not in told
+
+
+def test_a_password_that_the_proxy_does_not_have(environment: dict[str, str], running: Serving) -> None:
+    """A name in the URL would be another cassette's."""
+    done = _run([*ENV.split(), "--shell", "dotenv"], environment | {"RINGBACK_PROXY_PASSWORD": "x"})
+    assert f"HTTPS_PROXY={running.state.proxy}\n" in done.stdout
+
+
 def test_nothing_but_exports_on_stdout(environment: dict[str, str]) -> None:
     done = _run(ENV.split(), environment | {"SSL_CERT_FILE": "/not/there"})
     assert all(line.startswith("export ") for line in done.stdout.splitlines())
@@ -111,8 +141,3 @@ def test_no_proxy_fails_loudly(basis: dict[str, str], tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "no proxy is running" in done.stderr
     assert "ringback serve" in done.stderr
-
-
-def test_the_proxys_password_travels_along(environment: dict[str, str]) -> None:
-    done = _run([*ENV.split(), "-s", "dotenv"], environment | {"RINGBACK_PROXY_PASSWORD": "a/b"})
-    assert "HTTPS_PROXY=http://ringback:a%2Fb@127.0.0.1:" in done.stdout

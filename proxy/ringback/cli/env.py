@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ringback.launch.environment import Proxy, prepare
-from ringback.launch.state import NoProxyError, read_state
+from ringback.launch.state import NoProxyError, State, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # What the variables held before: --unset brings it back, and a second call does not extend them twice.
 SAVED = "RINGBACK_ENV_BEFORE"
+
+PASSWORD = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
 
 # GitHub refuses to take these from $GITHUB_ENV.
 GITHUB_REFUSES = ("NODE_OPTIONS",)
@@ -84,12 +86,7 @@ def before(environment: Mapping[str, str]) -> dict[str, str]:
 def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list[str]:
     try:
         state = read_state(ready_file)
-        proxy = Proxy(
-            state.host,
-            state.port,
-            password=os.environ.get("RINGBACK_PROXY_PASSWORD") or None,
-            socks_port=state.socks,
-        )
+        proxy = Proxy(state.host, state.port, state.user, _password(state), state.socks)
         launch = prepare(proxy, Path(state.ca), parent, Path(state.bundle).parent)
     except NoProxyError as error:
         raise click.ClickException(str(error)) from None
@@ -109,6 +106,18 @@ def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list
                 _warn(f"GitHub takes no {name} from GITHUB_ENV; set it in the step's own `env:` to {value}")
     removed = [unset_line(name) for name in launch.removed] if unset_line else []
     return removed + [set_line(name, value) for name, value in variables.items()]
+
+
+def _password(state: State) -> str | None:
+    """What clients have to give to the proxy; it is in no file, so that no file can give it away."""
+    if state.user is None:
+        return None
+    password = os.environ.get(PASSWORD)
+    if not password:
+        raise click.ClickException(
+            f"the proxy of process {state.pid} has a password: set {PASSWORD} to it here as well"
+        )
+    return password
 
 
 def _restoring(form: str, parent: dict[str, str]) -> list[str]:

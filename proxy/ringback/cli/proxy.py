@@ -309,7 +309,7 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
 
     Returns:
         Its content: pid, port, proxy (URL), ca and bundle (PEM paths), mode, version; socks, reverse and
-        transparent (port or null).
+        transparent (port or null); user (what goes with the password in a proxy URL, null without one).
 
     Raises:
         OSError: The file cannot be written; its `filename` is the option.
@@ -325,6 +325,7 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
         "socks": running.socks_port,
         "reverse": running.reverse_port,
         "transparent": running.transparent_port,
+        "user": child_proxy(options, running).user,
     }
     if options.ready_file is not None:
         try:

@@ -37,6 +37,7 @@ class State:
         socks: The SOCKS5 listener's port, or None.
         reverse: The reverse listener's port, or None.
         transparent: The transparent listener's port, or None.
+        user: The user name that goes with the proxy's password and names the cassette; None where it has none.
     """
 
     pid: int
@@ -49,6 +50,7 @@ class State:
     socks: int | None = None
     reverse: int | None = None
     transparent: int | None = None
+    user: str | None = None
 
     @property
     def host(self) -> str:
