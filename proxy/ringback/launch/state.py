@@ -37,7 +37,7 @@ class State:
         socks: The SOCKS5 listener's port, or None.
         reverse: The reverse listener's port, or None.
         transparent: The transparent listener's port, or None.
-        user: The user name that goes with the proxy's password and names the cassette; None where it has none.
+        user: The user name that goes with the proxy's password, or None; it names the cassette.
     """
 
     pid: int
