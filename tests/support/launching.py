@@ -17,6 +17,7 @@ import pytest
 
 from ringback.launch.ca import Authority, ensure_authority
 from ringback.launch.environment import Launch, Proxy, prepare
+from support.product import finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,17 +70,7 @@ class Launched:
     def run(
         self, command: Sequence[str | Path], *, cwd: Path | None = None, more: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        environment = self.launch.environment | dict(more or {})
-        return subprocess.run(
-            [str(part) for part in command],
-            env=environment,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=280,
-        )
+        return finished(command, self.launch.environment | dict(more or {}), cwd)
 
     def requests(self) -> list[dict[str, object]]:
         return self.proxy.requests()[self.seen_before :]

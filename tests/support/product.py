@@ -52,16 +52,24 @@ class Product:
         more: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "ringback", "run", *options, "--", *map(str, command)],
-            env=self.environment(more),
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=280,
-        )
+        started = [sys.executable, "-m", "ringback", "run", *options, "--", *command]
+        return finished(started, self.environment(more), cwd)
+
+
+def finished(
+    command: Sequence[str | Path], environment: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A program that has run to its end, with nobody at its keyboard."""
+    return subprocess.run(
+        list(map(str, command)),
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=280,
+    )
 
 
 @contextlib.contextmanager
