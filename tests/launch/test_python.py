@@ -65,7 +65,7 @@ def _pythons() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "version", ["2.7", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.12", "3.13", "3.14"]
+    "version", ["2.7", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
 )
 def test_urllib_of_every_python(version: str, launcher: Launcher) -> None:
     python = _pythons().get(version) or pytest.skip(f"no Python {version} is installed here")

@@ -79,9 +79,12 @@ class Sdk:
         return {self.variable: str(self.path)} if self.variable else {}
 
 
-def python_sdk(generation: str) -> Sdk:
-    """twilio-python of a generation, and the Python to run it with: this one, or an old one for 5."""
-    return _or_skip(_python_sdk, generation)
+def python_sdk(generation: str, *olds: str) -> Sdk:
+    """twilio-python of a generation, and the Python to run it with: this one, or for 5 one of `olds`."""
+    got = _python_sdk(generation, olds or OLD_PYTHONS)
+    if isinstance(got, MissingError):
+        absent(got)
+    return got
 
 
 def debian_python_sdk() -> Sdk:
@@ -100,11 +103,7 @@ def debian_python_sdk() -> Sdk:
 
 def node_sdk(generation: str) -> Sdk:
     """twilio-node of a generation."""
-    return _or_skip(_node_sdk, generation)
-
-
-def _or_skip(get: functools._lru_cache_wrapper[Sdk | MissingError], generation: str) -> Sdk:
-    got = get(generation)
+    got = _node_sdk(generation)
     if isinstance(got, MissingError):
         absent(got)
     return got
@@ -118,10 +117,10 @@ def absent(why: MissingError) -> NoReturn:
 
 
 @functools.lru_cache
-def _python_sdk(generation: str) -> Sdk | MissingError:
+def _python_sdk(generation: str, olds: tuple[str, ...]) -> Sdk | MissingError:
     version = PYTHON[generation]
     try:
-        runtime = sys.executable if generation != "5" else _old_python()
+        runtime = sys.executable if generation != "5" else _old_python(olds)
         tag = output([runtime, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
         path = CACHE / f"python{tag}-twilio-{version}"
         pip = [*pip_for(runtime), "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
@@ -168,19 +167,17 @@ def _name_generations(path: Path) -> None:
         (modules / "twilio").symlink_to(path / "node_modules" / f"twilio-{name}")
 
 
-def _old_python() -> str:
-    """A Python that can import twilio 5."""
+def _old_python(versions: tuple[str, ...]) -> str:
+    """A Python of one of `versions`."""
     pyenv = Path.home() / ".pyenv" / "versions"
-    for version in OLD_PYTHONS:
+    for version in versions:
         places = [str(place) for place in sorted(pyenv.glob(f"{version}.*/bin/python"))]
         for candidate in (*places, shutil.which(f"python{version}")):
             # pyenv's own shims are on the PATH and fail where their version is not switched on.
             with contextlib.suppress(MissingError):
                 if candidate and output([candidate, "-c", "import pip; print('pip')"]):
                     return candidate
-    raise OutdatedError(
-        f"no Python {' or '.join(OLD_PYTHONS)} with pip here; twilio 5 imports on no newer one"
-    )
+    raise OutdatedError(f"no Python {' or '.join(versions)} with pip here; twilio 5 imports on no newer one")
 
 
 def install(path: Path, command: Sequence[str], finish: Callable[[Path], None] | None = None) -> None:

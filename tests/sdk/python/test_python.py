@@ -31,7 +31,8 @@ OLD_EXCEPTION = "twilio.rest.exceptions.TwilioRestException"
 # A page of a list raises the base class, which carries the answer as text only.
 LIST_EXCEPTION = "twilio.base.exceptions.TwilioException"
 
-# client: (SDK generation or None for Debian's, driver, exception, what the SDK puts before Twilio's text)
+# client, and for 5 the Python: (SDK generation, None for Debian's; driver; exception; what the SDK puts before
+# Twilio's text)
 CLIENTS: dict[str, tuple[str | None, str, str, str]] = {
     "9": ("9", "driver.py", REST_EXCEPTION, "Unable to create record: "),
     "9-async": ("9", "driver_async.py", REST_EXCEPTION, "Unable to create record: "),
@@ -40,7 +41,9 @@ CLIENTS: dict[str, tuple[str | None, str, str, str]] = {
     # 7.7 in Debian 12: of the versions that no variable makes trust a CA.
     "debian": (None, "driver.py", REST_EXCEPTION, "Unable to create record: "),
     "6": ("6", "driver.py", REST_EXCEPTION, "Unable to create record: "),
-    "5": ("5", "driver_old.py", OLD_EXCEPTION, ""),
+    "5-3.7": ("5", "driver_old.py", OLD_EXCEPTION, ""),
+    "5-3.6": ("5", "driver_old.py", OLD_EXCEPTION, ""),
+    "5-2.7": ("5", "driver_old.py", OLD_EXCEPTION, ""),
 }
 
 
@@ -53,7 +56,9 @@ def client(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def sdk(client: str) -> Sdk:
     generation = CLIENTS[client][0]
-    return python_sdk(generation) if generation else debian_python_sdk()
+    if generation is None:
+        return debian_python_sdk()
+    return python_sdk(generation, *(client.split("-")[1:] if generation == "5" else []))
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +83,22 @@ def test_equal_requests_get_different_sids(answers: Answers) -> None:
 
 def test_other_resources_are_refused(answers: Answers, client: str) -> None:
     exception = CLIENTS[client][2]
-    prefix = "" if client == "5" else "Unable to fetch record: "
+    prefix = "" if client.startswith("5") else "Unable to fetch record: "
     expected = {"exception": exception, "status": 403, "code": 20008, "message": f"{prefix}{REFUSED}"}
     fetched = ["fetch-message", "fetch-account"]
-    fetched += ["list-calls"] if client == "5" else ["lookup"]
+    fetched += ["list-calls"] if client.startswith("5") else ["lookup"]
     for name in fetched:
         assert answers.by_id[name] == {"id": name, **expected}
 
 
 def test_a_list_is_refused(answers: Answers, client: str) -> None:
     listed = answers.by_id["list-calls"]
-    assert listed["exception"] == (OLD_EXCEPTION if client == "5" else LIST_EXCEPTION)
+    assert listed["exception"] == (OLD_EXCEPTION if client.startswith("5") else LIST_EXCEPTION)
     assert REFUSED in listed["message"]
 
 
 def test_regional_hosts_answer(answers: Answers, client: str) -> None:
-    if client == "5":  # knows no regions
+    if client.startswith("5"):  # knows no regions
         assert "edge" not in answers.by_id
     else:
         check_edge(answers)
