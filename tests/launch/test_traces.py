@@ -78,3 +78,18 @@ def test_java_options_that_win(tmp_path: Path) -> None:
     _started(tmp_path, "java")
     environment = {"_JAVA_OPTIONS": "-Dhttps.proxyHost=other"}
     assert "_JAVA_OPTIONS sets a proxy" in bypass_hint(["java", "-jar", "a.jar"], tmp_path, environment)
+
+
+def test_a_python_that_was_seen_to_start_was_not_kept_from_its_shim(tmp_path: Path) -> None:
+    _started(tmp_path, "python")
+    assert "sitecustomize" not in bypass_hint(["python", "-E", "send.py"], tmp_path)
+
+
+@pytest.mark.parametrize("flags", ["-B", "-u", "--version", "-"])
+def test_other_options_of_python_keep_nothing_from_it(flags: str, tmp_path: Path) -> None:
+    assert "sitecustomize" not in bypass_hint(["python", flags, "send.py"], tmp_path)
+
+
+def test_a_jvm_that_was_seen_is_no_daemon_of_another_day(tmp_path: Path) -> None:
+    _started(tmp_path, "java")
+    assert "started no JVM" not in bypass_hint(["mvn", "test"], tmp_path)
