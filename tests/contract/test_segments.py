@@ -50,3 +50,10 @@ def test_segments(text: str, segments: int) -> None:
 @pytest.mark.parametrize("text, told", [("a" * 161, "2"), ("ç" * 71, "2"), ("hi", "1")])
 def test_the_answer_tells_them(text: str, told: str) -> None:
     assert body_of(send("Messages", better("Messages", Body=text)))["num_segments"] == told
+
+
+def test_every_ascii_character_counts_as_the_alphabet_says() -> None:
+    # Two septets, or none at all, where it is not in GSM-7's basic table (3GPP TS 23.038).
+    wide = [chr(code) for code in range(128) if count(chr(code) * 160) > 1]
+    assert "".join(char for char in wide if char.isprintable()) == "[\\]^`{|}~"
+    assert {chr(code) for code in range(32)} - set(wide) == {"\n", "\r"}

@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined] # typeshed knows only the first
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -107,6 +106,10 @@ class Egress:
         is nobody's: both are left out.
         """
         found: dict[str, Address] = {}
+        if not any(name.lower().endswith("_proxy") for name in os.environ):
+            return cls()
+        from urllib.request import getproxies_environment  # noqa: PLC0415 - http.client and email with it
+
         for scheme, url in getproxies_environment().items():
             if scheme not in {"https", "http", "all"}:
                 continue
@@ -130,6 +133,8 @@ class Egress:
         return None if self._excepted(host) else proxy
 
     def _excepted(self, host: str) -> bool:
+        from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # noqa: PLC0415 - see above; typeshed does not know it
+
         if proxy_bypass_environment(host, {"no": self.no_proxy}):
             return True
         try:

@@ -1,39 +1,21 @@
-"""Reading the contract's YAML files, with errors that name file, line and entry."""
+"""The documented contract, and users' own files over it."""
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
-import yaml
 
-from ringback.contract.compiled import OTHER, Contract
-from ringback.contract.model import (
-    ErratumFile,
-    ErrorFile,
-    ExampleFile,
-    Gate,
-    MagicRow,
-    Resource,
-    ResourceName,
-    UserFile,
-    UserRow,
-)
-from ringback.contract.nesting import too_deep
-from ringback.contract.numbers import magic_key
+from ringback.contract.compiled import Contract
+from ringback.contract.model import Shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-T = TypeVar("T")
-
-RESOURCE_FILES = ("messages.yaml", "calls.yaml", "incoming_phone_numbers.yaml")
-# libyaml where PyYAML was built with it, ten times faster.
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+BUILT = "contract.json"
 
 
 class ContractError(Exception):
@@ -47,169 +29,17 @@ def load(files: Sequence[Path] = ()) -> Contract:
         ContractError: A file is missing, not YAML, or not of the contract's schema.
     """
     contract = documented()
-    for file in files:
-        contract = _with_user_file(contract, file)
+    if files:
+        from ringback.contract.overlay import overlaid  # noqa: PLC0415 - PyYAML, for those who have such files
+
+        for file in files:
+            contract = overlaid(contract, file)
     return contract
 
 
 @cache
 def documented() -> Contract:
     """The contract that ships with the project."""
-    data = resources.files("ringback.contract") / "data"
-
-    def part(name: str, kind: type[T]) -> T:
-        return _checked((data / name).read_text(encoding="utf-8"), kind, name)
-
-    return Contract(
-        resources=tuple(part(name, Resource) for name in RESOURCE_FILES),
-        errors=part("errors.yaml", ErrorFile).errors,
-        gate=part("gate.yaml", Gate),
-        examples=part("examples.yaml", ExampleFile).examples,
-        errata=part("errata.yaml", ErratumFile).errata,
-    )
-
-
-def _with_user_file(contract: Contract, file: Path) -> Contract:
-    text = _text(file)
-    user = _checked(text, UserFile, str(file))
-    tree = yaml.compose(text, Loader=Loader)
-    known = {(error.code, error.resource) for error in (*contract.errors, *user.errors) if not error.variant}
-    seen: dict[tuple[str, str, str], int] = {}
-    rows: dict[str, list[MagicRow]] = {resource.resource: [] for resource in contract.resources}
-    for index, row in enumerate(user.magic):
-        line = _line_of(tree, f"$.magic[{index}]")
-        wrong = _mistake(row, contract.resource(row.resource), known)
-        key = (row.resource, *_input(row))
-        if key in seen:
-            wrong = f"{row.resource} {row.parameter} {row.value} has a row on line {seen[key]} already"
-        if wrong:
-            raise ContractError(f"{file}:{line}: $.magic[{index}]: {wrong}")
-        seen[key] = line
-        rows[row.resource].append(_row(row))
-    changed = []
-    for resource in contract.resources:
-        own = rows[resource.resource]
-        replaced = {_input(row) for row in own}
-        kept = [row for row in resource.magic if _input(row) not in replaced]
-        changed.append(msgspec.structs.replace(resource, magic=(*kept, *own)))
-    keys = {(error.code, error.resource, error.variant) for error in user.errors}
-    errors = [error for error in contract.errors if (error.code, error.resource, error.variant) not in keys]
-    try:
-        return Contract(
-            resources=tuple(changed),
-            errors=(*errors, *user.errors),
-            gate=contract.gate,
-            examples=contract.examples,
-            errata=contract.errata,
-        )
-    except ValueError as error:
-        raise ContractError(f"{file}: {error}") from None
-
-
-def _text(file: Path) -> str:
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise ContractError(
-            f"{file}: cannot be read ({error.strerror}); check the path given to --contract"
-        ) from None
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ContractError(f"{file}:{line}: is not UTF-8 text") from None
-
-
-def _input(row: MagicRow) -> tuple[str, str]:
-    """What a row is about; two rows for one input take each other's place, however the number is written."""
-    return row.parameter, row.value if row.value == OTHER else magic_key(row.value)
-
-
-def _mistake(row: UserRow, resource: Resource, known: set[tuple[int, ResourceName | None]]) -> str | None:
-    if row.parameter not in resource.parameters:
-        return f"{row.resource} has no parameter {row.parameter!r}; it has {', '.join(resource.parameters)}"
-    if row.error is not None and not {(row.error, row.resource), (row.error, None)} & known:
-        return f"error {row.error} has no text; add {{code: {row.error}, message: ...}} under errors"
-    return None
-
-
-def _row(row: UserRow) -> MagicRow:
-    made = re.sub(r"[^a-z0-9]+", "-", f"{row.parameter}.{row.value}".lower()).strip("-")
-    return MagicRow(
-        id=row.id or f"user.{made}",
-        parameter=row.parameter,
-        value=row.value,
-        error=row.error,
-        line=row.line,
-        basis=row.basis,
-        evidence=row.evidence,
-        reason=row.reason,
-    )
-
-
-def _checked(text: str, kind: type[T], name: str) -> T:
-    if too_deep(text):
-        raise ContractError(f"{name}:1: is nested too deeply")
-    try:
-        raw: Any = yaml.load(text, Loader=Loader)  # noqa: S506 - Loader is PyYAML's safe one
-        tree = yaml.compose(text, Loader=Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ContractError(f"{name}:{line}: is not YAML: {error.problem or error.context}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise ContractError(f"{name}:{line}: is not YAML: {error.reason}") from None
-    twice = _repeated_key(tree)
-    if twice:
-        raise ContractError(f"{name}:{twice.start_mark.line + 1}: {twice.value} is there twice")
-    try:
-        return msgspec.convert({} if raw is None else raw, kind)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at ")
-        path = where.strip("`").rpartition("`")[2] or "$"  # a key of another type is told as `key` in `$`
-        line = _line_of(tree, path, what)
-        advice = "; put it in quotes" if what.startswith("Expected `str`, got") and "null" not in what else ""
-        raise ContractError(f"{name}:{line}: {path}: {what}{advice}") from None
-
-
-def _repeated_key(tree: yaml.Node | None) -> yaml.ScalarNode | None:
-    """The first key that stands twice in one mapping: PyYAML would let the last one win without a word."""
-    waiting, visited = [tree], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or id(node) in visited:
-            continue
-        visited.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            names = [key.value for key in keys]
-            for index, key in enumerate(keys):
-                if key.value in names[:index]:
-                    return key
-            waiting += [value for _, value in node.value]
-    return None
-
-
-def _line_of(tree: yaml.Node | None, path: str, what: str = "") -> int:
-    """The line on which the entry at msgspec's `path` (`$.magic[3].error`) begins.
-
-    Where `what` complains of an unknown field of it, the line of that field.
-    """
-    node = tree
-    steps = re.findall(r"\[(\d+)\]|\[\.\.\.\]|\.([^.\[]+)", path)
-    for index, key in steps:
-        if isinstance(node, yaml.SequenceNode) and index:
-            node = node.value[int(index)]
-        elif isinstance(node, yaml.MappingNode) and key:
-            found = [value for name, value in node.value if name.value == key]
-            if not found:
-                break
-            node = found[0]
-        else:
-            break
-    unknown = re.search(r"unknown field `(.+)`", what)
-    if unknown and isinstance(node, yaml.MappingNode):
-        node = next((name for name, _ in node.value if name.value == unknown[1]), node)
-    return node.start_mark.line + 1 if node is not None else 1
+    data = (resources.files("ringback.contract") / "data" / BUILT).read_bytes()
+    shipped = msgspec.json.decode(data, type=Shipped)
+    return Contract(shipped.resources, shipped.errors, shipped.gate, shipped.examples, shipped.errata)

@@ -34,7 +34,7 @@ ParameterType = Literal[
 AddressKind = Literal["number", "short-code", "alphanumeric", "whatsapp", "messenger", "client", "sip"]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What every entry says about itself.
 
     Attributes:
@@ -139,7 +139,7 @@ class ErrorText(Entry, frozen=True, kw_only=True):
     variant: str | None = None
 
 
-class Resource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One of the three resources: everything the page says about it."""
 
     resource: ResourceName
@@ -156,7 +156,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     number: str = ""  # what is bought where only an area code was asked for
 
 
-class Hosts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Hosts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Regular expressions for Twilio's host names."""
 
     api: str
@@ -173,7 +173,7 @@ class Refusal(Entry, frozen=True, kw_only=True):
     reason: str
 
 
-class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Gate(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Hosts, refusals and what every answer carries."""
 
     hosts: Hosts
@@ -185,7 +185,7 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refusals: tuple[Refusal, ...]
 
 
-class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One of the page's examples: its request, its outcome and where its two answers stand."""
 
     id: Slug
@@ -199,7 +199,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     errata: tuple[Slug, ...] = ()
 
 
-class Erratum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Erratum(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A place where the page contradicts itself or the live API."""
 
     id: Slug
@@ -211,21 +211,34 @@ class Erratum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pointer: str | None = None
 
 
-class ErrorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ErrorFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The file of error texts."""
 
     errors: tuple[ErrorText, ...]
 
 
-class ExampleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExampleFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The file of examples."""
 
     examples: tuple[Example, ...]
 
 
-class ErratumFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ErratumFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The file of errata."""
 
+    errata: tuple[Erratum, ...]
+
+
+class Shipped(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The contract's YAML files in one: what `python -m ringback.contract.build` writes.
+
+    Reading YAML would take a tenth of the time that the proxy needs to start.
+    """
+
+    resources: tuple[Resource, ...]
+    errors: tuple[ErrorText, ...]
+    gate: Gate
+    examples: tuple[Example, ...]
     errata: tuple[Erratum, ...]
 
 
@@ -243,7 +256,7 @@ class UserError(ErrorText, frozen=True, kw_only=True):
     basis: Basis = "user"
 
 
-class UserFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UserFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What `--contract FILE` may hold: rows and texts that add to the contract's or take their place."""
 
     magic: tuple[UserRow, ...] = ()

@@ -14,7 +14,7 @@ _BASIC: Final = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED: Final = frozenset("\f^{}\\[~]|€")  # two septets each, never split over two segments
-_OTHER: Final = re.compile(f"[^{re.escape(''.join(_BASIC))}]")
+_PLAIN: Final = re.compile(r"""[A-Za-z0-9 \n\r!"#$%&'()*+,./:;<=>?@_-]*""")  # what of it is ASCII
 _GSM_SINGLE: Final = 160
 _GSM_PART: Final = 153
 _UCS2_SINGLE: Final = 70
@@ -23,7 +23,7 @@ _UCS2_PART: Final = 67
 
 def count(text: str) -> int:
     """The number of segments of `text`, at least 1."""
-    if len(text) <= _GSM_SINGLE and _OTHER.search(text) is None:
+    if len(text) <= _GSM_SINGLE and _PLAIN.fullmatch(text):
         return 1  # nearly every message
     widths = _gsm_widths(text)
     if widths is not None:

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, TypeAlias
-from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 XML_HEAD = "<?xml version='1.0' encoding='UTF-8'?>\n"
 # XML 1.0 has no way to write these; a lone surrogate is no character at all.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_REFERENCES = {"\r": "&#13;"}  # a parser would read a bare one as a line feed
+_REFERENCES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})  # a bare CR reads as LF
 _SPECIAL = re.compile("[&<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -180,4 +179,4 @@ def _text(value: Scalar) -> str:
     text = str(value)
     if _SPECIAL.search(text) is None:
         return text
-    return escape(_NOT_XML.sub("\ufffd", text), _REFERENCES)
+    return _NOT_XML.sub("\ufffd", text).translate(_REFERENCES)
