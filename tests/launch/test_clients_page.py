@@ -14,6 +14,7 @@ import pytest
 
 from ringback.launch.environment import RUNTIMES
 from support import sdks
+from support.dotnet import compiled, compiled_for_mono, dotnet, mono
 from support.launching import needs
 from support.product import KEPT, SID, TOKEN
 from support.serving import Serving, serving
@@ -93,14 +94,23 @@ curl_setopt_array($curl, [CURLOPT_RETURNTRANSFER => true, CURLOPT_USERPWD => '{S
 echo json_decode(curl_exec($curl), true)['status'], "\\n";
 """
 DOTNET = f"""
-open System
-open System.Net.Http
-let request = new HttpRequestMessage(HttpMethod.Post, "{URL}")
-let login = Convert.ToBase64String(Text.Encoding.ASCII.GetBytes("{SID}:{TOKEN}"))
-request.Headers.TryAddWithoutValidation("Authorization", "Basic " + login) |> ignore
-request.Content <- new StringContent("{FORM}", null, "application/x-www-form-urlencoded")
-let body = (new HttpClient()).Send(request).Content.ReadAsStringAsync().Result
-printfn "%s" (if body.Contains("\\"queued\\"") then "queued" else body)
+using System;
+using System.Net.Http;
+using System.Net.Http.Headers;
+using System.Text;
+
+static class Send
+{{
+    static void Main()
+    {{
+        var request = new HttpRequestMessage(HttpMethod.Post, "{URL}");
+        var login = Convert.ToBase64String(Encoding.ASCII.GetBytes("{SID}:{TOKEN}"));
+        request.Headers.Authorization = new AuthenticationHeaderValue("Basic", login);
+        request.Content = new StringContent("{FORM}", Encoding.ASCII, "application/x-www-form-urlencoded");
+        var body = new HttpClient().SendAsync(request).Result.Content.ReadAsStringAsync().Result;
+        Console.WriteLine(body.Contains("\\"queued\\"") ? "queued" : body);
+    }}
+}}
 """
 CURL = f"""
 curl -s -u {SID}:{TOKEN} -d '{FORM}' {URL} | grep -o queued
@@ -121,7 +131,8 @@ PROGRAMS = {
     "Go": ("go", "send.go", GO),
     "Ruby": ("ruby", "send.rb", RUBY),
     "PHP": ("php", "send.php", PHP),
-    ".NET": ("dotnet", "send.fsx", DOTNET),
+    ".NET": ("sh", "Send.cs", DOTNET),  # which dotnet, and what compiles, is found out below
+    "Mono": ("mono", "send.cs", DOTNET),
     "curl": ("curl", "send.sh", CURL),
 }
 
@@ -169,8 +180,16 @@ def test_the_lines_of_a_language(
     more = {"RINGBACK_READY_FILE": str(running.ready_file)}
     if section in {"Python", "Node.js"}:
         more |= (sdks.python_sdk("9") if section == "Python" else sdks.node_sdk("6")).environment
+    if section == ".NET":
+        more |= _on_path(compiled(dotnet(), [tmp_path / file], tmp_path / "Send.dll"), environment)
+    if section == "Mono":
+        mono()
+        compiled_for_mono(tmp_path / file, tmp_path / "send.exe")
+        more["HOME"] = str(tmp_path)  # cert-sync writes there
     lines = _blocks()[section]
-    if way == "ringback env":
+    if way == "ringback env" and section == "Mono":  # which needs its second line all the same
+        lines = 'eval "$(ringback env)"\n' + "\n".join(lines.splitlines()[1:])
+    elif way == "ringback env":
         lines = 'eval "$(ringback env)"\n' + lines.splitlines()[-1]
         if section == "PHP":
             lines = lines.partition("php -d")[0] + "php send.php"
@@ -178,6 +197,14 @@ def test_the_lines_of_a_language(
     lines = lines.replace("Port=4010", f"Port={running.state.port}")
     done = _shell(lines, environment | more, tmp_path)
     assert (done.returncode, done.stdout) == (0, "queued\n"), done.stderr
+
+
+def _on_path(program: Path, environment: dict[str, str]) -> dict[str, str]:
+    """What makes `dotnet` the one that `program` was compiled for."""
+    runtime = dotnet()
+    path = f"{Path(runtime.program).parent}:{environment['PATH']}"
+    assert program.exists()
+    return {**runtime.variables, "PATH": path}
 
 
 def test_a_base_url_of_its_own(environment: dict[str, str], tmp_path: Path) -> None:

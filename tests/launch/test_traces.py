@@ -36,7 +36,7 @@ def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
         ("sudo -u app ./send", "`sudo`: sudo clears"),
         ("tox -e py", "pass_env"),
         ("dotnet Send.dll", "needs its `UseProxy`"),
-        ("mono send.exe", "cert-sync --user"),
+        ("mono send.exe", "cert-sync --quiet --user"),
         ("./send", "No Python, Node.js or Java was seen to start"),
     ],
 )

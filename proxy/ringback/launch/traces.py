@@ -127,7 +127,7 @@ def _from_command(
         elif name == "mono":
             yield (
                 "`mono` has a trust store of its own and reads no variable for it: run "
-                '`cert-sync --user "$(ringback ca --path)"` once for each CA. In the program, '
+                '`cert-sync --quiet --user "$(ringback ca --path)"` once for each CA. In the program, '
                 f"{NEEDS['dotnet']}."
             )
         elif name == "env" and {"-i", "-", "--ignore-environment"} & set(rest[:2]):

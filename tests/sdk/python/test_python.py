@@ -31,8 +31,8 @@ OLD_EXCEPTION = "twilio.rest.exceptions.TwilioRestException"
 # A page of a list raises the base class, which carries the answer as text only.
 LIST_EXCEPTION = "twilio.base.exceptions.TwilioException"
 
-# client, and for 5 the Python: (SDK generation, None for Debian's; driver; exception; what the SDK puts before
-# Twilio's text)
+# client, and for 5 the Python: (SDK generation, None for Debian's; driver; exception; what the SDK puts
+# before Twilio's text)
 CLIENTS: dict[str, tuple[str | None, str, str, str]] = {
     "9": ("9", "driver.py", REST_EXCEPTION, "Unable to create record: "),
     "9-async": ("9", "driver_async.py", REST_EXCEPTION, "Unable to create record: "),
