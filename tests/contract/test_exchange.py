@@ -53,3 +53,12 @@ def test_a_header_value_is_one_short_line_of_ascii(text: str, wanted: str) -> No
 )
 def test_provenance_as_headers(source: Source, wanted: dict[str, str]) -> None:
     assert dict(source.headers()) == wanted
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e9"])
+def test_a_header_value_is_cut_only_where_it_is_too_long(character: str) -> None:
+    longest = len(header_value("x" * 100_000))
+    assert header_value("x" * 100_000).endswith("x...")
+    shown = character if character.isascii() else "?"
+    assert header_value(character * longest) == shown * longest
+    assert header_value(character * (longest + 1)) == shown * (longest - 3) + "..."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import pytest
 
 from ringback.drift.observe import code_of
+from ringback.drift.shapes import is_sid
 from support.drifting import ACCOUNT, BOOK, documented, probe
 from support.rows import EXAMPLES, ROWS
 
@@ -72,7 +74,9 @@ def test_other_resources_are_asked_without_a_body_and_with_sids_that_are_nobody_
     gets = [item for item in PROBES if item.method == "GET"]
     assert {item.request(ACCOUNT).body for item in gets} == {b""}
     assert not any("{sid" in item.path for item in gets)
-    assert any("0" * 32 in item.path for item in gets)
+    sids = [sid for item in gets for sid in re.findall("[A-Z]{2}0{20,}", item.path)]
+    assert sids
+    assert all(is_sid(sid, sid[:2]) for sid in sids)
     # Other hosts know one format only.
     assert {item.format for item in gets if not item.host.startswith("api.")} == {"json"}
     assert not any(item.path.endswith(".json") for item in gets if not item.host.startswith("api."))

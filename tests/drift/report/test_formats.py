@@ -20,6 +20,7 @@ def test_every_form_is_text_that_names_what_was_found(form: str, made: object) -
 
 
 def test_the_name_is_the_form() -> None:
+    assert set(FORMATS) == {"terminal", "json", "junit", "sarif", "html"}
     assert json.loads(write(full(), "json"))
     assert "runs" in json.loads(write(full(), "sarif"))
     assert ET.fromstring(write(full(), "junit")).tag == "testsuites"
