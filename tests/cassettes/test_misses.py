@@ -105,3 +105,20 @@ def test_the_nearest_is_found_deep_in_a_large_cassette(shelf: Shelf) -> None:
         assert isinstance(miss, Miss)
         assert miss.nearest is not None
         assert miss.nearest.number == 322
+
+
+def test_the_line_for_a_header_says_why(shelf: Shelf) -> None:
+    shelf.write((A, answer()))
+    with shelf.library(repeats="error") as library:
+        session = library.session()
+        assert missed(session, B).reason.startswith("cassette default has no recording of this request; ")
+        found(session, A)
+        assert missed(session, A).reason == "cassette default: all 1 recordings of this request are used up"
+        assert missed(library.session("new"), A).reason.startswith("cassette new is empty or does not exist")
+
+
+def test_other_requests_that_are_nothing_like_it_are_counted(shelf: Shelf) -> None:
+    shelf.write((A, answer()), (A, answer()))
+    with shelf.library() as library:
+        miss = missed(library.session(), B)
+    assert "It has 2 recordings of other requests." in miss.text.split("\n")
