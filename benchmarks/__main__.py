@@ -3,8 +3,10 @@
     python -m benchmarks --quick            bare mitmdump and Ringback, seconds
     python -m benchmarks                    every subject and the cost curves, ten minutes
     python -m benchmarks --peers            mockttp and talkback as well (npm fetches them)
+    python -m benchmarks --workers          two workers against one
+    python -m benchmarks --cassettes        cassettes of 10 to 100,000 exchanges
     python -m benchmarks --million          and the memory after a million answers
-    python -m benchmarks.cassettes          what a cassette costs by its size
+    python -m benchmarks.cassettes          what a cassette costs by its size, beside vcrpy
 
 The tables go to stdout, the same as JSON to benchmarks.json (`--json`). Subjects take turns, each in a fresh
 process on one core; the load comes from the other one. `±` is half of the spread between rounds. Processor
@@ -29,6 +31,7 @@ from benchmarks.subjects import BARE, PEER_SUBJECTS, PEERS, RINGBACK, SUBJECTS, 
 
 CONNECTIONS = (1, 8, 32, 128, 256)
 BODIES = (40, 1_000, 10_000, 100_000)
+CASSETTES = (10, 1_000, 100_000)
 MILLION = 1_000_000
 
 
@@ -50,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers-directory", type=Path, help="where npm puts them, and finds them again")
     parser.add_argument("--million", action="store_true", help="also the memory after a million answers")
     parser.add_argument("--workers", action="store_true", help="also two workers against one")
+    parser.add_argument("--cassettes", action="store_true", help="also cassettes of 10 to 100,000 exchanges")
     parser.add_argument("--rounds", type=int, help="turns of each subject")
     parser.add_argument("--seconds", type=float, help="of each load")
     parser.add_argument("--no-curves", action="store_true", help="leave the cost curves out")
@@ -90,14 +94,16 @@ def _measure(options: argparse.Namespace, place: Workplace) -> dict[str, Any]:
             "Answers a second by the text's length",
             report.curve_table("what answers", "bytes", curve, BODIES),
         )
+    if options.cassettes:
+        table = measures.by_cassette(place, plan, CASSETTES, _say)
+        found["cassettes"] = _plain(table)
+        _print("Answers a second by the cassette's size", report.cassettes_table(table))
     if options.workers:
         free = Plan(plan.rounds, plan.seconds, plan.messages, pinned=False)
-        curve = measures.by_connections([RINGBACK, TWO_WORKERS], place, free, (32,), _say)
-        found["workers"] = _plain(curve)
-        _print(
-            "Workers, the generator on the same cores",
-            report.curve_table("what answers", "connections", curve, (32,)),
-        )
+        processors = os.cpu_count() or 1
+        table = measures.by_workers([RINGBACK, TWO_WORKERS], place, free, processors, _say)
+        found["workers"] = _plain(table)
+        _print("Workers, the generator on the same cores", report.workers_table(table, RINGBACK.name))
     if options.million:
         held = measures.memory(RINGBACK, place, plan, MILLION, _say)
         found["memory"] = held

@@ -1,8 +1,8 @@
 """What a cassette costs by its size: first answer, lookup, append and memory; against 10 exchanges and vcrpy.
 
-    python benchmarks/cassettes.py                 10, 1,000 and 100,000 exchanges; vcrpy up to 10,000
-    python benchmarks/cassettes.py --vcrpy-full    vcrpy at 100,000 too (minutes, gigabytes)
-    python benchmarks/cassettes.py --json FILE     the same as JSON
+    python -m benchmarks.cassettes                 10, 1,000 and 100,000 exchanges; vcrpy up to 10,000
+    python -m benchmarks.cassettes --vcrpy-full    vcrpy at 100,000 too (minutes, gigabytes)
+    python -m benchmarks.cassettes --json FILE     the same as JSON
 
 Every figure comes from processes of their own, so that memory is that of one cassette. Lookups are of
 exchanges that were not parsed before; appends wait for their fsync, one client alone and 64 at once. Each
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from benchmarks.load import recorded_form
 from ringback.cassettes import ACCOUNT_PLACEHOLDER, Library, Redaction, layout
 from ringback.cassettes.interactions import Interaction, dump
 from ringback.cassettes.matching import FORM_TYPE, plain_key
@@ -43,8 +44,8 @@ URL = f"/2010-04-01/Accounts/{ACCOUNT_PLACEHOLDER}/Messages.json"
 
 def make_request(number: int) -> Request:
     """A request that differs from every other number's."""
-    form = {"To": f"+1410{number:07d}", "From": "+15005550006", "Body": f"message number {number:07d}"}
-    return Request("POST", "api.twilio.com", URL, (("Content-Type", FORM_TYPE),), urlencode(form).encode())
+    form = urlencode(recorded_form(number)).encode()
+    return Request("POST", "api.twilio.com", URL, (("Content-Type", FORM_TYPE),), form)
 
 
 def make_answer(number: int) -> Answer:
@@ -150,7 +151,7 @@ def measure_vcrpy(path: Path, size: int) -> dict[str, float]:
 
 def run(what: str, path: Path, size: int) -> dict[str, float]:
     """Measure in a process of its own."""
-    arguments = [sys.executable, __file__, "--worker", what, str(path), str(size)]
+    arguments = [sys.executable, "-m", "benchmarks.cassettes", "--worker", what, str(path), str(size)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert isinstance(found, dict)

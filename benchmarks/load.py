@@ -12,6 +12,7 @@ import asyncio
 import base64
 import json
 import os
+import random
 import ssl
 import sys
 import time
@@ -35,6 +36,7 @@ class Load:
         proxy: Whether the port is a proxy that wants CONNECT, or the server itself.
         status: What every answer must have.
         bodies: Bytes that the message's text has, about.
+        recorded: How many exchanges the cassette has that is asked for, or 0 for messages of any content.
         resume: Whether connections resume the TLS session of the one before.
         core: The core to run on, or None.
     """
@@ -47,6 +49,7 @@ class Load:
     proxy: bool = True
     status: int = 201
     bodies: int = 40
+    recorded: int = 0
     resume: bool = False
     core: int | None = None
 
@@ -86,29 +89,41 @@ class Result:
         }
 
 
-def requests(length: int) -> list[bytes]:
-    """Messages as twilio-python sends them: a POST of a form of about 90 bytes and `length` more."""
-    authorization = base64.b64encode(f"{ACCOUNT}:token".encode()).decode()
-    made = []
+def recorded_form(number: int) -> dict[str, str]:
+    """The form of a cassette's exchange; it differs from every other number's."""
+    return {"To": f"+1410{number:07d}", "From": "+15005550006", "Body": f"message number {number:07d}"}
+
+
+def requests(load: Load) -> list[bytes]:
+    """Messages as twilio-python sends them: a POST of a form of about 90 bytes and `load.bodies` more."""
+    if load.recorded:
+        # From all over the cassette.
+        asked = random.Random(load.recorded).sample(range(load.recorded), min(load.recorded, _VARIANTS))
+        return [_request(recorded_form(number)) for number in asked]
+    forms = []
     for number in range(_VARIANTS):
-        text = f"Hello number {number} " + "x" * max(0, length - 17)
-        form = {"From": "+15005550006", "To": f"+1410555{100 + number % 100:04d}", "Body": text}
-        body = urlencode(form).encode()
-        head = (
-            f"POST /2010-04-01/Accounts/{ACCOUNT}/Messages.json HTTP/1.1\r\n"
-            "Host: api.twilio.com\r\n"
-            "User-Agent: twilio-python/9.4.1 (Linux x86_64) Python/3.13.0\r\n"
-            "Accept-Encoding: gzip, deflate\r\n"
-            "Accept: application/json\r\n"
-            "Connection: keep-alive\r\n"
-            "X-Twilio-Client: python-9.4.1\r\n"
-            "Accept-Charset: utf-8\r\n"
-            "Content-Type: application/x-www-form-urlencoded\r\n"
-            f"Content-Length: {len(body)}\r\n"
-            f"Authorization: Basic {authorization}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
-    return made
+        text = f"Hello number {number} " + "x" * max(0, load.bodies - 17)
+        forms.append({"From": "+15005550006", "To": f"+1410555{100 + number % 100:04d}", "Body": text})
+    return [_request(form) for form in forms]
+
+
+def _request(form: dict[str, str]) -> bytes:
+    body = urlencode(form).encode()
+    authorization = base64.b64encode(f"{ACCOUNT}:token".encode()).decode()
+    head = (
+        f"POST /2010-04-01/Accounts/{ACCOUNT}/Messages.json HTTP/1.1\r\n"
+        "Host: api.twilio.com\r\n"
+        "User-Agent: twilio-python/9.4.1 (Linux x86_64) Python/3.13.0\r\n"
+        "Accept-Encoding: gzip, deflate\r\n"
+        "Accept: application/json\r\n"
+        "Connection: keep-alive\r\n"
+        "X-Twilio-Client: python-9.4.1\r\n"
+        "Accept-Charset: utf-8\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"Authorization: Basic {authorization}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class _Client(asyncio.Protocol):
@@ -205,10 +220,12 @@ class _Run:
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self.requests = requests(load.bodies)
+        self.requests = requests(load)
         self.wanted = str(load.status).encode()
-        self.context = ssl.create_default_context(cafile=load.ca or None)
-        if not load.ca:  # a peer's own certificate
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if load.ca and not load.fresh:
+            self.context.load_verify_locations(load.ca)
+        else:  # a peer's own certificate; or the generator has a third less to do for each connection
             self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         self.session: ssl.SSLSession | None = None
         self.result = Result()
@@ -221,7 +238,7 @@ class _Run:
 
     def next(self) -> bytes:
         self.at += 1
-        return self.requests[self.at % _VARIANTS]
+        return self.requests[self.at % len(self.requests)]
 
     def opened(self) -> float:
         self.open += 1

@@ -10,8 +10,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cassettes import make_cassette
 from benchmarks.load import Load, arguments
-from benchmarks.subjects import ROOT, Running, Subject, Workplace, run
+from benchmarks.subjects import ROOT, Running, Subject, Workplace, run, with_cassette
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -194,6 +195,44 @@ def by_connections(
                 f"p99 at {count}": got["p99"],
             }
         return found
+
+    return in_turns(subjects, place, plan, measure, say)
+
+
+def by_cassette(place: Workplace, plan: Plan, sizes: Sequence[int], say: Callable[[str], None]) -> Table:
+    """Answers a second from cassettes of several sizes, and the milliseconds until the first one."""
+    asked = {}
+    for size in sizes:
+        subject = with_cassette(size)
+        asked[subject.name] = size
+        make_cassette(place.directory / f"size-{size}.yaml", size)
+
+    def measure(running: Running) -> dict[str, float]:
+        load = {"core": plan.load_core, "recorded": asked[running.subject.name]}
+        first = ask(running, place, {**load, "seconds": 0, "connections": 1})["p50"]
+        ask(running, place, {**load, "seconds": min(0.5, plan.seconds)})  # warm
+        got = ask(running, place, {**load, "seconds": plan.seconds})
+        return {"first": first, "rate": got["rate"], "cpu": got["cpu"]}
+
+    return in_turns([with_cassette(size) for size in sizes], place, plan, measure, say)
+
+
+def by_workers(
+    subjects: Sequence[Subject], place: Workplace, plan: Plan, processors: int, say: Callable[[str], None]
+) -> Table:
+    """Answers a second of several processes, whose load comes from the same processors.
+
+    "whole" is what they would answer with these processors to themselves: as much more as the generator, and
+    the waiting for it, left them less.
+    """
+
+    def measure(running: Running) -> dict[str, float]:
+        load = {"seconds": plan.seconds, "connections": 32}
+        ask(running, place, {**load, "seconds": min(0.5, plan.seconds)})  # warm
+        got = ask(running, place, load)
+        used = got["rate"] * got["cpu"] / 1e6
+        count = min(processors, running.subject.processes)
+        return {**got, "used": used, "whole": got["rate"] * count / used}
 
     return in_turns(subjects, place, plan, measure, say)
 

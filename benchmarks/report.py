@@ -14,9 +14,9 @@ def rates_table(table: Table, bare: str) -> list[str]:
     """Answers a second, each with its ratio to the yardstick's."""
     head = (
         "| what answers | 8 kept connections, answers/s | x | a new connection each | x | p50 ms | p99 ms | "
-        "CPU us/answer | x | new: CPU us | x | generator busy |"
+        "CPU us/answer | x | new: CPU us | x | generator busy | new: busy |"
     )
-    lines = [head, "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [head, "|" + "---|" * 13]
     yard = table[bare]
     for name, row in table.items():
         cells = [
@@ -32,6 +32,7 @@ def rates_table(table: Table, bare: str) -> list[str]:
             f"{row['fresh cpu'].median:,.0f}",
             _ratio(yard["fresh cpu"], row["fresh cpu"]),
             f"{row['busy'].median:.0%}",
+            f"{row['fresh busy'].median:.0%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -78,6 +79,48 @@ def curve_table(title: str, unit: str, table: Table, points: Sequence[int]) -> l
         lines.append(
             f"| {name} | " + " | ".join(f"{row[f'rate at {point}'].median:,.0f}" for point in points) + " |"
         )
+    return lines
+
+
+def cassettes_table(table: Table) -> list[str]:
+    """Answers a second and the first answer by the cassette's size, each with its ratio to the smallest."""
+    lines = [
+        "| a cassette of | 8 kept connections, answers/s | x | CPU us/answer | first answer, ms |",
+        "|---|---|---|---|---|",
+    ]
+    smallest = next(iter(table.values()))
+    for name, row in table.items():
+        cells = [
+            name,
+            _with_spread(row["rate"]),
+            f"{row['rate'].median / smallest['rate'].median:.2f}",
+            f"{row['cpu'].median:,.0f}",
+            f"{row['first'].median:,.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def workers_table(table: Table, one: str) -> list[str]:
+    """Answers a second by workers, and what they would be if the generator had a core of its own."""
+    head = (
+        "| what answers | answers/s | x | its processors | generator's | CPU us/answer | "
+        "with all processors to itself | x |"
+    )
+    lines = [head, "|" + "---|" * 8]
+    yard = table[one]
+    for name, row in table.items():
+        cells = [
+            name,
+            _with_spread(row["rate"]),
+            f"{row['rate'].median / yard['rate'].median:.2f}",
+            f"{row['used'].median:.2f}",
+            f"{row['busy'].median:.2f}",
+            f"{row['cpu'].median:,.0f}",
+            f"{row['whole'].median:,.0f}",
+            f"{row['whole'].median / yard['whole'].median:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

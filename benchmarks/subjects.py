@@ -36,6 +36,7 @@ class Subject:
         proxy: Whether clients reach it by CONNECT; else it is the server itself.
         verified: Whether its certificate is checked; a peer's own chain may lack the intermediate.
         quick: Whether the quick form runs it as well.
+        processes: How many of them answer.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Subject:
     proxy: bool = True
     verified: bool = True
     quick: bool = False
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -242,4 +244,12 @@ PEER_SUBJECTS: tuple[Subject, ...] = (
     Subject("mockttp, HTTPS proxy", _node("mockttp.js", "signer.pem"), verified=False),
     Subject("talkback, TLS server", _node("talkback.js", "leaf.pem", "tapes"), proxy=False),
 )
-TWO_WORKERS = Subject("ringback --workers 2", _serve("--workers", "2"))
+
+
+def with_cassette(size: int) -> Subject:
+    """Ringback with a cassette of `size` exchanges and nothing else to answer from."""
+    recorded = _serve("--strict", "--cassettes", ".", "--cassette", f"size-{size}")
+    return Subject(f"{size:,} exchanges", recorded)
+
+
+TWO_WORKERS = Subject("ringback --workers 2", _serve("--workers", "2"), processes=2)
