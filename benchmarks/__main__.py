@@ -5,6 +5,7 @@
     python -m benchmarks --peers            mockttp and talkback as well (npm fetches them)
     python -m benchmarks --workers          two workers against one
     python -m benchmarks --cassettes        cassettes of 10 to 100,000 exchanges
+    python -m benchmarks --go               a Go program, with HTTP/2 and without
     python -m benchmarks --million          and the memory after a million answers
     python -m benchmarks.cassettes          what a cassette costs by its size, beside vcrpy
 
@@ -27,7 +28,16 @@ from typing import Any
 
 from benchmarks import measures, report
 from benchmarks.measures import Plan
-from benchmarks.subjects import BARE, PEER_SUBJECTS, PEERS, RINGBACK, SUBJECTS, TWO_WORKERS, Workplace
+from benchmarks.subjects import (
+    BARE,
+    ORDINARY,
+    PEER_SUBJECTS,
+    PEERS,
+    RINGBACK,
+    SUBJECTS,
+    TWO_WORKERS,
+    Workplace,
+)
 
 CONNECTIONS = (1, 8, 32, 128, 256)
 BODIES = (40, 1_000, 10_000, 100_000)
@@ -54,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--million", action="store_true", help="also the memory after a million answers")
     parser.add_argument("--workers", action="store_true", help="also two workers against one")
     parser.add_argument("--cassettes", action="store_true", help="also cassettes of 10 to 100,000 exchanges")
+    parser.add_argument("--go", action="store_true", help="also a Go program, with HTTP/2 and without")
     parser.add_argument("--rounds", type=int, help="turns of each subject")
     parser.add_argument("--seconds", type=float, help="of each load")
     parser.add_argument("--no-curves", action="store_true", help="leave the cost curves out")
@@ -94,6 +105,10 @@ def _measure(options: argparse.Namespace, place: Workplace) -> dict[str, Any]:
             "Answers a second by the text's length",
             report.curve_table("what answers", "bytes", curve, BODIES),
         )
+    if options.go:
+        table = measures.by_protocol([BARE, ORDINARY, RINGBACK], place, plan, _say)
+        found["protocols"] = _plain(table)
+        _print("HTTP/2 or not", report.protocols_table(table))
     if options.cassettes:
         table = measures.by_cassette(place, plan, CASSETTES, _say)
         found["cassettes"] = _plain(table)

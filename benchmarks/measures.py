@@ -175,6 +175,29 @@ def client(place: Workplace, told: dict[str, Any]) -> dict[str, float]:
     return {key: float(got[key]) for key in ("p50", "p99", "rate", "loaded")}
 
 
+def by_protocol(
+    subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]
+) -> Table:
+    """A Go program's latency, in milliseconds, where it would speak HTTP/2 and where it would not."""
+    program = str(place.directory / "client")
+    source = str(ROOT / "benchmarks" / "peers" / "client.go")
+    subprocess.run(["go", "build", "-o", program, source], check=True, cwd=place.directory)
+
+    def measure(running: Running) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for offer in ("h1", "h2"):
+            before = running.cpu()
+            command = [program, str(running.port), str(place.ca), str(plan.messages * 5), offer]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            got = json.loads(done.stdout)
+            found |= {f"{offer} p50": got["p50"], f"{offer} p99": got["p99"]}
+            found[f"{offer} cpu"] = (running.cpu() - before) / (plan.messages * 5) * 1e6
+            found[f"{offer} spoken"] = float(got["proto"].removeprefix("HTTP/"))
+        return found
+
+    return in_turns(subjects, place, plan, measure, say)
+
+
 def by_connections(
     subjects: Sequence[Subject],
     place: Workplace,

@@ -101,6 +101,26 @@ def cassettes_table(table: Table) -> list[str]:
     return lines
 
 
+def protocols_table(table: Table) -> list[str]:
+    """A Go program's latency with HTTP/2 wanted and not."""
+    lines = [
+        "| a Go program through | would speak | speaks HTTP | p50 ms | p99 ms | CPU us/answer |",
+        "|" + "---|" * 6,
+    ]
+    for name, row in table.items():
+        for offer, wants in (("h1", "HTTP/1.1"), ("h2", "HTTP/2")):
+            cells = [
+                name,
+                wants,
+                f"{row[f'{offer} spoken'].median:g}",
+                _with_spread(row[f"{offer} p50"], 2),
+                f"{row[f'{offer} p99'].median:.2f}",
+                f"{row[f'{offer} cpu'].median:,.0f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def workers_table(table: Table, one: str) -> list[str]:
     """Answers a second by workers, and what they would be if the generator had a core of its own."""
     head = (

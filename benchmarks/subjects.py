@@ -227,6 +227,9 @@ FLOOR = Subject(
     lambda place: [sys.executable, "-m", "benchmarks.peers.floor", str(place.leaf)],
     proxy=False,
 )
+ORDINARY = Subject(
+    "ringback, the ordinary way", lambda _place: [sys.executable, "-m", "benchmarks.peers.ordinary"]
+)
 SUBJECTS: tuple[Subject, ...] = (
     BARE,
     Subject("mitmdump --server-replay", _replay),
@@ -236,7 +239,7 @@ SUBJECTS: tuple[Subject, ...] = (
             place, "-s", str(ROOT / "addons" / "ringback_addon.py"), "-s", _script("told.py")
         ),
     ),
-    Subject("ringback, the ordinary way", lambda _place: [sys.executable, "-m", "benchmarks.peers.ordinary"]),
+    ORDINARY,
     RINGBACK,
     FLOOR,
 )
