@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ringback.cli.env import SAVED, before
 from support.launching import needs
 from support.product import SID, TOKEN
 from support.serving import Serving, serving
@@ -141,3 +142,16 @@ def test_no_proxy_fails_loudly(basis: dict[str, str], tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "no proxy is running" in done.stderr
     assert "ringback serve" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "saved, expected",
+    [
+        (None, {"A": "1", "B": "2"}),
+        ("no JSON", {"A": "1", "B": "2"}),
+        ('{"A": "0", "B": null, "C": "3"}', {"A": "0", "C": "3"}),
+    ],
+)
+def test_what_an_earlier_call_changed_is_taken_back(saved: str | None, expected: dict[str, str]) -> None:
+    environment = {"A": "1", "B": "2"} | ({SAVED: saved} if saved else {})
+    assert before(environment) == expected
