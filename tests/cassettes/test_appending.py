@@ -49,7 +49,7 @@ def test_a_kill_in_the_middle_of_a_write_is_cut_at_the_next(shelf: Shelf) -> Non
         with shelf.library("auto") as library:
             record(library.session(), (request({"Body": "new"}), answer(number=9)))
         assert recorded(shelf.file()) == [0, 1, 9]
-        assert "cut; 2 exchanges are whole" in shelf.told[0]
+        assert "cut; 2 whole exchanges before that" in shelf.told[0]
 
 
 def test_two_processes_append_to_one_cassette(shelf: Shelf) -> None:

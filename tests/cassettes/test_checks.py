@@ -120,7 +120,9 @@ def test_a_torn_tail_is_found_in_its_line(shelf: Shelf) -> None:
     with file.open("a") as torn:
         torn.write("# ringback key=0")
     assert check(file, LOADED) == [
-        Finding(file, line, "torn", "the last 16 bytes are no whole exchange; --repair cuts them")
+        Finding(
+            file, line, "torn", "it ends in 16 bytes of an exchange that is not whole; --repair cuts them"
+        )
     ]
 
 

@@ -36,7 +36,7 @@ def test_a_torn_tail_is_cut(shelf: Shelf) -> None:
     file = shelf.write((A, answer(number=1)), (B, answer(number=2)))
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    assert "cut; 1 exchanges are whole" in mend(shelf, file)
+    assert "cut; 1 whole exchange before that" in mend(shelf, file)
     assert recorded(file) == [1]
     assert whole.startswith(file.read_bytes())
 
@@ -57,7 +57,7 @@ def test_damage_is_taken_out_and_kept_beside(shelf: Shelf, broken: int) -> None:
     file.write_bytes(data[: starts[broken]] + damage + data[starts[broken + 1] :])
     told = mend(shelf, file)
     kept = file.with_name("default.yaml.damaged-1")
-    assert f"1 damaged exchanges taken out, kept in {kept}; 2 are whole" in told
+    assert f"1 damaged exchange taken out, kept in {kept}; 2 whole exchanges left" in told
     assert kept.read_bytes() == damage
     assert recorded(file) == [number for number in (1, 2, 3) if number != broken + 1]
 

@@ -42,11 +42,37 @@ def test_a_foreign_file_is_for_vcrpy(shelf: Shelf) -> None:
     assert metadata == {}
 
 
-@pytest.mark.parametrize("data", [b"\xff", b"[", b"{}"])
-def test_what_nobody_can_read_is_told_with_its_path(shelf: Shelf, data: bytes) -> None:
+FINE = b"""\
+- request: {method: GET, uri: 'https://h/', body: null, headers: {}}
+  response: {status: {code: 200, message: OK}, headers: {}, body: {string: ''}}
+"""
+
+
+@pytest.mark.parametrize(
+    "data, line, said",
+    [
+        (b"\xff", 1, "byte 0 is not UTF-8"),
+        (b"a: b\nc: \xff", 2, "byte 8 is not UTF-8"),
+        (b"[\n", 2, "no YAML that vcrpy reads: did not find expected node content"),
+        (b"a: \x00", 1, "no YAML: the character U+0000 cannot stand in it"),
+        (b"{}", 1, "`interactions` is missing, it must be a list"),
+        (b"interactions:\n" + FINE + b"- 5\n", 4, "interaction 2: it is a number, it must be a mapping"),
+        (b"interactions:\n- !!x {}\n", 2, "no YAML that vcrpy reads: could not determine a constructor"),
+        (b"interactions: [2020-99-99]", 1, "no YAML that vcrpy reads: a value in it is none, such as a date"),
+    ],
+)
+def test_what_nobody_can_read_is_told_with_its_place(shelf: Shelf, data: bytes, line: int, said: str) -> None:
     shelf.directory.mkdir()
     shelf.file().write_bytes(data)
     with pytest.raises(CassetteFormatError) as caught:
         reading.read_foreign(shelf.file())
-    assert str(caught.value).startswith(f"{shelf.file()}:1: ")
+    assert str(caught.value).startswith(f"{shelf.file()}:{line}: {said}")
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_json_has_its_line_too(shelf: Shelf) -> None:
+    shelf.directory.mkdir()
+    file = shelf.directory / "c.json"
+    file.write_text('{\n"a": 1,\n')
+    with pytest.raises(CassetteFormatError, match=r"c\.json:[23]: no JSON: Expecting property name"):
+        reading.read_foreign(file)

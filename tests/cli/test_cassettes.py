@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 SENT = {"From": "+15005550006", "To": "+14105550100", "Body": "hello"}
+
+FILE = Path("cassettes/default.yaml")
 
 
 @pytest.fixture
@@ -71,10 +74,10 @@ def test_show_shows_one_exchange(shelf: Shelf) -> None:
     assert "Body=hello" in shown
     assert '{"a": "b"}' in shown
     assert "Ringback-Source: live" in shown
-    assert "(1 bytes that are no text)" in run("show", "default", "3").stdout
+    assert "(1 byte, no text)" in run("show", "default", "3").stdout
     result = run("show", "default", "4")
     assert result.exit_code == 2
-    assert "has 3 exchanges, no 4" in result.stderr
+    assert "has 3 exchanges, no number 4" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["absent", "../x", "a b"])
@@ -122,6 +125,42 @@ def test_verify_looks_for_the_tokens_of_the_environment(
     assert "a configured secret in the answer's body" in run("verify").stdout
 
 
+def test_verify_tells_what_it_cannot_judge(shelf: Shelf) -> None:
+    shelf.write((request(SENT), answer()))
+    assert run("redact", "--redact", "To,Body").exit_code == 0
+    why = "To, Body were recorded as pseudonyms (--redact), which get other answers than what was sent"
+    result = run("verify")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == (
+        f"{FILE}: not held against the contract: {why}\n1 cassette checked, 0 findings\n"
+    )
+    told = json.loads(run("verify", "--json").stdout)
+    skipped = [{"path": str(FILE), "why": why}]
+    assert told == {"checked": 1, "findings": [], "not_held_against_contract": skipped}
+
+
+def test_verify_as_json(shelf: Shelf) -> None:
+    shelf.directory.mkdir()
+    shelf.file().write_text("a: b")
+    result = run("verify", "--json")
+    assert (result.exit_code, result.stderr) == (1, "")
+    (found,) = json.loads(result.stdout)["findings"]
+    assert found == {
+        "path": str(FILE),
+        "line": 1,
+        "rule": "format",
+        "detail": "`interactions` is missing, it must be a list",
+    }
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_verify_of_an_empty_file(shelf: Shelf, text: str) -> None:
+    shelf.directory.mkdir()
+    shelf.file().write_text(text)
+    result = run("verify")
+    assert (result.exit_code, result.stderr) == (0, "1 cassette checked, 0 findings\n")
+
+
 def test_verify_repairs(shelf: Shelf) -> None:
     file = shelf.write((request(SENT), answer(number=1)), (request(SENT), answer(number=2)))
     file.write_bytes(file.read_bytes()[:-3])
@@ -144,7 +183,7 @@ def test_redact_rewrites_and_still_matches(shelf: Shelf) -> None:
     written(shelf, (request(SENT), answer({"to": SENT["To"], "n": 1})))
     result = run("redact", "--redact", "To, Body")
     assert result.exit_code == 0
-    assert f"{Path('cassettes/default.yaml')}: 1 exchanges redacted" in result.stdout
+    assert f"{Path('cassettes/default.yaml')}: 1 exchange redacted" in result.stdout
     for secret in (SID, TOKEN, "4105550100", "hello"):
         assert secret not in shelf.file().read_text()
     with shelf.library() as library:

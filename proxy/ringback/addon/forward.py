@@ -16,6 +16,7 @@ from ringback.addon.proof import NotProvenError, Proof, Proofs
 from ringback.addon.upstream import Reply
 from ringback.contract import Answer, Source
 from ringback.contract.exchange import PROVENANCE_PREFIX, first_header, header_value
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -191,7 +192,7 @@ class Forwarder:
     def _withheld(self) -> _NoAnswer | None:
         """Why nothing is to be sent now, or None."""
         if self._left == 0:
-            said = f"the budget of --max-live is used up: {self._max} requests were forwarded"
+            said = f"the budget of --max-live is used up: {many(self._max or 0, 'request')} forwarded"
             return _NoAnswer(BUDGET, said)
         if self._auto and asyncio.get_running_loop().time() < self._not_before:
             return self._late

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ringback.cassettes import layout, reading
 from ringback.cassettes.errors import RedactionError, recording_error
 from ringback.cassettes.provenance import redacted_fields_of
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -195,7 +196,7 @@ class CassetteFile:
         found: tuple[Interaction, ...] = ()
         if self._carried is not None and self._carried.is_file():
             found, _ = reading.read_foreign(self._carried)
-            self.tell(f"{self._carried}: its {len(found)} exchanges are carried over into {self.path}")
+            self.tell(f"{self._carried}: {many(len(found), 'exchange')} carried over into {self.path}")
         handle = write_whole(
             self.path, self.metadata, [*reading.entries(found, self._redaction), *new], overwrite=False
         )
@@ -248,7 +249,9 @@ class CassetteFile:
         handle = write_whole(self.path, {**metadata, **self.metadata}, parts, overwrite=True)
         self.close()
         self.handle = handle  # locked since before it had the name
-        self.tell(f"{self.path}: rewritten so that it can be appended to ({len(found)} exchanges kept)")
+        self.tell(
+            f"{self.path}: rewritten so that it can be appended to ({many(len(found), 'exchange')} kept)"
+        )
         return os.fstat(handle).st_size
 
 

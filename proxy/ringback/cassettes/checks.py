@@ -16,9 +16,10 @@ from ringback.cassettes.provenance import redacted_fields_of
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.searching import secrets_in
 from ringback.contract import Identity
+from ringback.counting import many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ringback.cassettes.interactions import Interaction
@@ -109,7 +110,7 @@ def load(path: Path) -> Cassette:
             return _load_foreign(path, data)
         except layout.DamageError as error:
             line = data.count(b"\n", 0, error.offset) + 1
-            raise CassetteFormatError(path, line, error.detail) from None
+            raise CassetteFormatError(path, line, f"{error.detail}; --repair takes it out") from None
     except OSError as error:
         raise reading_error(path, error) from error
     placed, line, before = [], 1, 0
@@ -125,11 +126,11 @@ def load(path: Path) -> Cassette:
 def _load_foreign(path: Path, data: bytes) -> Cassette:
     found, metadata = reading.read_foreign(path)
     text = data.decode("utf-8", "replace")
-    starts = [match.start() for match in re.finditer(r"^- ", text, re.MULTILINE)]
+    starts = reading.item_starts(text)
     if len(starts) != len(found):
         placed = [Placed(one, 1, "") for one in found]
     else:
-        ends = [*starts[1:], len(text)]
+        ends = [*starts[1:], len(text)][: len(starts)]
         placed = [
             Placed(one, text.count("\n", 0, start) + 1, text[start:end])
             for one, start, end in zip(found, starts, ends, strict=True)
@@ -155,13 +156,19 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def check(path: Path, loaded: Contract, secrets: Sequence[str] = ()) -> list[Finding]:
+def check(
+    path: Path,
+    loaded: Contract,
+    secrets: Sequence[str] = (),
+    tell_unjudged: Callable[[str], None] = lambda _: None,
+) -> list[Finding]:
     """Everything that is wrong with the file at `path`, in the order of its lines.
 
     Args:
         path: A cassette, or what an interrupted recording left.
         loaded: The contract that its answers are held against.
         secrets: Values that are secret whatever they look like.
+        tell_unjudged: Takes a sentence if its answers cannot be held against the contract.
     """
     if path.name.endswith(NEW_SUFFIX):
         detail = "a recording that was not finished; --repair makes it a cassette"
@@ -175,12 +182,19 @@ def check(path: Path, loaded: Contract, secrets: Sequence[str] = ()) -> list[Fin
     except CassetteError as error:
         return [Finding(path, 1, "format", str(error))]
     found = []
+    if cassette.fields and cassette.placed:
+        tell_unjudged(
+            f"{', '.join(cassette.fields)} were recorded as pseudonyms (--redact), which get other answers "
+            "than what was sent"
+        )
     for placed in cassette.placed:
         for what, value in secrets_in(placed.interaction, secrets).items():
             found.append(Finding(path, placed.line_of(value), "secret", what))
         found += _held(placed, cassette, loaded)
     if cassette.torn:
-        detail = f"the last {cassette.torn} bytes are no whole exchange; --repair cuts them"
+        detail = (
+            f"it ends in {many(cassette.torn, 'byte')} of an exchange that is not whole; --repair cuts them"
+        )
         found.append(Finding(path, cassette.last_line, "torn", detail))
     return sorted(found)
 

@@ -13,6 +13,7 @@ from ringback.cassettes.matching import MATCHING_VERSION
 from ringback.cassettes.names import SUFFIX
 from ringback.cassettes.provenance import check_key, provenance, redacted_fields
 from ringback.cassettes.redaction import Redaction
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,10 @@ def _mend(path: Path, tell: Callable[[str], None]) -> None:
         ]
         said = {**index.metadata.get("ringback", {}), "matching": MATCHING_VERSION}
         os.close(appending.write_whole(path, {**index.metadata, "ringback": said}, whole, overwrite=True))
-    tell(f"{path}: {len(damaged)} damaged exchanges taken out, kept in {kept}; {len(whole)} are whole")
+    tell(
+        f"{path}: {many(len(damaged), 'damaged exchange')} taken out, kept in {kept}; "
+        f"{many(len(whole), 'whole exchange')} left"
+    )
 
 
 def _kept_beside(path: Path) -> Path:

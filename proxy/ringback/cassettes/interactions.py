@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import yaml
+import yaml.reader
 from vcr.request import Request as VcrRequest
 from vcr.serialize import deserialize, serialize
 from vcr.serializers import jsonserializer, yamlserializer
 
+from ringback.cassettes import faults
 from ringback.contract.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
 from ringback.contract.nesting import too_deep
 
@@ -29,7 +31,20 @@ _PARSE_ERRORS: Final = (yaml.YAMLError, ValueError, KeyError, TypeError, Attribu
 
 
 class InteractionError(ValueError):
-    """The text is no interaction; says what is missing."""
+    """The text is no interaction, or no cassette; says what is wrong, in words.
+
+    Attributes:
+        detail: What is wrong.
+        number: Which interaction of a cassette, 1-based; 0 where it is all of it.
+        line: The line of the text where it cannot be read on, 1-based; 0 where it can.
+    """
+
+    def __init__(self, detail: str, *, number: int = 0, line: int = 0) -> None:
+        where = f"interaction {number}: " if number else ""
+        super().__init__(f"{where}{detail}")
+        self.detail = detail
+        self.number = number
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +91,12 @@ def parse(item: bytes) -> Interaction:
     Raises:
         InteractionError: It is none, or not whole.
     """
-    found, _ = _interactions(_LIST + item.decode("utf-8", "replace"), yamlserializer)
+    try:
+        found, _ = _interactions(_LIST + item.decode("utf-8", "replace"), yamlserializer)
+    except InteractionError as error:
+        raise InteractionError(error.detail) from None  # it stands alone here, so neither number nor line
     if len(found) != 1:
-        raise InteractionError("no interaction")
+        raise InteractionError(f"these are {len(found)} interactions, not one")
     return found[0]
 
 
@@ -94,7 +112,7 @@ def parse_request(item: bytes) -> Request:
         data = yamlserializer.deserialize(head)[0]["request"]
         return _request(VcrRequest._from_dict(data))  # noqa: SLF001 - what vcr.serialize itself calls
     except _PARSE_ERRORS as error:
-        raise InteractionError(_first_line(error)) from error
+        raise _in_words(error) from error
 
 
 def load_foreign(text: str, *, as_json: bool = False) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
@@ -122,19 +140,19 @@ def load_mapping(text: bytes) -> dict[str, Any]:
     try:
         data = yamlserializer.deserialize(text.decode())
     except _PARSE_ERRORS as error:
-        raise InteractionError(_first_line(error)) from error
+        raise _in_words(error) from error
     return data if isinstance(data, dict) else {}
 
 
 def _interactions(text: str, serializer: Any) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
     _check_depth(text)
     try:
-        requests, responses, *metadata = deserialize(text, serializer)
+        requests, responses, *metadata = deserialize(text, _Checked(serializer))
         found = tuple(
             _interaction(request, response) for request, response in zip(requests, responses, strict=True)
         )
     except _PARSE_ERRORS as error:
-        raise InteractionError(_why(error, text)) from error
+        raise _in_words(error) from error
     known = metadata[0] if metadata and isinstance(metadata[0], dict) else {}
     return found, known
 
@@ -144,22 +162,43 @@ def _check_depth(text: str) -> None:
         raise InteractionError("it is nested too deeply")
 
 
-def _why(error: Exception, text: str) -> str:
-    if text.lstrip().startswith(("- request", "[")) and "older version" in str(error):
-        return "an old cassette without a version: run `python -m vcr.migration FILE` once"
-    return _first_line(error)
+@dataclass(frozen=True)
+class _Checked:
+    """A serializer of vcrpy's that has its data looked at before vcrpy relies on it."""
+
+    serializer: Any
+
+    def deserialize(self, text: str) -> Any:
+        """The data in `text`, which has a cassette's shape."""
+        data = self.serializer.deserialize(text)
+        faults.check(data)
+        return data
 
 
-def _first_line(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem:
-        return f"no YAML that vcrpy reads: {error.problem}"
-    if isinstance(error, KeyError):
-        return f"no whole interaction: {error.args[0]!r} is missing"
-    if isinstance(error, json.JSONDecodeError):
-        return f"no JSON: {error.msg}"
+def _in_words(error: Exception) -> InteractionError:
+    """`error` for people: what is wrong there, and nothing of what Python calls it."""
     if isinstance(error, InteractionError):
-        return str(error)
-    return f"no interaction ({type(error).__name__})"
+        return error
+    if isinstance(error, faults.FaultError):
+        return InteractionError(str(error), number=error.number)
+    cause = error.__cause__  # of a tag, which vcrpy tells in a paragraph
+    detail, line = _unreadable(cause if isinstance(cause, yaml.MarkedYAMLError) else error)
+    return InteractionError(detail, line=line)
+
+
+def _unreadable(error: Exception) -> tuple[str, int]:
+    """Why a text can be read by nobody, and its line or 0."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem:
+        mark = error.problem_mark
+        return f"no YAML that vcrpy reads: {error.problem}", mark.line + 1 if mark else 0
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON: {error.msg}", error.lineno
+    if isinstance(error, yaml.reader.ReaderError):
+        number = error.character if isinstance(error.character, int) else ord(error.character)
+        return f"no YAML: the character U+{number:04X} cannot stand in it", 0
+    if isinstance(error, KeyError):
+        return f"`{error.args[0]}` is missing", 0
+    return "no YAML that vcrpy reads: a value in it is none, such as a date", 0
 
 
 def _interaction(request: VcrRequest, response: Any) -> Interaction:
@@ -170,8 +209,6 @@ def _interaction(request: VcrRequest, response: Any) -> Interaction:
             "body": {"string": response["content"]},
         }
     status = response["status"]
-    if not isinstance(status["code"], int):
-        raise InteractionError("no whole interaction: the status is no number")
     body = response["body"]["string"] if response.get("body") else b""
     headers = _pairs(response["headers"] or {})
     provenance = tuple(pair for pair in headers if pair[0].lower().startswith(PROVENANCE_PREFIX))

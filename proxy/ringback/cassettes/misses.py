@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from ringback.cassettes import matching
 from ringback.contract.exchange import Answer, Source
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,10 +88,14 @@ class Miss:
         return f"ringback run --mode {mode} --cassette {self.name} -- COMMAND"
 
     @property
+    def _all(self) -> str:
+        return "the one recording" if self.recorded == 1 else f"all {self.recorded} recordings"
+
+    @property
     def reason(self) -> str:
         """One line for a header."""
         if self.used_up:
-            return f"cassette {self.name}: all {self.recorded} recordings of this request are used up"
+            return f"cassette {self.name}: {self._all} of this request used up"
         if not self.total:
             return f"cassette {self.name} is empty or does not exist; record it: {self.next_command}"
         return f"cassette {self.name} has no recording of this request; record it: {self.next_command}"
@@ -100,13 +105,13 @@ class Miss:
         """Several lines for people: the request and the nearest recording side by side."""
         lines = [f"No recording for {self.key.method} {self.key.path} in cassette {self.name} ({self.path})."]
         if self.used_up:
-            lines.append(f"All {self.recorded} recordings of this request have been replayed already.")
+            lines.append(f"Replayed already: {self._all} of this request.")
         elif not self.total:
             lines.append("The cassette is empty or does not exist.")
         elif self.nearest:
             lines += _side_by_side(self.path, self.nearest)
         else:
-            lines.append(f"It has {self.total} recordings of other requests.")
+            lines.append(f"It has {many(self.total, 'recording')} of other requests.")
         lines.append(f"To record it: {self.next_command}")
         return "\n".join(lines)
 

@@ -6,13 +6,15 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ringback.cassettes import codings, interactions, layout, matching
 from ringback.cassettes.errors import CassetteFormatError, CodingError
 from ringback.cassettes.names import READ_SUFFIXES
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from ringback.cassettes.layout import Index
     from ringback.cassettes.redaction import Redaction
     from ringback.contract.exchange import Answer
+
+
+_ITEM: Final = re.compile(r"^- ", re.MULTILINE)
 
 
 def read(path: Path) -> tuple[Index, int]:
@@ -67,15 +72,26 @@ def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
         CassetteFormatError: vcrpy cannot read it either.
         OSError: It cannot be read.
     """
+    data = path.read_bytes()
     try:
-        text = path.read_bytes().decode()
-        if not text.strip():
-            return (), {}  # vcrpy takes an empty file for a cassette that does not exist yet
-        return interactions.load_foreign(text, as_json=path.suffix == READ_SUFFIXES[2])
+        text = data.decode()
     except UnicodeDecodeError as error:
-        raise CassetteFormatError(path, 1, f"byte {error.start} is not UTF-8") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CassetteFormatError(path, line, f"byte {error.start} is not UTF-8") from None
+    if not text.strip():
+        return (), {}  # vcrpy takes an empty file for a cassette that does not exist yet
+    try:
+        return interactions.load_foreign(text, as_json=path.suffix == READ_SUFFIXES[2])
     except interactions.InteractionError as error:
-        raise CassetteFormatError(path, 1, str(error)) from None
+        starts = item_starts(text)
+        begun = text.count("\n", 0, starts[error.number - 1]) + 1 if 0 < error.number <= len(starts) else 1
+        detail = f"{error}; correct it there or take it out" if error.number else str(error)
+        raise CassetteFormatError(path, error.line or begun, detail) from None
+
+
+def item_starts(text: str) -> list[int]:
+    """Where the items of a list stand that is written as vcrpy writes a cassette's; none if it is not."""
+    return [found.start() for found in _ITEM.finditer(text, max(text.find("interactions:"), 0))]
 
 
 def entries(found: Iterable[Interaction], redaction: Redaction) -> list[bytes]:
@@ -120,6 +136,6 @@ def torn_message(path: Path, index: Index, *, cut: bool = True) -> str:
     """What is told about a torn tail."""
     done = "cut" if cut else "passed over; `ringback cassettes verify --repair` cuts it"
     return (
-        f"{path}: the last {index.torn} bytes are no whole exchange (a write was interrupted): {done}; "
-        f"{len(index)} exchanges are whole"
+        f"{path}: it ends in {many(index.torn, 'byte')} of an exchange that is not whole (a write was "
+        f"interrupted): {done}; {many(len(index), 'whole exchange')} before that"
     )

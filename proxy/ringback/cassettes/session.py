@@ -16,6 +16,7 @@ from ringback.cassettes.provenance import check_key, provenance, redacted_fields
 from ringback.cassettes.recorder import Recorder
 from ringback.cassettes.recordings import Recordings
 from ringback.cassettes.redaction import Redaction
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -225,9 +226,10 @@ class Session:
                 self._settings.tell(str(error))
             else:
                 return
+        rest = many(self._recordings.torn, "byte")
         self._settings.tell(
-            f"{self._recordings.path}: the last {self._recordings.torn} bytes are no whole exchange (a write "
-            f"was interrupted), they are passed over; the other {len(self)} exchanges are whole"
+            f"{self._recordings.path}: it ends in {rest} of an exchange that is not whole (a write was "
+            f"interrupted), passed over; {many(len(self), 'whole exchange')} before that"
         )
 
     # --- misses ---

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,9 +17,10 @@ from ringback.cassettes.interactions import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.provenance import redacted_fields_of
 from ringback.cassettes.recordings import Recordings
+from ringback.counting import many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ringback.cassettes.checks import Cassette, Placed
     from ringback.cassettes.interactions import Interaction
@@ -74,22 +77,27 @@ def show(name: str, number: int | None, directory: Path) -> None:
         _table(("number", "line", "request", "answer", "recorded"), rows)
         return
     if number > len(cassette.placed):
-        raise click.BadArgumentUsage(f"{cassette.path} has {len(cassette.placed)} exchanges, no {number}")
+        has = many(len(cassette.placed), "exchange")
+        raise click.BadArgumentUsage(f"{cassette.path} has {has}, no number {number}")
     _exchange(cassette.path, cassette.placed[number - 1])
 
 
 @command.command()
 @click.argument("paths", metavar="[PATH]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
 @click.option("--repair", is_flag=True, help="Cut torn tails, take out damage, finish what was interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_DIRECTORY
 @click.pass_context
-def verify(ctx: click.Context, paths: tuple[Path, ...], directory: Path, *, repair: bool) -> None:
+def verify(
+    ctx: click.Context, paths: tuple[Path, ...], directory: Path, *, repair: bool, as_json: bool
+) -> None:
     """Check format, torn tails, secrets, and agreement with the contract; exit 1 if anything is found.
 
     PATH is a directory or a cassette's file; without one, the directory of --cassettes.
 
     The values of RINGBACK_TEST_AUTH_TOKEN, TWILIO_AUTH_TOKEN and RINGBACK_PROXY_PASSWORD are searched for,
-    and everything that has the shape of a secret.
+    and everything that has the shape of a secret. A cassette with pseudonyms (--redact) is not held against
+    the contract, and that is told.
     """
     wanted = paths or (directory,)
     if not paths and not directory.is_dir():
@@ -97,22 +105,37 @@ def verify(ctx: click.Context, paths: tuple[Path, ...], directory: Path, *, repa
     if repair:
         for path in list(checks.files_of(wanted)):
             try:
-                editing.repair(path, lambda line: click.echo(f"repaired: {line}"))
+                editing.repair(path, lambda line: click.echo(f"repaired: {line}", err=as_json))
             except CassetteError as error:
                 click.echo(f"not repaired: {error}", err=True)
     loaded = contract.load()
     secrets = [os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)]
-    looked = 0
-    found = []
-    for path in checks.files_of(wanted):
-        looked += 1
-        found += checks.check(path, loaded, secrets)
-    for finding in found:
-        click.echo(str(finding))
-    noun = "cassette" if looked == 1 else "cassettes"
-    click.echo(f"{looked} {noun} checked, {len(found)} findings", err=True)
+    found: list[checks.Finding] = []
+    unjudged: dict[Path, str] = {}
+    files = list(checks.files_of(wanted))
+    for path in files:
+        found += checks.check(path, loaded, secrets, partial(unjudged.__setitem__, path))
+    if as_json:
+        click.echo(_as_json(len(files), found, unjudged))
+    else:
+        for finding in found:
+            click.echo(str(finding))
+        for path, why in unjudged.items():
+            click.echo(f"{path}: not held against the contract: {why}", err=True)
+        click.echo(f"{many(len(files), 'cassette')} checked, {many(len(found), 'finding')}", err=True)
     if found:
         ctx.exit(EXIT_FINDINGS)
+
+
+def _as_json(looked: int, found: Iterable[checks.Finding], unjudged: Mapping[Path, str]) -> str:
+    """What `verify` looked at, found, and could not judge."""
+    findings = [
+        {"path": str(one.path), "line": one.line, "rule": one.rule, "detail": one.detail} for one in found
+    ]
+    skipped = [{"path": str(path), "why": why} for path, why in unjudged.items()]
+    return json.dumps(
+        {"checked": looked, "findings": findings, "not_held_against_contract": skipped}, indent=2
+    )
 
 
 @command.command()
@@ -131,7 +154,7 @@ def redact(wanted: tuple[str, ...], fields: str | None, directory: Path) -> None
         key = pseudonyms.load_key(os.environ) if named else b""
         for path in paths:
             count = editing.redact(path, Redaction(named, key, secrets))
-            click.echo(f"{path.with_suffix(names.SUFFIX)}: {count} exchanges redacted")
+            click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(count, 'exchange')} redacted")
     except CassetteError as error:
         raise click.ClickException(str(error)) from None
     if not paths:
@@ -210,7 +233,7 @@ def _message(headers: Sequence[tuple[str, str]], body: bytes) -> list[str]:
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        return [*lines, "", f"({len(body)} bytes that are no text)"]
+        return [*lines, "", f"({many(len(body), 'byte')}, no text)"]
     return [*lines, "", *text.split("\n")]
 
 

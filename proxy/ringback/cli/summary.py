@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ringback.counting import many
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,9 +20,8 @@ _LISTED = 10  # findings that are shown by themselves
 
 def summary(tally: Tally, mode: str, used: Sequence[Used] = (), found: Sequence[Finding] = ()) -> list[str]:
     """The lines that tell what was answered, by whom, and why some of it was refused."""
-    noun = "request" if tally.total == 1 else "requests"
     sources = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_source.items()))
-    lines = [f"{tally.total} Twilio {noun} answered, {mode}" + (f" ({sources})" if sources else "")]
+    lines = [f"{many(tally.total, 'Twilio request')} answered, {mode}" + (f" ({sources})" if sources else "")]
     for title, counts in (("refused", tally.refused), ("error", tally.failed)):
         for rule, count in counts.most_common():
             reason = tally.reasons.get(rule)

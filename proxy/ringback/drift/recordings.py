@@ -100,8 +100,13 @@ def _file(
     try:
         text = path.read_text(encoding="utf-8")
         interactions, _ = load(text, as_json=path.suffix == ".json")
-    except (OSError, ValueError) as error:
-        raise RecordingError(f"{path}: cannot be read as a cassette: {error}") from None
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: no cassette: byte {error.start} is not UTF-8") from None
+    except ValueError as error:
+        line = getattr(error, "line", 0)
+        raise RecordingError(f"{path}{f':{line}' if line else ''}: no cassette: {error}") from None
     lines = item_lines(text, len(interactions))
     for number, interaction in enumerate(interactions):
         where = f"{path}:{lines[number]}" if lines else f"{path}#{number + 1}"

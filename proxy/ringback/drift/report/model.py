@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from ringback.counting import many
 from ringback.drift.findings import SEVERITIES, Finding, Severity, at_least
 
 if TYPE_CHECKING:
@@ -97,19 +98,15 @@ class Report:
     @property
     def verdict(self) -> str:
         """One line: whether there is drift, and how much was looked at."""
-        looked = f"{_many(self.compared, 'exchange')}, {len(self.claims)} of {self.total} claims"
+        looked = f"{many(self.compared, 'exchange')}, {len(self.claims)} of {self.total} claims"
         if not self.compared:
             return "nothing was compared"
         parts = [
-            _many(self.counts[severity], severity) if severity != "info" else f"{self.counts[severity]} info"
+            many(self.counts[severity], severity) if severity != "info" else f"{self.counts[severity]} info"
             for severity in SEVERITIES
             if self.counts[severity]
         ]
         found = ", ".join(parts) if parts else "no drift"
         missing = sum(not item.harmless for item in self.unlooked)
-        blind = f"; {_many(missing, 'request')} got no answer" if missing else ""
+        blind = f"; {many(missing, 'request')} got no answer" if missing else ""
         return f"{found} in {looked}{blind}"
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -7,6 +7,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Final
 
+from ringback.counting import times
 from ringback.drift.findings import SEVERITIES
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ def _facts(finding: Finding) -> str:
     facts = [("Page", finding.page or "not on the page")]
     if finding.seen:
         formats = " and ".join(name.upper() for name in finding.formats)
-        often = "once" if finding.seen == 1 else f"{finding.seen} times"
-        facts.append(("Seen", f"{often} in {formats}{_dates(finding)}"))
+        facts.append(("Seen", f"{times(finding.seen)} in {formats}{_dates(finding)}"))
     facts += [("Fields", ", ".join(finding.pointers))] if len(finding.pointers) > 1 else []
     facts += [("Claims", ", ".join(finding.claims))] if finding.claims else []
     lines = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts)
@@ -159,14 +159,14 @@ def _rest(report: Report) -> str:
         items = [(f"{item.rule} ({item.fingerprint})", item.note) for item in report.accepted]
         parts.append(_list("Accepted", "Differences that somebody accepted, with a reason.", items))
     if report.known:
-        items = [(item.says, f"{item.id}, {item.seen} times") for item in report.known]
+        items = [(item.says, f"{item.id}, {times(item.seen)}") for item in report.known]
         text = "Errata of the page, and fields that recordings have and the page does not mention. No drift."
         parts.append(_list("Known differences from the page", text, items))
     if report.unlooked:
         reasons: dict[str, list[str]] = {}
         for left in report.unlooked:
             reasons.setdefault(left.why, []).append(left.what)
-        items = [(why, f"{len(what)} times: {', '.join(what[:4])}") for why, what in reasons.items()]
+        items = [(why, f"{times(len(what))}: {', '.join(what[:4])}") for why, what in reasons.items()]
         parts.append(_list("Not compared", "", items))
     return "\n".join(parts)
 
