@@ -113,7 +113,7 @@ def test_the_line_for_a_header_says_why(shelf: Shelf) -> None:
         session = library.session()
         assert missed(session, B).reason.startswith("cassette default has no recording of this request; ")
         found(session, A)
-        assert missed(session, A).reason == "cassette default: all 1 recordings of this request are used up"
+        assert missed(session, A).reason == "cassette default: the one recording of this request is used up"
         assert missed(library.session("new"), A).reason.startswith("cassette new is empty or does not exist")
 
 

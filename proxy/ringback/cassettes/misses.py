@@ -95,7 +95,8 @@ class Miss:
     def reason(self) -> str:
         """One line for a header."""
         if self.used_up:
-            return f"cassette {self.name}: {self._all} of this request used up"
+            are = "is" if self.recorded == 1 else "are"
+            return f"cassette {self.name}: {self._all} of this request {are} used up"
         if not self.total:
             return f"cassette {self.name} is empty or does not exist; record it: {self.next_command}"
         return f"cassette {self.name} has no recording of this request; record it: {self.next_command}"
