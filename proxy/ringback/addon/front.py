@@ -34,7 +34,7 @@ MAX_OPENING = 16 * 1024  # bytes of a CONNECT or ClientHello that are waited for
 ESTABLISHED = (
     b"HTTP/1.1 200 Connection established\r\n\r\n"  # what mitmproxy replies; twilio-php takes no other
 )
-_KINDS = 64  # of connections whose requests' heads are remembered
+_KINDS = 16  # of connections whose requests' heads are remembered
 _CHUNK = 64 * 1024
 _METHOD = re.compile(rb"[A-Z]{1,16} ?")
 _ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")  # as a server is asked, not a proxy

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from ringback.contract import Refused
 
 if TYPE_CHECKING:
-    from ringback.contract import Names, Request
-    from ringback.contract.gate import Admitted
+    from collections.abc import Callable
+
+    from ringback.contract import Admitted, Names, Request
+
+    Judge: TypeAlias = Callable[[Request, Names], Admitted | Refused]
 
 MAX_KEPT = 4096  # bytes; longer heads are not kept
 _MOST = 256  # heads of one kind of connection
@@ -36,6 +41,7 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
+        self._seen: set[int] = set()  # hashes of those that came once
 
     def find(self, data: bytes) -> tuple[Head, bytes] | None:
         """The head and the body of `data`, if that is one whole request with a head seen before."""
@@ -45,16 +51,31 @@ class Heads:
             return None
         return head, data[end:]
 
-    def keep(self, data: bytes, request: Request, names: Names, admitted: Admitted | None) -> None:
-        """Remember the head of `request`, which was parsed from `data` and nothing else.
+    def keep(self, data: bytes, request: Request, names: Names, judge: Judge) -> None:
+        """Remember the head of `request`, which was parsed from `data` and nothing else, if it came before.
 
         Only a body that is as long as the head says is told from its head alone: a chunked one does not fit
-        the test below.
+        the test below. A client that numbers its requests repeats no head, so the first time costs little.
+
+        Args:
+            data: The whole request.
+            request: What it says.
+            names: What the connection and its head call the host.
+            judge: The gate.
         """
         length = len(request.body)
         end = len(data) - length
         if end > MAX_KEPT or data.find(_END) + len(_END) != end:
             return
+        head = data[:end]
+        mark = hash(head)
+        if mark not in self._seen:
+            if len(self._seen) >= _MOST:
+                self._seen.clear()
+            self._seen.add(mark)
+            return
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[data[:end]] = Head(request.with_body(b""), names, length, admitted)
+        passed = judge(request, names)
+        admitted = None if isinstance(passed, Refused) else passed
+        self._known[head] = Head(request.with_body(b""), names, length, admitted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from ringback.addon.flows import agreed_names
-from ringback.contract import Answer, Names, Refused, Request
+from ringback.contract import Answer, Names, Request
 from ringback.contract.form import MAX_BODY, MAX_HEADERS
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Http1:
         self._parser = httptools.HttpRequestParser(self)
         self._out: list[bytes] = []
         self._heads = heads
+        self._names_of: tuple[tuple[bytes, ...], Names] | None = None
         self._taken: tuple[Request, Names] | None = None  # what was answered last
         self.on_message_begin()
         self._in_head = False
@@ -88,8 +89,7 @@ class Http1:
 
     def _remember(self, data: bytes) -> None:
         if self._taken:
-            passed = self._addon.responder.judge(*self._taken)
-            self._heads.keep(data, *self._taken, None if isinstance(passed, Refused) else passed)
+            self._heads.keep(data, *self._taken, self._addon.responder.judge)
 
     @property
     def waiting(self) -> bool:
@@ -187,7 +187,11 @@ class Http1:
         self._out.append(to_bytes(answer))
 
     def _names(self, said: tuple[bytes, ...]) -> Names:
-        return agreed_names([_text(name) for name in said], self._target, self._sni)
+        kept = self._names_of
+        if kept is None or kept[0] != said:
+            names = agreed_names([_text(name) for name in said], self._target, self._sni)
+            self._names_of = kept = (said, names)
+        return kept[1]
 
     def _oversized(self, request: Request, names: Names) -> Answer:
         """The refusal of a body that was not kept: what the contract says, unless the gate refuses first."""
