@@ -149,3 +149,11 @@ def test_many_different_heads_do_not_pile_up() -> None:
             side.receive(http(headers=(("X-Number", str(number)),), form={"To": "1"}))
     assert 0 < len(heads._known) <= 256
     assert len(heads._seen) <= 256
+
+
+def test_the_end_of_a_head_is_never_taken_for_a_head() -> None:
+    begun, rest = FIRST[:60], FIRST[60:]
+    known, anew, found = both(begun, rest, begun, rest, begun, rest, rest)
+    assert known == anew
+    assert found == 0
+    assert b"request.malformed" in known
