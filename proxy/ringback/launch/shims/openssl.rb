@@ -13,8 +13,10 @@ OpenSSL::SSL::SSLContext.send(
   Module.new do
     def set_params(*)
       super.tap do
-        # The default store has the root from SSL_CERT_FILE.
-        unless cert_store.equal?(OpenSSL::SSL::SSLContext::DEFAULT_CERT_STORE)
+        # The default store, which not every Ruby calls so, has the root from SSL_CERT_FILE.
+        usual = OpenSSL::SSL::SSLContext
+        usual = usual.const_defined?(:DEFAULT_CERT_STORE) ? usual::DEFAULT_CERT_STORE : nil
+        if ca_file || ca_path || (cert_store && !cert_store.equal?(usual))
           begin
             self.cert_store ||= OpenSSL::X509::Store.new
             cert_store.add_file(RINGBACK_ROOT)
