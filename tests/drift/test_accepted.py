@@ -79,3 +79,17 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(AcceptedError, match=r"accepted\.yaml"):
         read(file)
+
+
+@pytest.mark.parametrize(
+    "text, where",
+    [
+        ("accepted:\n- a: 1\n  b: [\n", "accepted.yaml:4: is not YAML"),
+        ("a: b: c", "accepted.yaml:1: is not YAML"),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_its_line(tmp_path: Path, text: str, where: str) -> None:
+    file = tmp_path / "accepted.yaml"
+    file.write_text(text)
+    with pytest.raises(AcceptedError, match=where):
+        read(file)
