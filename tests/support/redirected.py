@@ -53,7 +53,8 @@ def main(directory: Path, block: str) -> dict[str, object]:
         by_6 = f"runuser -u {USER} -- curl -6 -sk --max-time 20 https://api.twilio.com/ || echo $?"
         found: dict[str, object] = {"before": [_shell(directory, by_6, ok=False), outside.count]}
         found["block"] = _shell(directory, block)
-        found["after"] = [_shell(directory, by_6, ok=False), outside.count]
+        answered = by_6.replace(" -sk ", " -sk -o /dev/null -w '%{http_code}' ")
+        found["after"] = [_shell(directory, answered, ok=False), outside.count]
         redirect = f"iptables -t nat -A OUTPUT -p tcp --dport %s -m owner --uid-owner {USER} -j REDIRECT"
         for port in (other.port, 80):
             _shell(directory, f"{redirect % port} --to-ports 4012")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mitmproxy.options import Options
 
 LOOPBACK: Final = "127.0.0.1"
+LOOPBACK_6: Final = "::1"
 
 
 def is_loopback(host: str) -> bool:

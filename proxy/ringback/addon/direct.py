@@ -55,9 +55,11 @@ def knows_no_proxy(client: Client) -> bool:
 
 def is_own_address(host: str) -> bool:
     """Whether `host`, an address, is one of this machine's interfaces: nothing else can be bound to."""
-    if is_loopback(host):
-        return True
-    host = host.removeprefix("::ffff:")
+    return is_loopback(host) or has_address(host.removeprefix("::ffff:"))
+
+
+def has_address(host: str) -> bool:
+    """Whether a socket can be bound to `host`, an address."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from ringback.addon import direct
-from ringback.addon.binding import LOOPBACK
+from ringback.addon.binding import LOOPBACK, LOOPBACK_6
 from ringback.addon.front import Front
 from ringback.addon.handlers import RingbackAddon
 from ringback.addon.plumbing import Core, DisableH2C, Master, NextLayer, Proxyserver, TlsConfig
@@ -209,13 +209,14 @@ def _handled(instance: ServerInstance[Any]) -> Protocols:
 
 async def _listen_directly(listen: Listen, server: Proxyserver, listeners: list[asyncio.Server]) -> None:
     """Add the listeners for clients that know of no proxy."""
-    for mode, host, port in (
-        (direct.REVERSE, listen.host, listen.reverse),
-        (direct.TRANSPARENT, LOOPBACK, listen.transparent),
+    here = [LOOPBACK, LOOPBACK_6] if direct.has_address(LOOPBACK_6) else [LOOPBACK]
+    for mode, hosts, port in (
+        (direct.REVERSE, [listen.host], listen.reverse),
+        (direct.TRANSPARENT, here, listen.transparent),
     ):
         if port is not None:
             instance: ServerInstance[Any] = ServerInstance.make(mode, server)
-            listeners.append(await _listen(_handled(instance), replace(listen, host=host), port))
+            listeners.append(await _listen(_handled(instance), listen, port, hosts))
 
 
 def _in_order(listen: Listen, ports: list[int]) -> list[Any]:
@@ -255,14 +256,16 @@ async def _go_on(make: Callable[[], asyncio.BaseProtocol], sock: socket.socket) 
         await asyncio.get_running_loop().connect_accepted_socket(make, sock)
 
 
-async def _listen(protocols: Protocols, listen: Listen, port: int) -> asyncio.Server:
-    """Listen on every address of `host`, on the same port.
+async def _listen(
+    protocols: Protocols, listen: Listen, port: int, hosts: list[str] | None = None
+) -> asyncio.Server:
+    """Listen on every address of `hosts`, by default the one to listen on, on the same port.
 
     Raises:
         StartError: The port cannot be bound.
     """
     loop = asyncio.get_running_loop()
-    host, shared = listen.host, listen.shared or None
+    host, shared = hosts or [listen.host], listen.shared or None
     try:
         listener = await loop.create_server(protocols, host, port, backlog=_BACKLOG, reuse_port=shared)
         chosen = {sock.getsockname()[1] for sock in listener.sockets}
@@ -271,7 +274,7 @@ async def _listen(protocols: Protocols, listen: Listen, port: int) -> asyncio.Se
             listener = await loop.create_server(protocols, host, min(chosen), backlog=_BACKLOG)
     except OSError as error:
         why = error.strerror or str(error)
-        raise StartError(f"cannot listen on {host}:{port}: {why}") from None
+        raise StartError(f"cannot listen on {' and '.join(host)}:{port}: {why}") from None
     return listener
 
 
