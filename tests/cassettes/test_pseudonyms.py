@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringback.cassettes import RedactionError, pseudonyms
-from ringback.cassettes.pseudonyms import key_id, load_key, permuted, stand_in
+from ringback.cassettes.pseudonyms import SHORTEST_KEY, key_id, load_key, permuted, stand_in
 
 KEY = b"k" * 32
 DIGITS = st.text("0123456789", min_size=1, max_size=15)
@@ -121,3 +121,16 @@ def test_the_id_tells_keys_apart_and_does_not_tell_them() -> None:
     assert re.fullmatch(r"[0-9a-f]{8}", key_id(KEY))
     assert key_id(KEY) != key_id(os.urandom(32))
     assert KEY.hex()[:8] != key_id(KEY)
+
+
+@pytest.mark.parametrize("shorter", [0, 1])
+def test_a_key_has_so_many_characters_and_no_fewer(tmp_path: Path, shorter: int) -> None:
+    key = "x" * (SHORTEST_KEY - shorter)
+    path = tmp_path / "redact-key"
+    path.write_text(f"{key}\n")
+    for environ in ({"RINGBACK_REDACT_KEY": key}, {}):
+        if shorter:
+            with pytest.raises(RedactionError):
+                load_key(environ, path)
+        else:
+            assert len(load_key(environ, path)) == 32

@@ -103,6 +103,16 @@ def test_what_the_addon_is_told() -> None:
     assert options["ringback_block_other_hosts"] is True
 
 
+@pytest.mark.parametrize("option", ["--port", "--reverse", "--transparent"])
+def test_a_port_may_be_any_and_0_is_a_free_one(option: str) -> None:
+    name = option.removeprefix("--").replace("-", "_")
+    for port in (0, 65535):
+        assert getattr(given(option, str(port)), name) == port
+    for port in (-1, 65536):
+        with pytest.raises(click.UsageError, match="not in the range"):
+            given(option, str(port))
+
+
 # -- the ready file
 
 RUNNING: Any = SimpleNamespace(
