@@ -161,6 +161,12 @@ def test_verify_of_an_empty_file(shelf: Shelf, text: str) -> None:
     assert (result.exit_code, result.stderr) == (0, "1 cassette checked, 0 findings\n")
 
 
+def test_verify_looks_at_each_file_once(shelf: Shelf) -> None:
+    shelf.write((request(SENT), answer()))
+    result = run("verify", "cassettes", str(FILE), "cassettes")
+    assert result.stderr == "1 cassette checked, 0 findings\n"
+
+
 def test_verify_repairs(shelf: Shelf) -> None:
     file = shelf.write((request(SENT), answer(number=1)), (request(SENT), answer(number=2)))
     file.write_bytes(file.read_bytes()[:-3])

@@ -130,6 +130,21 @@ def test_a_field_that_is_none_says_how(field: str) -> None:
     assert f"{field!r} is not KEY=VALUE, e.g. To=+15005550006" in got.output
 
 
+@pytest.mark.parametrize(
+    "method, resource, said",
+    [
+        ("", "Messages", "'' is no method, e.g. POST"),
+        ("P O", "Messages", "'P O' is no method, e.g. POST"),
+        ("POST", "", "'' is no resource: give its name"),
+        ("POST", "https://api.twilio.com/x", "'https://api.twilio.com/x' is no resource: give its name"),
+    ],
+)
+def test_a_request_that_is_none_says_how(method: str, resource: str, said: str) -> None:
+    got = call("explain", method, resource)
+    assert got.exit_code == 2
+    assert said in got.output
+
+
 @pytest.mark.parametrize("arguments", [[], ["POST"]])
 def test_too_few_arguments(arguments: list[str]) -> None:
     assert call("explain", *arguments).exit_code == 2

@@ -252,7 +252,10 @@ def test_accepting_a_finding_takes_it_out_until_it_is_gone(drift: Any, upstream:
         (["nowhere.yaml"], "no such file"),
         (["--output", "a", "--output", "b"], "the first belongs to the first"),
         (["--format", "json", "--format", "html"], "more than one report for stdout"),
-        (["--only", "nothing.like.this"], "no claim is like that"),
+        (["--only", "nothing.like.this"], "no claim is like 'nothing.like.this'"),
+        (["--only", "Messages.to.*", "--only", ""], "no claim is like ''"),
+        (["drift.yaml", "--only", "Mesages.to.*"], "no claim is like 'Mesages.to.*'"),
+        (["--rate", "nan"], "nan is no number of requests"),
         (["--upstream", "ftp://x"], "--upstream"),
         (["--upstream", "https://user:secret@x"], "a user name, which is never sent"),
         (["--upstream-ca", "missing.pem"], "--upstream-ca"),
@@ -295,6 +298,19 @@ def test_several_reports_at_once_pair_up_in_order(drift: Any, tmp_path: Path) ->
     assert json.loads(Path("a").read_text())["compared"] == 1
     assert Path("b").read_text().startswith("<!doctype html>")
     assert result.stdout.startswith("drift: no drift in 1 exchange")
+
+
+def test_recordings_that_say_nothing_about_a_claim_do_not_agree_with_it(drift: Any, tmp_path: Path) -> None:
+    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    file = str(recording(tmp_path / "c.yaml", documented(request)))
+    result = drift(file, "--only", "Calls.*")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (2, "drift: nothing was compared")
+    result = drift(file, "--only", "status.400")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        0,
+        f"drift: no drift in 1 exchange, 1 of {len(BOOK.claims)} claims",
+    )
+    assert drift(file, "--only", "header.x-new").exit_code == 0  # nobody can say where something new would be
 
 
 def test_recordings_that_say_nothing_are_not_agreement(drift: Any, tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from ringback import __version__
 from ringback.cli import COMMANDS, ringback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_version_and_help_wait_for_no_command() -> None:
@@ -52,3 +58,22 @@ def test_mistakes_are_usage_errors(arguments: list[str]) -> None:
     assert got.exit_code == 2
     assert "nonsense" in got.output
     assert "Traceback" not in got.output
+
+
+def pages() -> Iterator[tuple[str, ...]]:
+    """Every command and subcommand."""
+    yield ()
+    for name in COMMANDS:
+        yield (name,)
+        command = ringback.get_command(click.Context(ringback), name)
+        if isinstance(command, click.Group):
+            yield from ((name, inner) for inner in command.commands)
+    yield from (("drift", name) for name in ("accept", "schema", "self-check"))
+
+
+@pytest.mark.parametrize("words", list(pages()), ids=" ".join)
+def test_help_fits_a_terminal_and_says_all_of_it(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(ringback, [*words, "--help"])
+    assert done.exit_code == 0
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+    assert [line for line in done.stdout.splitlines() if re.match(r"  .*\w\.\.\.$", line)] == []

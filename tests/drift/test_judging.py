@@ -11,7 +11,7 @@ import msgspec
 
 from ringback import __version__
 from ringback.drift.accepted import Entry
-from ringback.drift.judging import Frame, again, report
+from ringback.drift.judging import Frame, again, report, unknown
 from ringback.drift.report.model import Report, Unlooked
 from support.drifting import BOOK, NOW, edit, failing, look, probe
 
@@ -85,3 +85,24 @@ def test_the_command_again_names_the_rule_itself_and_what_a_shell_would_split() 
         "outside.x[[]1][*]",
     ]
     assert again(())("Calls.to.blocked") == "ringback drift --only Calls.to.blocked"
+
+
+def test_what_no_finding_can_be_about() -> None:
+    told = [
+        "Messages.to.*",
+        "status.400.21217",
+        "header.x-new",
+        "Messages.answer.new",
+        "outside.api.get.x",
+        "error.*",
+    ]
+    assert unknown(BOOK, told) == ()
+    wrong = ("", "x", "Mesages.to.*", "Messages.too.blocked", "header", "Faxes.answer.sid")
+    assert unknown(BOOK, wrong) == wrong
+
+
+def test_what_was_compared_is_what_only_names() -> None:
+    assert (made(only=["Calls.*"]).compared, made(only=["Calls.*"]).exit_code) == (0, 2)
+    got = made(only=["Messages.to.blocked"])
+    assert (got.compared, [claim.id for claim in got.claims]) == (1, ["Messages.to.blocked"])
+    assert made(only=["header.x-new"]).compared == 2

@@ -88,3 +88,23 @@ def test_requests_are_as_far_apart_as_is_asked_for(monkeypatch: pytest.MonkeyPat
     pauses.clear()
     asyncio.run(ask(probes, ACCOUNT, send))
     assert pauses == []
+
+
+@pytest.mark.parametrize(
+    "rule, some, none",
+    [
+        ("status.400.21610", "Messages.to.blocked", "Messages.from.valid"),
+        ("error.message.21610", "Messages.to.blocked", "Messages.from.valid"),
+        ("format.element.error", "Messages.to.blocked", None),
+        ("header.x-new", "Messages.from.valid", None),
+        ("Messages.answer.new", "Messages.from.valid", "Calls.from.valid"),
+        ("text.30003", None, "Messages.to.blocked"),
+        ("nothing.like.this", None, "Messages.to.blocked"),
+    ],
+)
+def test_what_a_finding_is_called_chooses_the_requests_that_show_it(
+    rule: str, some: str | None, none: str | None
+) -> None:
+    chosen = {claim for probe in choose(BOOK, [rule]) for claim in probe.claims}
+    assert some is None or some in chosen
+    assert none is None or none not in chosen

@@ -56,7 +56,7 @@ def list_cassettes(directory: Path) -> None:
     _table(("name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"), rows)
 
 
-@command.command()
+@command.command(short_help="Show the exchanges of a cassette, or one of them.")
 @click.argument("name")
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @_DIRECTORY
@@ -82,7 +82,7 @@ def show(name: str, number: int | None, directory: Path) -> None:
     _exchange(cassette.path, cassette.placed[number - 1])
 
 
-@command.command()
+@command.command(short_help="Check cassettes, and repair them.")
 @click.argument("paths", metavar="[PATH]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
 @click.option("--repair", is_flag=True, help="Cut torn tails, take out damage, finish what was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -112,7 +112,7 @@ def verify(
     secrets = [os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)]
     found: list[checks.Finding] = []
     unjudged: dict[Path, str] = {}
-    files = list(checks.files_of(wanted))
+    files = list(dict.fromkeys(checks.files_of(wanted)))
     for path in files:
         found += checks.check(path, loaded, secrets, partial(unjudged.__setitem__, path))
     if as_json:
@@ -138,7 +138,7 @@ def _as_json(looked: int, found: Iterable[checks.Finding], unjudged: Mapping[Pat
     )
 
 
-@command.command()
+@command.command(short_help="Take secrets and form fields out of cassettes.")
 @click.argument("wanted", metavar="[NAME]...", nargs=-1)
 @click.option("--redact", "fields", metavar="FIELD,...", help="Form fields whose values get pseudonyms.")
 @_DIRECTORY

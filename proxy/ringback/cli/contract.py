@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,7 @@ def command(ctx: click.Context, contracts: tuple[Path, ...], form: str | None) -
         _magic(contract)
 
 
-@command.command()
+@command.command(short_help="Tell what one request would get, and why.")
 @click.argument("method")
 @click.argument("resource")
 @click.argument("fields", metavar="[KEY=VALUE]...", nargs=-1)
@@ -84,7 +85,7 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
     RESOURCE is Messages, Calls, IncomingPhoneNumbers, any other resource below the account, or a whole path.
 
     \b
-    ringback contract explain POST Messages From=+15005550006 To=+15005550009 Body=hi
+    ringback contract explain POST Messages From=+15005550006 To=+15005550009
     ringback contract explain GET Recordings
     """  # noqa: D301 - click wants a real backspace
     contract = _load((*outer, *contracts))
@@ -139,6 +140,12 @@ def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) 
         if not equals or not name:
             raise click.BadArgumentUsage(f"{field!r} is not KEY=VALUE, e.g. To=+15005550006")
         pairs.append((name, value))
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", method):
+        raise click.BadArgumentUsage(f"{method!r} is no method, e.g. POST")
+    if not resource or "://" in resource:
+        raise click.BadArgumentUsage(
+            f"{resource!r} is no resource: give its name, e.g. Messages, or the URL's path from its / on"
+        )
     target = resource
     if not resource.startswith("/"):
         extension = "" if xml or resource.endswith((".json", ".xml")) else ".json"

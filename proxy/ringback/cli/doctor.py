@@ -36,7 +36,10 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
     proxy that lives no longer than the check. Nothing reaches Twilio.
 
     \b
-    Exit codes: 0 all is well, 1 a client would not reach the proxy or does not trust it, 2 usage
+    Exit codes:
+      0  all is well
+      1  a client would not reach the proxy, or does not trust it
+      2  usage
     """  # noqa: D301 - click wants a real backspace
     wanted = {name.lower() for name in runtimes}
     known = {probe.runtime.lower() for probe in PROBES}

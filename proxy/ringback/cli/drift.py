@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shlex
 import sys
@@ -34,6 +35,13 @@ _JUDGING: Final = ("contracts", "accepted", "fail_on")
 _WHO_IS_ASKED: Final = ("upstream", "upstream_ca", "wire")
 _LIVE_ALONE: Final = (*_WHO_IS_ASKED, "max_live", "rate", "cassette")
 _RECORDINGS_ALONE: Final = ("assume_test",)
+
+
+def _number(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """`value`, which is no `nan`: that is in no range, and out of none."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number of requests")
+    return value
 
 
 class _WithSubcommands(click.Command):
@@ -74,6 +82,7 @@ class _WithSubcommands(click.Command):
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
+    callback=_number,
     metavar="N",
     help=f"Requests a second; {RATE:g} by default, no limit towards loopback.",
 )
@@ -119,12 +128,12 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     Exit code: 0 looked and found nothing that fails, 1 drift, 2 could not look or compared nothing.
 
     \b
-    ringback drift                              ask the live API
-    ringback drift cassettes/                   look at recordings, without a network
+    ringback drift                  ask the live API
+    ringback drift cassettes/       look at recordings, without a network
     ringback drift --format html --output drift.html --format terminal
     ringback drift accept FINGERPRINT --reason TEXT --expires 2027-06-30
-    ringback drift schema                       the JSON report's schema
-    ringback drift self-check                   plant changes, and show that each is found
+    ringback drift schema           the JSON report's schema
+    ringback drift self-check       plant changes, show that each is found
     """  # noqa: D301 - click wants a real backspace
     from ringback.drift.accepted import AcceptedError, read  # noqa: PLC0415 - `--help` is fast
 
@@ -223,6 +232,7 @@ def _recordings(paths: Sequence[Path], entries: Sequence[Entry], options: dict[s
     from ringback.drift.report import Unlooked  # noqa: PLC0415 - as above
 
     book = _book(options["contracts"])
+    _check_only(book, options["only"])
     comparisons: list[Comparison] = []
     unlooked: list[Unlooked] = []
     with _told(RecordingError):
@@ -269,9 +279,10 @@ def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
             f"set {SID} and {TOKEN} to the test credentials (Console, Account, API keys & tokens), or give "
             "recordings: ringback drift cassettes/"
         )
+    _check_only(book, options["only"])
     probes = choose(book, options["only"], options["wire"])
     if not probes:
-        raise click.UsageError("no claim is like that; `ringback drift --format json` lists their names")
+        raise click.UsageError("no request shows these claims; see --only and --wire")
     asked_for = probes[: options["max_live"]]
     if options["cassette"].suffix != ".yaml":
         raise click.BadParameter(f"{options['cassette']}: name it NAME.yaml", param_hint="--cassette")
@@ -306,6 +317,17 @@ def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
 
 
 # -- what both share
+
+
+def _check_only(book: Book, only: Sequence[str]) -> None:
+    """Raise UsageError if no claim is like one of the globs: a slip there must not look like no drift."""
+    from ringback.drift.judging import unknown  # noqa: PLC0415 - as above
+
+    wrong = unknown(book, only)
+    if wrong:
+        raise click.UsageError(
+            f"no claim is like {wrong[0]!r}; docs/drift.md shows how they are called, e.g. 'Messages.to.*'"
+        )
 
 
 def _book(contracts: Sequence[Path]) -> Book:

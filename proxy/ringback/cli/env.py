@@ -64,7 +64,7 @@ def command(*, form: str | None, unset: bool, ready_file: Path | None) -> None:
     \b
     eval "$(ringback env)"                          bash, zsh
     ringback env | source                           fish
-    ringback env --shell dotenv > .env.ringback     compose's and others' env files
+    ringback env --shell dotenv > .env.ringback     env files, e.g. compose's
     ringback env --shell github >> "$GITHUB_ENV"    later steps of a GitHub job
     """  # noqa: D301 - click wants a real backspace
     form = form or ("fish" if Path(os.environ.get("SHELL", "")).name == "fish" else "sh")

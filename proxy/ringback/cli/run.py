@@ -49,14 +49,18 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 def command(*, allow_none: bool, quiet: bool, command_line: tuple[str, ...], **shared: Any) -> None:
     """Run COMMAND with a proxy that answers its Twilio requests, and return its exit code.
 
+    Each option is an environment variable too: RINGBACK_ and its name, such as RINGBACK_MAX_LIVE.
+
     \b
     Exit codes: COMMAND's own, except
-      2    usage
-      3    COMMAND succeeded, but no Twilio request came (see --allow-none)
-      4    COMMAND succeeded, but a strict miss or (--fail-on-unused) an unused recording remains
-      5    the proxy could not start
-      126, 127   COMMAND cannot be run, or is not found
-      128+n      COMMAND was ended by signal n
+      2      usage
+      3      COMMAND succeeded, but no Twilio request came (see --allow-none)
+      4      COMMAND succeeded, but --strict missed a recording, or
+             --fail-on-unused found an unused one
+      5      the proxy could not start
+      126    COMMAND cannot be run
+      127    COMMAND is not found
+      128+n  COMMAND was ended by signal n
     """  # noqa: D301 - click wants a real backspace
     options = ProxyOptions(**shared)
     gc.disable()  # until the proxy runs: what is made before that stays

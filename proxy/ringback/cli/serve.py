@@ -42,7 +42,18 @@ EXIT_WORKER = 1
     help="Processes that share the port, for load tests; offline alone.",
 )
 def command(*, workers: int, **shared: Any) -> None:
-    """Run the proxy until it is told to stop (Ctrl-C or SIGTERM)."""
+    """Run the proxy until it is told to stop (Ctrl-C or SIGTERM).
+
+    Each option is an environment variable too: RINGBACK_ and its name, such as RINGBACK_MAX_LIVE.
+
+    \b
+    Exit codes:
+      0  it was told to stop
+      1  a worker process died
+      2  usage
+      4  --strict missed a recording, or --fail-on-unused found an unused one
+      5  the proxy could not start
+    """  # noqa: D301 - click wants a real backspace
     options = ProxyOptions(**shared)
     if workers > 1 and options.mode != "offline":
         raise click.UsageError(

@@ -9,7 +9,7 @@ from ringback.contract.compiled import OTHER
 from ringback.drift.observe import outside_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from ringback.contract import Basis, Contract
     from ringback.contract.model import Field
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ringback.drift.knowledge import Knowledge
 
 ERROR_FIELDS: Final = ("code", "message", "more_info", "status")
+_FAMILIES: Final = ("error", "format", "header", "outside", "status", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,17 @@ def field_severity(field: Field) -> Severity:
     if field.basis == "assumed":
         return "info"
     return "warning" if field.basis == "recorded" and field.line is None else "error"
+
+
+def may_be_rule(glob: str, resources: Collection[str]) -> bool:
+    """Whether `glob` can name what a finding is about although no claim is called so: it is narrower, or new.
+
+    Args:
+        glob: As given to `--only`.
+        resources: The names of the documented resources.
+    """
+    first, _, rest = glob.partition(".")
+    return bool(rest) and (first in _FAMILIES or (first in resources and rest.startswith("answer.")))
 
 
 def _value(value: str) -> str:

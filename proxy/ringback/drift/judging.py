@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from ringback import __version__
 from ringback.drift.accepted import judge
+from ringback.drift.claims import may_be_rule
 from ringback.drift.findings import SEVERITIES
 from ringback.drift.grouping import collect, looked_at
 from ringback.drift.report.model import Known, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ringback.drift.accepted import Entry
     from ringback.drift.book import Book
@@ -63,10 +64,11 @@ def report(
     findings = [
         finding
         for finding in collect(book, compared, frame.reproduce)
-        if not frame.only
-        or any(fnmatchcase(name, glob) for name in (finding.rule, *finding.claims) for glob in frame.only)
+        if not frame.only or _matches((finding.rule, *finding.claims), frame.only)
     ]
     looked = looked_at(compared)
+    if frame.only:
+        compared = _relevant(book, compared, frame.only)
     judged = judge(findings, frame.entries, frame.made.date(), looked, whole=frame.whole)
     seen = Counter(name for item in compared for name in item.known)
     return Report(
@@ -75,7 +77,11 @@ def report(
         known=tuple(Known(name, _says(book, name), count) for name, count in sorted(seen.items())),
         unlooked=tuple(unlooked),
         compared=len(compared),
-        claims=tuple(claim for name, claim in book.claims.items() if name in looked),
+        claims=tuple(
+            claim
+            for name, claim in book.claims.items()
+            if name in looked and (not frame.only or _matches([name], frame.only))
+        ),
         total=len(book.claims),
         source=frame.source,
         origin=frame.origin,
@@ -83,6 +89,25 @@ def report(
         version=__version__,
         fail_on=frame.fail_on,
     )
+
+
+def unknown(book: Book, only: Collection[str]) -> tuple[str, ...]:
+    """Those globs of `only` that no finding can ever be about."""
+    resources = [resource.resource for resource in book.contract.resources]
+    return tuple(
+        glob for glob in only if not _matches(book.claims, [glob]) and not may_be_rule(glob, resources)
+    )
+
+
+def _relevant(book: Book, compared: Sequence[Comparison], only: Collection[str]) -> list[Comparison]:
+    """The comparisons that looked at what `only` names; all of them if it may be something new."""
+    if not all(_matches(book.claims, [glob]) for glob in only):
+        return list(compared)
+    return [item for item in compared if _matches(looked_at([item]), only)]
+
+
+def _matches(names: Iterable[str], globs: Collection[str]) -> bool:
+    return any(fnmatchcase(name, glob) for name in names for glob in globs)
 
 
 def again(arguments: Sequence[str]) -> Callable[[str], str]:

@@ -61,6 +61,8 @@ def choose(book: Book, only: Iterable[str] = (), formats: Iterable[str] = ()) ->
     named = [claim for claim in book.claims if any(fnmatchcase(claim, glob) for glob in globs)]
     direct = {claim for probe in book.probes for claim in probe.claims}
     indirect = [claim for claim in named if claim not in direct]
+    # What a finding is about may be narrower than a claim, or new: there is no claim then.
+    indirect += [glob for glob in globs if not any(fnmatchcase(claim, glob) for claim in book.claims)]
     return [
         probe
         for probe in book.probes
@@ -121,10 +123,11 @@ def _shows(book: Book, probe: Probe, claim: str) -> bool:
     if kind == "text":
         return rest.partition(".")[0].encode() in offline.body
     shows = {
-        "status": str(offline.status) == rest,
+        "status": str(offline.status) == rest.partition(".")[0],
         "error": offline.status >= 400,
         "resource": probe.method == "GET",
-        "format": rest == "body" or offline.status < 400,
-        "header": True,
+        "outside": probe.method == "GET",
+        "format": rest == "body" or rest.startswith("element") or offline.status < 400,
+        "header": bool(rest),
     }
     return shows.get(kind, False)
