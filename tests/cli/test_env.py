@@ -149,6 +149,7 @@ def test_no_proxy_fails_loudly(basis: dict[str, str], tmp_path: Path) -> None:
     [
         (None, {"A": "1", "B": "2"}),
         ("no JSON", {"A": "1", "B": "2"}),
+        ("[1]", {"A": "1", "B": "2"}),
         ('{"A": "0", "B": null, "C": "3"}', {"A": "0", "C": "3"}),
     ],
 )

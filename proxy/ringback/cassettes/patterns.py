@@ -22,7 +22,11 @@ PATTERNS: Final = {
     "account SID": re.compile(rf"(?!{ACCOUNT_PLACEHOLDER})AC[0-9a-fA-F]{{32}}"),
     "auth token": re.compile(_BARE_HEX),
     "JSON web token": re.compile(_DOTTED),
-    "credentials": re.compile(r"\b(?:Basic|Bearer)\s+[A-Za-z0-9+/_.~-]{8,}=*", re.IGNORECASE),
+    # No word has a digit, nor a capital after its first letter: "your basic subscription" is none.
+    "credentials": re.compile(
+        r"\b((?i:Basic|Bearer)\s+)(?!REDACTED)(?=[0-9]|[A-Za-z+/_.~-][A-Za-z.-]*[0-9A-Z+/_~])"
+        r"[A-Za-z0-9+/_.~-]{8,}=*"
+    ),
     "credentials in a URL": re.compile(r"(?<=://)(?!REDACTED@)[^/\s@\"'<>?#]+@"),
     "private key": re.compile(
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
@@ -47,11 +51,7 @@ def is_secret_name(name: str) -> bool:
 def is_secret_header(name: str) -> bool:
     """Whether a response header field is left out for its name."""
     lower = name.lower()
-    return (
-        SECRET_HEADER.search(lower) is not None
-        and not lower.startswith("access-control-")
-        and lower != "www-authenticate"
-    )
+    return SECRET_HEADER.search(lower) is not None and not lower.startswith("access-control-")
 
 
 def scrub_patterns(text: str) -> str:
@@ -61,7 +61,7 @@ def scrub_patterns(text: str) -> str:
     text = PATTERNS["account SID"].sub(ACCOUNT_PLACEHOLDER, text)
     text = PATTERNS["private key"].sub(REDACTED, text)
     text = PATTERNS["credentials in a URL"].sub(f"{REDACTED}@", text)
-    text = PATTERNS["credentials"].sub(_keep_realm, text)
+    text = PATTERNS["credentials"].sub(rf"\1{REDACTED}", text)
     text = PATTERNS["JSON web token"].sub(_digested, text)
     text = PATTERNS["auth token"].sub(_digested, text)
     return PATTERNS["named secret"].sub(rf"\1{REDACTED}", text)
@@ -75,8 +75,3 @@ def plain_name(name: str) -> str:
 def _digested(found: re.Match[str]) -> str:
     # 128 random bits cannot be guessed from a digest, and different values stay different
     return f"redacted-{sha256(found[0].encode()).hexdigest()[:12]}"
-
-
-def _keep_realm(found: re.Match[str]) -> str:
-    scheme, _, rest = found[0].partition(" ")
-    return found[0] if rest.lower().startswith(("realm", REDACTED.lower())) else f"{scheme} {REDACTED}"

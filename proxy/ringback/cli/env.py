@@ -78,6 +78,8 @@ def before(environment: Mapping[str, str]) -> dict[str, str]:
     try:
         saved = json.loads(environment.get(SAVED, "{}"))
     except ValueError:
+        saved = None
+    if not isinstance(saved, dict):  # somebody else's
         saved = {}
     kept = {name: value for name, value in environment.items() if name not in saved and name != SAVED}
     return kept | {name: value for name, value in saved.items() if value is not None}
