@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from ringback.cassettes.interactions import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.provenance import redacted_fields_of
 from ringback.cassettes.recordings import Recordings
+from ringback.cli import tables
 from ringback.counting import many
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def list_cassettes(directory: Path) -> None:
         click.echo(f"no cassettes in {directory}", err=True)
         return
     rows = [_row(directory, name) for name in found]
-    _table(("name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"), rows)
+    tables.show(("name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"), rows)
 
 
 @command.command(short_help="Show the exchanges of a cassette, or one of them.")
@@ -74,7 +74,7 @@ def show(name: str, number: int | None, directory: Path) -> None:
             )
             for place, one in enumerate(cassette.placed, 1)
         ]
-        _table(("number", "line", "request", "answer", "recorded"), rows)
+        tables.show(("number", "line", "request", "answer", "recorded"), rows)
         return
     if number > len(cassette.placed):
         has = many(len(cassette.placed), "exchange")
@@ -223,7 +223,7 @@ def _exchange(path: Path, one: Placed) -> None:
     lines += ["", f"{answer.status} {answer.reason}"]
     lines += _message((*answer.headers, *one.interaction.provenance), answer.body)
     for line in lines:
-        click.echo(_printable(line))
+        click.echo(tables.printable(line))
 
 
 def _message(headers: Sequence[tuple[str, str]], body: bytes) -> list[str]:
@@ -235,26 +235,3 @@ def _message(headers: Sequence[tuple[str, str]], body: bytes) -> list[str]:
     except UnicodeDecodeError:
         return [*lines, "", f"({many(len(body), 'byte')}, no text)"]
     return [*lines, "", *text.split("\n")]
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _table(headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
-    """A rich table on a terminal, tab-separated lines when piped; control characters made harmless."""
-    cells = [tuple(_printable(cell) for cell in row) for row in rows]
-    if not sys.stdout.isatty():
-        for line in (tuple(headings), *cells):
-            click.echo("\t".join(line))
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where a person looks
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for line in cells:
-        table.add_row(*(Text(cell) for cell in line))
-    Console().print(table)

@@ -12,13 +12,12 @@ from urllib.parse import urlencode
 
 import click
 
+from ringback.cli import tables
 from ringback.contract import Contract, ContractError, Credentials, Names, Request, answer, load
 from ringback.contract.listing import HEADINGS, as_json, markdown, rows
 from ringback.identities import identities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ringback.contract import Answer
 
 _ACCOUNT = "AC" + "f" * 32
@@ -55,7 +54,8 @@ def command(ctx: click.Context, contracts: tuple[Path, ...], form: str | None) -
             (erratum.id, ", ".join(map(str, erratum.lines)), erratum.page, erratum.answered)
             for erratum in contract.errata
         ]
-        _table("Errata of the page", ("name", "lines", "the page", "answered here"), entries)
+        headings = ("name", "lines", "the page", "answered here")
+        tables.show(headings, entries, title="Errata of the page")
     else:
         _magic(contract)
 
@@ -115,7 +115,7 @@ def _magic(contract: Contract) -> None:
     """The table of magic inputs: one piped, one for each resource on a terminal, where width is dear."""
     found = rows(contract)
     if not sys.stdout.isatty():
-        _table("", HEADINGS, [row.cells() for row in found])
+        tables.show(HEADINGS, [row.cells() for row in found])
         return
     for resource in contract.resources:
         cells = [
@@ -123,7 +123,7 @@ def _magic(contract: Contract) -> None:
             for row in found
             if row.resource == resource.resource
         ]
-        _table(f"POST {resource.resource}", ("parameter", "value", "answer", "line"), cells)
+        tables.show(("parameter", "value", "answer", "line"), cells, title=f"POST {resource.resource}")
 
 
 def _load(files: tuple[Path, ...]) -> Contract:
@@ -177,22 +177,3 @@ def _pretty(got: Answer) -> str:
     if sys.stdout.isatty() and got.header("Content-Type") == "application/json":
         return json.dumps(json.loads(body), indent=2)
     return body
-
-
-def _table(title: str, headings: Sequence[str], cells: Sequence[tuple[str, ...]]) -> None:
-    """A rich table on a terminal, tab-separated lines when piped."""
-    if not sys.stdout.isatty():
-        for line in (headings, *cells):
-            click.echo("\t".join(line))
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where a person looks
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(title=title, title_justify="left", title_style="bold", expand=True)
-    for heading in headings:
-        wide = heading in {"answer", "the page", "answered here"}
-        table.add_column(heading, overflow="fold", ratio=1 if wide else None)
-    for line in cells:
-        table.add_row(*(Text(cell) for cell in line))
-    Console().print(table)

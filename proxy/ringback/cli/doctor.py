@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ringback.cli import tables
 from ringback.launch.ca import AuthorityError, ensure_authority
 from ringback.launch.diagnosis import Finding, run_probe
 from ringback.launch.environment import Proxy, prepare
@@ -126,18 +127,7 @@ def _show(findings: list[Finding]) -> None:
         )
         for finding in findings
     ]
-    if not sys.stdout.isatty():
-        for row in (COLUMNS, *rows):
-            click.echo("\t".join(row))
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where a person looks
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(*COLUMNS)
-    for finding, row in zip(findings, rows, strict=True):
-        table.add_row(*map(Text, row), style="" if finding.ok else "red")
-    Console().print(table)
+    tables.show(COLUMNS, rows, styles=["" if finding.ok else "red" for finding in findings])
 
 
 def _word(value: bool | None) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ringback.cli import tables
 from ringback.cli.drift_live import RATE, SID, TOKEN, progress
 from ringback.cli.given import argued, as_words
 from ringback.cli.proxy import say
@@ -212,9 +213,10 @@ def self_check(count: int, seed: int, *, markdown: bool) -> None:
     others, before = sum(item.others for item in tried), sum(item.before for item in tried)
     rows.append(("all", "", str(len(tried)), str(found), str(others), str(before)))
     if markdown:
-        rows.insert(0, ("---", "---", "---:", "---:", "---:", "---:"))
-    for row in (head, *rows):
-        click.echo(f"| {' | '.join(row)} |" if markdown else "\t".join(row))
+        for row in (head, ("---", "---", "---:", "---:", "---:", "---:"), *rows):
+            click.echo(f"| {' | '.join(row)} |")
+    else:
+        tables.show(head, rows)
     sys.exit(0 if found == len(tried) and not others and not before else 1)
 
 

@@ -1,0 +1,85 @@
+"""Tables: for people on a terminal, for programs where they are piped."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
+
+    from rich.console import Console
+
+    _Styled: TypeAlias = tuple[Sequence[str], str]
+
+_BORDER: Final = 3  # characters that each column takes besides its own
+_LEAST: Final = 12  # characters of a long cell that are worth a line
+
+
+def show(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", styles: Sequence[str] = ()
+) -> None:
+    """Print rows: tab-separated lines when piped, else a table, or blocks where that is too wide.
+
+    Args:
+        headings: What the columns are called.
+        rows: The cells; their control characters are made harmless.
+        title: Stands above, where a person looks.
+        styles: rich's style of each row; none where they are left out.
+    """
+    cells = [tuple(printable(cell) for cell in row) for row in rows]
+    if not sys.stdout.isatty():
+        for line in (tuple(headings), *cells):
+            click.echo("\t".join(line))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where a person looks
+
+    console = Console(highlight=False)
+    styled = list(zip(cells, styles or [""] * len(cells), strict=True))
+    if _least_width(headings, cells) <= console.width:
+        _as_table(console, title, headings, styled)
+    else:
+        _as_blocks(console, title, headings, styled)
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _least_width(headings: Sequence[str], cells: Iterable[Sequence[str]]) -> int:
+    """The characters that a table needs so that no heading and no short cell is torn."""
+    columns = list(zip(headings, *cells, strict=True))
+    words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    torn = [max((len(word) for word in column[0].split()), default=0) for column in columns]
+    wide = [max(heading, min(word, _LEAST)) for heading, word in zip(torn, words, strict=True)]
+    return sum(width + _BORDER for width in wide) + 1
+
+
+def _as_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[_Styled]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(title=title or None, title_justify="left", title_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for cells, style in rows:
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    console.print(table)
+
+
+def _as_blocks(console: Console, title: str, headings: Sequence[str], rows: Sequence[_Styled]) -> None:
+    """One block for each row, one line for each cell that has something."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    if title:
+        console.print(Text(title, style="bold"))
+    for cells, style in rows:
+        first, *others = zip(headings, cells, strict=True)
+        console.print(Text.assemble((f"{first[0]} ", "dim"), (first[1], "bold"), style=style))
+        for heading, cell in others:
+            if cell not in {"", "-"}:
+                console.print(Text.assemble((f"  {heading}: ", "dim"), cell, style=style))

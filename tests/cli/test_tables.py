@@ -1,0 +1,59 @@
+"""Tables on terminals of any width, and where there is none."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from ringback.cli.tables import show
+
+if TYPE_CHECKING:
+    import pytest
+
+HEADINGS = ("name", "exchanges", "last recorded")
+ROWS = [("default", "12", "2026-01-02"), ("a\x1b[31m", "0", "-")]
+
+
+def test_piped_it_is_lines_of_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    show(HEADINGS, ROWS)
+    assert capsys.readouterr().out.splitlines() == [
+        "name\texchanges\tlast recorded",
+        "default\t12\t2026-01-02",
+        "a?[31m\t0\t-",
+    ]
+
+
+def plain(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed, without rich's own bold and dim."""
+    return re.sub("\\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")  # of a dumb one rich takes the width for 80
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+def test_on_a_terminal_it_is_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_terminal(monkeypatch, 80)
+    show(HEADINGS, ROWS)
+    said = plain(capsys)
+    assert "│ default │ 12        │ 2026-01-02    │" in said
+    assert "a?[31m" in said
+
+
+def test_on_a_narrow_one_no_word_is_torn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_terminal(monkeypatch, 34)
+    show(HEADINGS, ROWS)
+    assert plain(capsys).splitlines() == [
+        "name default",
+        "  exchanges: 12",
+        "  last recorded: 2026-01-02",
+        "name a?[31m",
+        "  exchanges: 0",
+    ]
