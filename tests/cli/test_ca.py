@@ -73,3 +73,12 @@ def test_a_key_that_others_can_read(runner: CliRunner, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert re.search(r"mode 0644.*ringback ca --rotate", done.stderr)
     assert runner.invoke(command, ["--rotate"]).exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["--rotate"], ["--path"]])
+def test_a_home_that_is_a_file(arguments: list[str], runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = runner.invoke(command, arguments, env={"RINGBACK_HOME": str(tmp_path / "file")})
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {tmp_path}/file")
+    assert "ot a directory" in done.stderr

@@ -95,6 +95,13 @@ def test_a_wrong_value_is_a_usage_error(arguments: list[str], environment: dict[
         given(*arguments, **environment)
 
 
+def test_an_error_names_what_was_given() -> None:
+    with pytest.raises(click.UsageError, match="Invalid value for '--port': 'x'"):
+        given("--port", "x", RINGBACK_PORT="1")
+    with pytest.raises(click.UsageError, match="Invalid value for 'RINGBACK_PORT': 'x'"):
+        given(RINGBACK_PORT="x")
+
+
 def test_what_the_addon_is_told() -> None:
     options = given("--seed", "7", "--contract", "a.yaml", "--block-other-hosts").addon_options()
     assert options["ringback_mode"] == "offline"

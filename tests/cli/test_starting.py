@@ -87,7 +87,7 @@ def test_a_refused_value_is_a_usage_error_about_the_option_that_was_given(
 
 
 def test_a_mistake_in_a_file_is_none_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "ringback: cannot start: --contract: own.yaml:2: no such resource\n"
+    said = "ringback: cannot start: own.yaml:2: no such resource\n"
     assert started(monkeypatch, tmp_path, "--contract", "own.yaml") == (EXIT_START, said)
 
 

@@ -43,6 +43,8 @@ def command(*, only_path: bool, rotate: bool, export_format: str | None, output:
         authority = rotate_authority() if rotate else ensure_authority()
     except AuthorityError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     for warning in authority.warnings:
         click.secho(f"ringback: {warning}", err=True, fg="yellow")
     if export_format:

@@ -45,9 +45,8 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
     wanted = {name.lower() for name in runtimes}
     known = {probe.runtime.lower() for probe in PROBES}
     if wanted - known:
-        raise click.UsageError(
-            f"unknown runtime {', '.join(sorted(wanted - known))}; known: {', '.join(sorted(known))}"
-        )
+        unknown = ", ".join(sorted(wanted - known)) or "''"
+        raise click.UsageError(f"unknown runtime {unknown}; known: {', '.join(sorted(known))}")
     _check_authority()
     findings = list(_findings(wanted or known, progress=not as_json and sys.stderr.isatty()))
     if as_json:
@@ -64,6 +63,8 @@ def _check_authority() -> None:
         authority = ensure_authority()
     except AuthorityError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     for warning in authority.warnings:
         click.secho(f"ringback: {warning}", err=True, fg="yellow")
 

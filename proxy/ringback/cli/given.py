@@ -14,6 +14,16 @@ _ARGUED: Final = (ParameterSource.COMMANDLINE,)
 _GIVEN: Final = (*_ARGUED, ParameterSource.ENVIRONMENT)
 
 
+class Option(click.Option):
+    """An option whose errors name the variable where the wrong value came by that."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """The option as it is written, or the variable that was set in its place."""
+        if ctx and self.name and ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT:
+            return f"'{self.envvar}'"
+        return super().get_error_hint(ctx)
+
+
 def argued(parameters: Iterable[str]) -> list[str]:
     """Those of `parameters` that the command line has, as options; none where no command runs.
 

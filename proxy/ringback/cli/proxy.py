@@ -9,12 +9,14 @@ import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ringback import __version__
+from ringback.cli.given import Option
 from ringback.cli.summary import cassettes_fail, findings, summary
 from ringback.launch.settings import Proxy
 
@@ -67,8 +69,9 @@ def _address(_context: click.Context, _option: click.Parameter, host: str) -> st
     return host
 
 
+_option = partial(click.option, cls=Option)
 _OPTIONS = (
-    click.option(
+    _option(
         "--mode",
         type=click.Choice(["offline", "auto", "online"]),
         default="offline",
@@ -76,7 +79,7 @@ _OPTIONS = (
         envvar="RINGBACK_MODE",
         help="How Twilio requests are answered. Only test credentials are ever forwarded.",
     ),
-    click.option(
+    _option(
         "--host",
         default="127.0.0.1",
         show_default=True,
@@ -84,7 +87,7 @@ _OPTIONS = (
         envvar="RINGBACK_HOST",
         help="Address to listen on. Other than loopback needs RINGBACK_PROXY_PASSWORD.",
     ),
-    click.option(
+    _option(
         "--port",
         type=click.IntRange(0, 65535),
         default=0,
@@ -92,21 +95,21 @@ _OPTIONS = (
         envvar="RINGBACK_PORT",
         help="Port to listen on; 0 lets the kernel choose.",
     ),
-    click.option(
+    _option(
         "--reverse",
         type=click.IntRange(0, 65535),
         metavar="PORT",
         envvar="RINGBACK_REVERSE",
         help="Listen here too, in the place of api.twilio.com: TLS by that name, plain HTTP on loopback.",
     ),
-    click.option(
+    _option(
         "--transparent",
         type=click.IntRange(0, 65535),
         metavar="PORT",
         envvar="RINGBACK_TRANSPARENT",
         help="Listen here too, for connections of this machine that iptables redirects.",
     ),
-    click.option(
+    _option(
         "--contract",
         "contracts",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -114,19 +117,19 @@ _OPTIONS = (
         envvar="RINGBACK_CONTRACT",
         help="Your own rows and texts, laid over the documented contract. May be given several times.",
     ),
-    click.option(
+    _option(
         "--seed",
         type=int,
         envvar="RINGBACK_SEED",
         help="Make sids, request ids and dates repeat from run to run.",
     ),
-    click.option(
+    _option(
         "--block-other-hosts",
         is_flag=True,
         envvar="RINGBACK_BLOCK_OTHER_HOSTS",
         help="Refuse hosts that are not Twilio's instead of tunnelling them.",
     ),
-    click.option(
+    _option(
         "--cassettes",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("cassettes"),
@@ -134,7 +137,7 @@ _OPTIONS = (
         envvar="RINGBACK_CASSETTES",
         help="Directory of the cassettes.",
     ),
-    click.option(
+    _option(
         "--cassette",
         default="default",
         show_default=True,
@@ -143,7 +146,7 @@ _OPTIONS = (
         envvar="RINGBACK_CASSETTE",
         help="Cassette of clients that name none as the proxy URL's user.",
     ),
-    click.option(
+    _option(
         "--repeats",
         type=click.Choice(["last", "error"]),
         default="last",
@@ -151,44 +154,44 @@ _OPTIONS = (
         envvar="RINGBACK_REPEATS",
         help="What a request gets after its last recording: that one again, or a miss.",
     ),
-    click.option(
+    _option(
         "--strict",
         is_flag=True,
         envvar="RINGBACK_STRICT",
         help="Answer from cassettes alone: what they do not have is an error.",
     ),
-    click.option(
+    _option(
         "--fail-on-unused",
         is_flag=True,
         envvar="RINGBACK_FAIL_ON_UNUSED",
         help="Exit 4 when a recording was not used.",
     ),
-    click.option(
+    _option(
         "--redact",
         multiple=True,
         metavar="FIELD[,FIELD]...",
         envvar="RINGBACK_REDACT",
         help="Form fields that are recorded as pseudonyms, e.g. To,Body.",
     ),
-    click.option(
+    _option(
         "--upstream",
         metavar="URL",
         envvar="RINGBACK_UPSTREAM",
         help="A stand-in for the live API: https://HOST:PORT.",
     ),
-    click.option(
+    _option(
         "--upstream-ca",
         type=click.Path(dir_okay=False, path_type=Path),
         envvar="RINGBACK_UPSTREAM_CA",
         help="PEM file of the roots that the live API is verified with, instead of the system's.",
     ),
-    click.option(
+    _option(
         "--egress-proxy",
         metavar="URL",
         envvar="RINGBACK_EGRESS_PROXY",
         help="Proxy for connections to the outside; else what HTTPS_PROXY and NO_PROXY say.",
     ),
-    click.option(
+    _option(
         "--connect-timeout",
         default="10",
         show_default=True,
@@ -196,7 +199,7 @@ _OPTIONS = (
         envvar="RINGBACK_CONNECT_TIMEOUT",
         help="How long to wait for a connection to the live API.",
     ),
-    click.option(
+    _option(
         "--timeout",
         default="30",
         show_default=True,
@@ -204,21 +207,21 @@ _OPTIONS = (
         envvar="RINGBACK_TIMEOUT",
         help="How long to wait for the live API's answer.",
     ),
-    click.option(
+    _option(
         "--max-live",
         type=click.IntRange(0),
         metavar="N",
         envvar="RINGBACK_MAX_LIVE",
         help="Forward no more than N requests, then go on offline.",
     ),
-    click.option(
+    _option(
         "--drift-report",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
         envvar="RINGBACK_DRIFT_REPORT",
         help="Write where live answers differ from the page: .json, .html, .xml (JUnit), .sarif, .txt.",
     ),
-    click.option(
+    _option(
         "--ready-file",
         type=click.Path(dir_okay=False, path_type=Path),
         envvar="RINGBACK_READY_FILE",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
-from click.core import ParameterSource
 
 from ringback.addon.server import Listen, StartError
 from ringback.cli.given import argued
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _REFUSED: Final = re.compile(r"ringback_(?P<name>\w+): (?P<why>.*)", re.DOTALL)
-_FILES: Final = ("contract", "cassette")  # it is what stands in them that is refused
+_FILES: Final = ("contract", "cassette")  # what stands in them is refused, told with its place
 _NEEDS_LIVE: Final = ("upstream", "upstream_ca", "connect_timeout", "timeout", "max_live", "redact")
 
 
@@ -106,13 +105,12 @@ def _told(message: str) -> click.ClickException:
     found = _REFUSED.fullmatch(message)
     if found is None:
         return CannotStartError(message)
-    option = f"--{found['name'].replace('_', '-')}"
     if found["name"] in _FILES:
-        return CannotStartError(f"{option}: {found['why']}")
+        return CannotStartError(found["why"])
     context = click.get_current_context(silent=True)
-    by_variable = context and context.get_parameter_source(found["name"]) is ParameterSource.ENVIRONMENT
-    name = f"RINGBACK_{found['name'].upper()}" if by_variable else option
-    return click.BadParameter(found["why"], context, param_hint=f"'{name}'")
+    options = context.command.params if context else []
+    option = next((one for one in options if one.name == found["name"]), None)
+    return click.BadParameter(found["why"], context, option)
 
 
 def _tell_idle(options: ProxyOptions) -> None:
