@@ -144,6 +144,16 @@ def test_answers_and_refuses(program: Program) -> None:
     assert "Ringback-Reason" in fetched.headers
 
 
+@pytest.mark.parametrize("host", ["elsewhere.example", "127.1"])
+def test_a_request_as_to_a_server_is_not_forwarded(program: Program, host: str) -> None:
+    with socket.create_connection(program.addresses[0], timeout=20) as sock:
+        sock.sendall(f"GET /there HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        with sock.makefile("rb") as answer:
+            got = answer.read()
+    assert got.startswith(b"HTTP/1.1 404 ")
+    assert b'"code": 20404' in got
+
+
 def test_listens_on_loopback_alone(program: Program) -> None:
     assert {host for host, _ in program.addresses} == {"127.0.0.1"}
 

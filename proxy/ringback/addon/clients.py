@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from mitmproxy.http import HTTPFlow
 
     from ringback.contract import Names
+
+_ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")
 
 
 class Clients:
@@ -81,6 +84,11 @@ class Clients:
         if self.tunnel(client) is not None or self.wants_twilio(flow):
             return False
         return client.peername in self._meant or is_own(client, self.names(flow).host, flow.request.port)
+
+
+def asks_a_server(data: bytes) -> bool:
+    """Whether a connection begins with a request in origin form, as a server is asked, not a proxy."""
+    return _ORIGIN_FORM.match(data) is not None
 
 
 def is_own(client: Client, host: str, port: int) -> bool:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from ringback.addon import wire
+from ringback.addon.clients import asks_a_server
 from ringback.addon.flows import canonical_host_name
 from ringback.addon.heads import Heads
 from ringback.addon.layer import Http1
@@ -37,7 +38,6 @@ ESTABLISHED = (
 _KINDS = 16  # of connections whose requests' heads are remembered
 _CHUNK = 64 * 1024
 _METHOD = re.compile(rb"[A-Z]{1,16} ?")
-_ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")  # as a server is asked, not a proxy
 _CONNECT = re.compile(
     rb"CONNECT ([A-Za-z0-9.-]+):([0-9]{1,5}) HTTP/1\.[01]\r\n((?:[!#-'*+.0-9A-Z^-z|~-]+:[^\r\n\0]*\r\n)*)\r\n"
 )
@@ -155,7 +155,7 @@ class Opening(asyncio.Protocol):
         if not data.startswith(b"CONNECT "[: len(data)]):
             if _METHOD.fullmatch(data):
                 return  # the next byte tells which form it has
-            if _ORIGIN_FORM.match(data):
+            if asks_a_server(data):
                 self._front.addon.clients.meant(self.transport.get_extra_info("peername"))
             self._hand_over()
         elif data.endswith(b"\r\n\r\n"):

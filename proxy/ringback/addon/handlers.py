@@ -12,7 +12,7 @@ from mitmproxy import ctx, exceptions, http
 from ringback import contract
 from ringback.addon import chaining, direct, flows, hello, wire
 from ringback.addon.binding import is_loopback, rebound
-from ringback.addon.clients import Clients, is_own
+from ringback.addon.clients import Clients, asks_a_server, is_own
 from ringback.addon.options import OPTIONS, Settings, add_options, proxy_password, read_settings, secure
 from ringback.addon.replaying import Replay
 from ringback.addon.tunnels import (
@@ -225,6 +225,8 @@ class RingbackAddon:
         address = data.context.server.address
         if direct.is_transparent(data.context.client):
             return  # it was on its way without a proxy
+        if address is None and asks_a_server(data.data_client()):
+            self.clients.meant(data.context.client.peername)
         if address and not self._is_twilio(address[0]):
             chaining.chain_tunnel(data, self.settings.routes.egress)
 
