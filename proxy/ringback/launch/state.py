@@ -100,8 +100,12 @@ def read_state(path: Path | None = None) -> State:
         raise NoProxyError(
             f"no proxy is running (there is no {path}): start one with `ringback serve`"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
-        raise NoProxyError(f"{path} cannot be read ({error}): start a proxy, `ringback serve`") from None
+    except OSError as error:
+        raise NoProxyError(
+            f"{path} cannot be read ({error.strerror}): start a proxy, `ringback serve`"
+        ) from None
+    except (ValueError, TypeError):
+        raise NoProxyError(f"{path} is not what `ringback serve` writes: start a proxy with it") from None
     if not _is_alive(state.pid):
         raise NoProxyError(
             f"the proxy of {path}, process {state.pid}, has ended: start one with `ringback serve`"
