@@ -30,6 +30,7 @@ class Tally:
         fallbacks: Requests that were to be forwarded and were answered here, by why.
         probes: Requests that asked whether credentials are test credentials.
         missed: Requests that no cassette had an answer for, where that is an error.
+        distrusted: TLS handshakes that a client ended because it does not trust the CA.
     """
 
     by_source: Counter[str] = field(default_factory=Counter)
@@ -42,6 +43,7 @@ class Tally:
     fallbacks: Counter[str] = field(default_factory=Counter)
     probes: int = 0
     missed: int = 0
+    distrusted: int = 0
 
     @property
     def total(self) -> int:
@@ -89,4 +91,5 @@ class Tally:
             "fallbacks": dict(self.fallbacks),
             "probes": self.probes,
             "missed": self.missed,
+            "distrusted": self.distrusted,
         }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import re
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import certifi
 import h2.connection
 import h2.events
 import pytest
@@ -20,7 +23,6 @@ from support.clients import ACCOUNT, FORM_TYPE, GOOD, Wire, basic, http, path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _IDENTITY = re.compile(rb"RQ[0-9a-f]{32}|Duration: [0-9.]+|Date: [^\r]*")
 CLOSE = ("Connection", "close")
@@ -327,6 +329,40 @@ def test_a_second_connection_resumes_the_session_of_the_first(short: Inside) -> 
             session = tls.session
             reused.append(tls.session_reused)
     assert reused == [False, True]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_resumed_session_does_not_keep_the_name_of_the_first(
+    short: Inside, version: ssl.TLSVersion
+) -> None:
+    context = ssl.create_default_context(cafile=str(short.ca))
+    context.check_hostname = False
+    context.minimum_version = context.maximum_version = version
+    session, got, reused = None, [], []
+    for name in ("api.twilio.com", "api.twilio.com", "evil.example"):
+        with short.wire().tunnel() as wire:
+            tls = context.wrap_socket(wire.sock, server_hostname=name, session=session)
+            wire.sock = tls
+            answer = wire.send(http(form=GOOD["Messages"])).response()
+            got.append((answer.status, "host.mismatch" in (answer.header("Ringback-Source") or "")))
+            session = tls.session
+            reused.append(tls.session_reused)
+    assert got == [(201, False), (201, False), (403, True)]
+    assert reused[1]
+
+
+def test_a_client_that_does_not_trust_the_ca_is_counted(tmp_path: Path) -> None:
+    for flows in (False, True):
+        (tmp_path / str(flows)).mkdir()
+        with inside(tmp_path / str(flows), flows=flows) as proxy:
+            with proxy.wire().tunnel() as wire, pytest.raises(ssl.SSLCertVerificationError):
+                wire.tls(Path(certifi.where()), "api.twilio.com")
+            with contextlib.suppress(OSError), proxy.wire().tunnel() as wire:
+                wire.send(b"\x16\x03\x01\x00\x05hello").everything()  # no TLS, and no opinion
+            asked = http("GET", "/ringback/health", host=f"127.0.0.1:{proxy.port}")
+            with proxy.wire() as wire:
+                health = json.loads(wire.send(asked).response().body)
+            assert health["distrusted"] == 1
 
 
 def test_a_password_is_wanted_before_the_short_way(tmp_path: Path) -> None:

@@ -619,3 +619,23 @@ def test_other_hosts_can_be_blocked(strict: Serving, plain: Elsewhere, secure: E
     assert (len(plain.seen), len(secure.seen)) == before
     assert strict.ask(FINE).status == 201
     assert strict.health()["mode"] == "offline"
+
+
+def test_other_hosts_are_blocked_by_socks_too(strict: Serving, secure: Elsewhere) -> None:
+    before = len(secure.seen)
+    with Wire(strict.ready["socks"]) as wire:
+        wire.send(b"\x05\x01\x00").sock.recv(2)
+        wire.send(b"\x05\x01\x00\x03\x09localhost" + secure.port.to_bytes(2)).sock.recv(10)
+        with contextlib.suppress(OSError):
+            wire.tls(secure.certificate, "localhost")
+            wire.send(raw("GET", "/around", host="localhost")).answer_or_end()
+    with socket.create_server(("127.0.0.1", 0)) as server, Wire(strict.ready["socks"]) as wire:
+        port = server.getsockname()[1]
+        wire.send(b"\x05\x01\x00").sock.recv(2)
+        wire.send(b"\x05\x01\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2)).sock.recv(10)
+        with contextlib.suppress(OSError):
+            wire.send(b"no TLS at all\n").sock.recv(10)
+        server.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert len(secure.seen) == before

@@ -108,6 +108,23 @@ def test_an_endless_body_is_not_read_to_its_end() -> None:
     assert STATUS.findall(got) == [b"413"]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        http(headers=(("Upgrade", "h2c"), ("Connection", "Upgrade"), ("Content-Length", str(len(TWO))))),
+        http(headers=(("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Transfer-Encoding", "chunked"))),
+        b"CONNECT api.twilio.com:443 HTTP/1.1\r\nHost: api.twilio.com\r\n\r\n",
+    ],
+)
+def test_what_follows_an_upgrade_is_no_request(head: bytes) -> None:
+    side = connection()
+    got = side.receive(head + TWO)
+    assert len(STATUS.findall(got)) == 1
+    assert STATUS.findall(got)[0] >= b"400"
+    assert side.closed
+    assert side.receive(message()) == b""
+
+
 @pytest.mark.parametrize("version,closes", [("1.1", False), ("1.0", True)])
 def test_who_keeps_the_connection(version: str, closes: bool) -> None:
     side = connection()

@@ -108,6 +108,16 @@ def test_reconfiguring_keeps_the_counts(addon: RingbackAddon, context: taddons.c
     assert addon.responder.tally is tally
 
 
+@pytest.mark.parametrize(
+    "name", ["RINGBACK_TEST_ACCOUNT_SID", "RINGBACK_TEST_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD"]
+)
+def test_credentials_that_no_header_can_carry_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "\udcff")
+    addon = RingbackAddon()
+    with loaded(addon):
+        assert addon.broken == f"{name} has characters that are not ASCII"
+
+
 @pytest.mark.parametrize("sid, token", [(ACCOUNT, None), (None, TOKEN), (ACCOUNT, ""), ("", TOKEN)])
 def test_half_a_pair_is_refused(monkeypatch: pytest.MonkeyPatch, sid: str | None, token: str | None) -> None:
     for name, value in (("RINGBACK_TEST_ACCOUNT_SID", sid), ("RINGBACK_TEST_AUTH_TOKEN", token)):

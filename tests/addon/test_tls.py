@@ -12,7 +12,15 @@ from ringback.launch.ca import ensure_authority
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
 from mitmproxy.certs import CertStore  # isort: skip - after the import above
-from ringback.addon.tls import MAX_HOSTS, Contexts, Tls, hello_length, takes_http1  # isort: skip - as above
+from ringback.addon.tls import (  # isort: skip - as above
+    MAX_HOSTS,
+    Contexts,
+    Tls,
+    distrusts,
+    hello_length,
+    server_name,
+    takes_http1,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +118,34 @@ def test_a_hello_says_whether_http1_will_do(protocols: list[str], takes: bool) -
     assert hello_length(hello) == len(hello)
     assert hello_length(hello[:4]) == 0
     assert takes_http1(hello) is takes
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        ("TLSV1_ALERT_UNKNOWN_CA", True),
+        ("SSLV3_ALERT_BAD_CERTIFICATE", True),
+        ("SSLV3_ALERT_CERTIFICATE_UNKNOWN", True),
+        ("[('SSL routines', '', 'ssl/tls alert bad certificate')]", True),
+        ("tlsv1 alert unknown ca", True),
+        ("TLSV1_ALERT_PROTOCOL_VERSION", False),
+        ("UNEXPECTED_EOF_WHILE_READING", False),
+        ("", False),
+    ],
+)
+def test_which_alerts_are_about_the_certificate(error: str, expected: bool) -> None:
+    assert distrusts(error) is expected
+
+
+@pytest.mark.parametrize("name", ["api.twilio.com", None])
+def test_the_server_name_of_a_hello(name: str | None) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    side = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        side.do_handshake()
+    hello = outgoing.read()
+    assert server_name(hello) == name
+    assert server_name(hello[:40]) is None
+    assert server_name(b"\x16\x03\x01\x00\x05hello") is None

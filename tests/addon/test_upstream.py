@@ -68,3 +68,9 @@ def test_what_is_for_the_proxy_is_taken_out() -> None:
 def test_nothing_that_could_be_read_as_another_request_is_written(request_: Request) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         wire(request_)
+
+
+def test_what_is_wrong_is_told_without_the_value() -> None:
+    with pytest.raises(ValueError, match="Illegal header value") as caught:
+        wire(asked(("Authorization", "Basic c2VjcmV0\rX")))
+    assert "c2VjcmV0" not in str(caught.value)

@@ -88,13 +88,13 @@ def test_a_file_that_is_no_cassette(data: Any, said: str) -> None:
         (
             "response.status.code",
             "200",
-            "`response.status.code` is text, it must be a number from 100 to 999",
+            "`response.status.code` is text, it must be a number from 200 to 599",
         ),
-        ("response.status.code", 99, "`response.status.code` is 99, it must be a number from 100 to 999"),
+        ("response.status.code", 199, "`response.status.code` is 199, it must be a number from 200 to 599"),
         (
             "response.status.code",
             True,
-            "`response.status.code` is true or false, it must be a number from 100 to 999",
+            "`response.status.code` is true or false, it must be a number from 200 to 599",
         ),
         ("response.status.message", MISSING, "`response.status.message` is missing, it must be text"),
         ("response.headers", MISSING, "`response.headers` is missing, it must be a mapping"),
@@ -108,7 +108,7 @@ def test_a_file_that_is_no_cassette(data: Any, said: str) -> None:
         (
             "response",
             {"status_code": None},
-            "`response.status_code` is empty, it must be a number from 100 to 999",
+            "`response.status_code` is empty, it must be a number from 200 to 599",
         ),
         (
             "response",

@@ -93,3 +93,17 @@ def test_a_cassette_that_cannot_take_its_name_is_told_and_kept(
     assert shelf.told == [str(error)]
     monkeypatch.undo()
     assert names(shelf) == ["default.yaml.new"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_one_and_what_it_leads_to_is_recorded(shelf: Shelf, there: bool) -> None:
+    target = shelf.directory / "elsewhere" / "real.yaml"
+    target.parent.mkdir(parents=True)
+    if there:
+        shelf.write((A, answer(number=-1)))
+        shelf.file().rename(target)
+    shelf.file().symlink_to(target)
+    with shelf.library("online") as library:
+        record(library.session(), (B, answer(number=7)))
+    assert shelf.file().is_symlink()
+    assert recorded(target) == [7]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes import CassetteFormatError, Redaction, layout, reading
+from ringback.cassettes import CassetteError, CassetteFormatError, Redaction, layout, reading
 from support.exchanges import SID, TOKEN, Shelf, answer, request, written
 
 if TYPE_CHECKING:
@@ -76,3 +76,10 @@ def test_what_is_no_json_has_its_line_too(shelf: Shelf) -> None:
     file.write_text('{\n"a": 1,\n')
     with pytest.raises(CassetteFormatError, match=r"c\.json:[23]: no JSON: Expecting property name"):
         reading.read_foreign(file)
+
+
+def test_what_is_no_file_is_not_waited_for(shelf: Shelf) -> None:
+    shelf.directory.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(shelf.file())
+    with shelf.library() as library, pytest.raises(CassetteError, match="no regular file"):
+        library.session()

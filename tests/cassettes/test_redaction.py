@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringback.cassettes import ACCOUNT_PLACEHOLDER, CodingError, Redaction, reading
-from ringback.cassettes.redaction import KEPT_REQUEST_HEADERS, known_secrets
+from ringback.cassettes.redaction import KEPT_REQUEST_HEADERS, framed, known_secrets
+from ringback.contract.exchange import Answer, Source
 from support.exchanges import (
     FORM,
     JSON,
@@ -37,7 +38,7 @@ from support.exchanges import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.contract.exchange import Answer, Request
+    from ringback.contract.exchange import Request
 
 KEY = b"k" * 32
 NOTHING = Redaction()
@@ -423,3 +424,16 @@ def test_what_people_edit_cannot_break_the_framing(shelf: Shelf) -> None:
     with shelf.library() as library:
         got = found(library.session(), request())
     assert sorted(got.headers) == [("Content-Length", "5"), ("X-A", "fine")]
+
+
+@pytest.mark.parametrize(
+    "reason, kept", [("OK\r\nX-Injected: 1", "OK??X-Injected: 1"), ("\u2713", "?"), ("CREATED", "CREATED")]
+)
+def test_a_reason_is_one_line_that_http_can_have(reason: str, kept: str) -> None:
+    assert framed(Answer(200, reason, (), b"", Source("cassette"))).reason == kept
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_has_none(status: int) -> None:
+    got = framed(Answer(status, "", (("Content-Length", "3"),), b"abc", Source("cassette")))
+    assert (got.headers, got.body) == ((), b"")

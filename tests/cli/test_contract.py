@@ -170,3 +170,9 @@ def test_a_mistake_in_a_users_file_is_one_line(tmp_path: Path, arguments: list[s
     assert got.exit_code == 2
     assert f"Error: {file}:2: $.magic[0].resource: Invalid enum value 'Faxes'" in got.stderr
     assert "Traceback" not in got.stderr
+
+
+def test_a_field_that_is_no_text_is_a_usage_error() -> None:
+    got = call("explain", "POST", "Messages", "To=\udcff")
+    assert got.exit_code == 2
+    assert "is not UTF-8 text" in got.output

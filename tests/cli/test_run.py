@@ -53,6 +53,43 @@ def test_no_request_at_all_is_a_failure_with_a_hint(home: Path) -> None:
     assert "--allow-none" in done.stderr
 
 
+DISTRUSTING = """
+import os, socket, ssl, sys
+from urllib.parse import urlsplit
+proxy = urlsplit(os.environ["HTTPS_PROXY"])
+sock = socket.create_connection((proxy.hostname, proxy.port))
+sock.sendall(b"CONNECT api.twilio.com:443 HTTP/1.1\\r\\nHost: api.twilio.com:443\\r\\n\\r\\n")
+sock.recv(1000)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+try:
+    context.wrap_socket(sock, server_hostname="api.twilio.com")
+except ssl.SSLError:
+    print("distrusted")
+"""
+
+
+@pytest.mark.parametrize("with_a_good_one", [False, True])
+def test_a_client_that_does_not_trust_the_ca_is_a_failure_with_a_hint(
+    home: Path, with_a_good_one: bool
+) -> None:
+    program = (SENDING[2] if with_a_good_one else "") + DISTRUSTING
+    done = run(home, sys.executable, "-c", program)
+    assert done.stdout.endswith("distrusted\n")
+    assert done.returncode == 3
+    assert "1 x TLS ended by a client that does not trust Ringback's CA" in done.stderr
+    assert "1 connection reached the proxy and ended there" in done.stderr
+    assert "mitmproxy-ca-cert.pem" in done.stderr
+    assert ("not every Twilio request came to the proxy" in done.stderr) is with_a_good_one
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_an_exit_code_survives_where_nobody_can_read_what_is_said(home: Path, code: int) -> None:
+    command = [*RINGBACK, "run", "--allow-none", "--", "sh", "-c", f"exit {code}"]
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(command, env=environment(home), stderr=full, check=False)
+    assert done.returncode == code
+
+
 def test_no_request_may_be_allowed(home: Path) -> None:
     done = run(home, "true", options=("--allow-none",))
     assert (done.returncode, done.stderr) == (0, "ringback: 0 Twilio requests answered, offline\n")

@@ -70,7 +70,7 @@ def test_there_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"pid": 1', '"text"'])
 def test_a_damaged_file(content: str, tmp_path: Path) -> None:
     (tmp_path / "state").write_text(content)
-    with pytest.raises(NoProxyError, match="is not what .ringback serve. writes"):
+    with pytest.raises(NoProxyError, match="is not what `ringback serve` writes"):
         read_state(tmp_path / "state")
 
 

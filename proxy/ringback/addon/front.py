@@ -18,7 +18,7 @@ from ringback.addon.clients import asks_a_server
 from ringback.addon.flows import canonical_host_name
 from ringback.addon.heads import Heads
 from ringback.addon.layer import Http1
-from ringback.addon.tls import RECORD, Tls, hello_length, takes_http1
+from ringback.addon.tls import RECORD, Tls, distrusts, hello_length, server_name, takes_http1
 
 if TYPE_CHECKING:
     import socket
@@ -300,6 +300,7 @@ class Tunnel(asyncio.Protocol):
         context = front.contexts.of(canonical_host_name(target[0]))
         self._tls = cast("Tls", context.wrap_bio(self._incoming, self._outgoing, server_side=True))
         self._http: Http1 | None = None
+        self._opening = b""
         front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -318,13 +319,17 @@ class Tunnel(asyncio.Protocol):
         """Answer every request that is complete."""
         self.idle = 0
         self._incoming.write(data)
+        if self._http is None:
+            self._opening = self._opening or data
         done = False
         try:
             done = self._answer_all(self._http or self._shake_hands())
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError:
+        except ssl.SSLError as error:
             done = True  # a failed handshake, or bytes that are no TLS; the alert goes out
+            if self._http is None and distrusts(error.reason or ""):
+                self._front.addon.responder.tally.distrusted += 1
         out = self._outgoing.read()
         if out:
             self.transport.write(out)
@@ -335,7 +340,9 @@ class Tunnel(asyncio.Protocol):
 
     def _shake_hands(self) -> Http1:
         self._tls.do_handshake()
-        sni = self._tls.sni
+        tls, sni = self._tls, self._tls.sni
+        if tls.session_reused and tls.version() == "TLSv1.2":
+            sni = server_name(self._opening)
         self._http = Http1(
             self._front.addon, self._answer, self._target, sni, self._front.heads(self._target, sni)
         )

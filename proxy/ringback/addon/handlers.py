@@ -15,6 +15,7 @@ from ringback.addon.binding import is_loopback, rebound
 from ringback.addon.clients import Clients, asks_a_server, is_own
 from ringback.addon.options import OPTIONS, Settings, add_options, proxy_password, read_settings, secure
 from ringback.addon.replaying import Replay
+from ringback.addon.tls import distrusts
 from ringback.addon.tunnels import (
     proxy_authentication_required,
     proxy_credentials,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client
     from mitmproxy.proxy.layer import NextLayer
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
-    from mitmproxy.tls import ClientHelloData
+    from mitmproxy.tls import ClientHelloData, TlsData
 
     from ringback.addon.drifting import Drift
     from ringback.addon.forward import Forwarder
@@ -219,6 +220,14 @@ class RingbackAddon:
         if not any(self._is_twilio(name) for name in named):
             data.ignore_connection = True
 
+    def tls_failed_client(self, data: TlsData) -> None:
+        """Count the clients that do not trust the CA."""
+        client = data.conn
+        target = data.context.server.address
+        named = [name for name in (client.sni, target[0] if target else None) if name]
+        if any(self._is_twilio(name) for name in named) and distrusts(client.error or ""):
+            self.responder.tally.distrusted += 1
+
     def next_layer(self, data: NextLayer) -> None:
         """Tunnels of other hosts go on through the proxy that the environment names."""
         hello.judge_all(data)
@@ -245,7 +254,7 @@ class RingbackAddon:
         named = (address[0] if address else None, sni, target[0] if target else None, data.client.sni)
         if any(self._is_twilio(name) for name in named if name):
             data.server.error = "Ringback opens no connection to Twilio for a client"
-        elif self.settings.block_other_hosts and direct.is_transparent(data.client):
+        elif self.settings.block_other_hosts:
             data.server.error = "Ringback blocks other hosts: it was started with --block-other-hosts"
 
     def client_disconnected(self, client: Client) -> None:

@@ -55,34 +55,31 @@ class Http1:
 
     def receive(self, data: bytes) -> bytes:
         """What to send back after `data` has come; empty while a request is incomplete."""
+        if self.closed:
+            return b""
         first = not (self._in_head or self._in_body)
-        if first and not self.closed:
+        if first:
             known = self._heads.find(data)
             if known is not None:
                 head, body = known
                 request = head.request.with_body(body)
                 return to_bytes(self._answer(request, head.names, admitted=head.admitted))
-        whole, came = data, len(data)
         self._taken = None
-        while data and not self.closed:
-            rest = b""
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                # Answered like any other request; what follows is the next one.
-                rest = data[upgrade.args[0] :]
-                self._parser = httptools.HttpRequestParser(self)
-            except httptools.HttpParserError as error:
-                self._refuse("request.malformed", str(error) or "not HTTP/1")
-            data = rest
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Refused by now. The parser took what follows for another protocol, be it the body or not.
+            self.closed = True
+        except httptools.HttpParserError as error:
+            self._refuse("request.malformed", str(error) or "not HTTP/1")
         if self._in_head and not self.closed:
-            self._head_size += came
+            self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._refuse("headers.too-large", f"more than {MAX_HEAD} bytes, the limit is {MAX_HEADERS}")
         if not self._out:
             return b""
         if first and len(self._out) == 1 and not self.closed:
-            self._remember(whole)
+            self._remember(data)
         out = b"".join(self._out)
         self._out.clear()
         return out

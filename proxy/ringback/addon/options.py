@@ -140,6 +140,9 @@ def read_settings(options: Options) -> Settings:
         raise exceptions.OptionsError(
             f"ringback_mode: {options.ringback_mode!r} is not a mode; use one of: {', '.join(MODES)}"
         )
+    for name in (SID_VARIABLE, TOKEN_VARIABLE, PASSWORD_VARIABLE):
+        if not os.environ.get(name, "").isascii():
+            raise exceptions.OptionsError(f"{name} has characters that are not ASCII")
     sid, token = os.environ.get(SID_VARIABLE) or None, os.environ.get(TOKEN_VARIABLE) or None
     if (sid is None) != (token is None):
         raise exceptions.OptionsError(f"set both {SID_VARIABLE} and {TOKEN_VARIABLE}, or neither")

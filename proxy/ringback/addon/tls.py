@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import tempfile
 from functools import lru_cache
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from mitmproxy.proxy.layers.tls import parse_client_hello
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,7 @@ RECORD = 0x16  # the type of the TLS record that begins a handshake
 _HEADER = 5
 _HTTP1 = b"\x08http/1.1"
 _HTTP2 = b"\x02h2"
+_DISTRUST = re.compile(r"alert[ _](?:unknown[ _]ca|(?:bad[ _]|unsupported[ _])?certificate)", re.IGNORECASE)
 # Forward secrecy for everybody; CBC with SHA-1 for clients as old as Java 7.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:DHE+AESGCM:DHE+AES"
 
@@ -83,6 +86,23 @@ def _load(context: ssl.SSLContext, entry: CertStoreEntry) -> None:
 def _is_root(pem: bytes) -> bool:
     cert = x509.load_pem_x509_certificate(pem)
     return cert.issuer == cert.subject
+
+
+def distrusts(error: str) -> bool:
+    """Whether OpenSSL's `error` is a client's alert that it does not accept the certificate."""
+    return _DISTRUST.search(error) is not None
+
+
+def server_name(hello: bytes) -> str | None:
+    """The server name in a ClientHello, TLS records and all; None without one.
+
+    Python tells it in a callback, but for a resumed session of TLS 1.2 that has the name of the first one.
+    """
+    try:
+        parsed = parse_client_hello(hello)
+    except ValueError:
+        return None
+    return parsed.sni if parsed else None
 
 
 def hello_length(data: bytes) -> int:

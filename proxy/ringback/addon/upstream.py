@@ -187,7 +187,12 @@ def wire(request: Request) -> tuple[h11.Request, bytes]:
     try:
         return h11.Request(method=request.method, target=target, headers=encoded), request.body
     except h11.LocalProtocolError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_unquoted(error)) from None
+
+
+def _unquoted(error: h11.LocalProtocolError) -> str:
+    """What h11 says without what it quotes: a field's value may be the credentials."""
+    return str(error).partition(" b'")[0].partition(' b"')[0]
 
 
 async def _exchange(connection: _Connection, head: h11.Request, body: bytes) -> Reply:
@@ -202,7 +207,7 @@ async def _exchange(connection: _Connection, head: h11.Request, body: bytes) -> 
             data.append(http.send(h11.Data(data=body)) or b"")
         data.append(http.send(h11.EndOfMessage()) or b"")
     except h11.LocalProtocolError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_unquoted(error)) from None
     # An upstream may answer and close before it has read everything; what it said is still there to be read.
     with suppress(ConnectionError):
         connection.writer.write(b"".join(data))

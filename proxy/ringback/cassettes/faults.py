@@ -115,11 +115,11 @@ def _must(
 
 
 def _status(code: Any, name: str) -> str:
-    if isinstance(code, int) and not isinstance(code, bool) and 100 <= code <= 999:
+    if isinstance(code, int) and not isinstance(code, bool) and 200 <= code <= 599:
         return ""
     is_number = isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9
     said = f"is {code}" if is_number else _is(code)
-    return f"`{name}` {said}, it must be a number from 100 to 999"
+    return f"`{name}` {said}, it must be a number from 200 to 599"
 
 
 def _body(value: Any, name: str) -> str:

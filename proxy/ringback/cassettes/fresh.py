@@ -40,6 +40,8 @@ class FreshFile(CassetteFile):
     def __init__(
         self, final: Path, metadata: dict[str, Any], redaction: Redaction, tell: Callable[[str], None]
     ) -> None:
+        if final.is_symlink():  # the file that it leads to is what is recorded
+            final = final.resolve()
         super().__init__(final.with_name(final.name + NEW_SUFFIX), metadata, redaction, tell)
         self.final = final
         self._before = _identity(final)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ringback.cassettes import codings, interactions, layout, matching
-from ringback.cassettes.errors import CassetteFormatError, CodingError
+from ringback.cassettes.errors import CassetteError, CassetteFormatError, CodingError
 from ringback.cassettes.names import READ_SUFFIXES
 from ringback.counting import many
 
@@ -39,6 +39,8 @@ def read(path: Path) -> tuple[Index, int]:
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
+        raise CassetteError(f"{path} cannot be read: it is no regular file")
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # not every file system has locks; without them a tail may look torn

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.matching import MatchKey
     from ringback.cassettes.redaction import Redaction
 
-_PARSED_KEPT: Final = 512  # parsed interactions kept for the next time
+_PARSED_KEPT: Final = 2048  # parsed interactions kept for the next time, about 5 KB each
 _COMPARED: Final = 200  # recordings that are compared when the nearest is looked for
 _HITS_PER_VALUE: Final = 50
 

@@ -29,6 +29,7 @@ from ringback.cassettes.patterns import (
     scrub_patterns,
 )
 from ringback.cassettes.strings import rewrite_body
+from ringback.contract.exchange import header_value
 
 if TYPE_CHECKING:
     from ringback.cassettes.matching import Fields, MatchKey
@@ -183,16 +184,18 @@ class Scrubbed:
 def framed(answer: Answer) -> Answer:
     """`answer` with the one Content-Length that fits its body, and no field of a former connection.
 
-    Fields that no HTTP message can have, as a file that people edit may, are left out.
+    Fields that no HTTP message can have, as a file that people edit may, are left out, and so is the body of
+    an answer that has none by its status.
     """
     kept = tuple(
         (name, value)
         for name, value in answer.headers
         if name.lower() not in _FRAMING and _FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)
     )
-    if answer.body or answer.status not in _BODILESS:
-        kept += (("Content-Length", str(len(answer.body))),)
-    return replace(answer, headers=kept)
+    if answer.status in _BODILESS:
+        return replace(answer, reason=header_value(answer.reason), headers=kept, body=b"")
+    kept += (("Content-Length", str(len(answer.body))),)
+    return replace(answer, reason=header_value(answer.reason), headers=kept)
 
 
 def known_secrets(request: Request) -> frozenset[str]:

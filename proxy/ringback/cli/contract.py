@@ -139,6 +139,8 @@ def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) 
         name, equals, value = field.partition("=")
         if not equals or not name:
             raise click.BadArgumentUsage(f"{field!r} is not KEY=VALUE, e.g. To=+15005550006")
+        if not field.isprintable() and any("\ud800" <= char <= "\udfff" for char in field):
+            raise click.BadArgumentUsage(f"{field!r} is not UTF-8 text")
         pairs.append((name, value))
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", method):
         raise click.BadArgumentUsage(f"{method!r} is no method, e.g. POST")

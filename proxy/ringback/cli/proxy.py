@@ -288,8 +288,9 @@ def proxy_options(command: F) -> F:
 
 
 def say(text: str, *, colour: str | None = None) -> None:
-    """One line for people, on stderr."""
-    click.secho(f"ringback: {text}", err=True, fg=colour)
+    """One line for people, on stderr; where nobody can read it, the rest goes on."""
+    with suppress(OSError):
+        click.secho(f"ringback: {text}", err=True, fg=colour)
 
 
 class _Told(logging.Handler):

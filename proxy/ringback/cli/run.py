@@ -22,6 +22,7 @@ from ringback.cli.proxy import (
     say,
     summary,
 )
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_DISTRUST = (
+    "{} reached the proxy and ended there, because the client does not trust Ringback's CA: it brings roots "
+    "of its own. Let it trust {} as well; docs/clients.md tells how in its language."
+)
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -96,9 +101,14 @@ async def _proxied(
             except _NotRunError as error:
                 say(str(error), colour="red")
                 return error.exit_code
-            silent = running.addon.responder.tally.total == 0 and not allow_none
-            bypassed = silent or bool(stopped_bypasses(launch.directory))
-            hint = bypass_hint(command_line, launch.directory, launch.environment) if bypassed else ""
+            counted = running.addon.responder.tally
+            silent = counted.total == 0 and not allow_none
+            bypassed = silent or bool(stopped_bypasses(launch.directory) or counted.distrusted)
+            hint = ""
+            if counted.distrusted:
+                hint = _DISTRUST.format(many(counted.distrusted, "connection"), begun.authority.root_pem)
+            elif bypassed:
+                hint = bypass_hint(command_line, launch.directory, launch.environment)
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
 

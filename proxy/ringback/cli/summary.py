@@ -26,6 +26,8 @@ def summary(tally: Tally, mode: str, used: Sequence[Used] = (), found: Sequence[
         for rule, count in counts.most_common():
             reason = tally.reasons.get(rule)
             lines.append(f"  {count} x {title} {rule}" + (f": {reason}" if reason else ""))
+    if tally.distrusted:
+        lines.append(f"  {tally.distrusted} x TLS ended by a client that does not trust Ringback's CA")
     return lines + _live(tally) + _drift(found) + _cassettes(tally, used)
 
 

@@ -3,8 +3,14 @@
 # Ringback put this file first on RUBYLIB. It loads the real openssl and lets every client trust Ringback's root
 # as well: a `ca_file` of the program's own, as twilio-ruby 4 brings one, replaces SSL_CERT_FILE.
 here = File.expand_path('..', __FILE__)
-$LOAD_PATH.delete_if { |directory| File.expand_path(directory) == here }
-require 'openssl'
+if $LOAD_PATH.frozen?
+  # This file cannot leave the path, so the real one is named in full.
+  real = $LOAD_PATH.find { |directory| File.expand_path(directory) != here && File.exist?(File.join(directory, 'openssl.rb')) }
+  require File.join(real, 'openssl.rb') if real
+else
+  $LOAD_PATH.delete_if { |directory| File.expand_path(directory) == here }
+  require 'openssl'
+end
 
 RINGBACK_ROOT = File.expand_path('../root.pem', here)
 
