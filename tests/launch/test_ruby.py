@@ -84,3 +84,9 @@ def test_rubys_own_library_is_the_one_that_is_loaded(launcher: Launcher, before:
     found = "true" if before else "false"
     # Twice: ours, and Ruby's own.
     assert done.stdout == f"false\n2\n{found}\n[]\n", done.stderr
+
+
+def test_a_load_path_that_cannot_be_changed_is_left_as_it_is(launcher: Launcher) -> None:
+    program = "$LOAD_PATH.freeze; require 'openssl'; puts OpenSSL::VERSION.size > 2, defined?(RINGBACK_ROOT)"
+    done = launcher().run([needs("ruby"), "-e", program])
+    assert (done.stdout, done.stderr) == ("true\nconstant\n", "")

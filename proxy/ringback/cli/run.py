@@ -59,7 +59,8 @@ def command(*, allow_none: bool, quiet: bool, command_line: tuple[str, ...], **s
     \b
     Exit codes: COMMAND's own, except
       2      usage
-      3      COMMAND succeeded, but no Twilio request came (see --allow-none)
+      3      COMMAND succeeded, but no Twilio request came (see --allow-none), or
+             not every one: a client went past the proxy, or distrusts its CA
       4      COMMAND succeeded, but --strict missed a recording, or
              --fail-on-unused found an unused one
       5      the proxy could not start

@@ -5,8 +5,9 @@
 here = File.expand_path('..', __FILE__)
 if $LOAD_PATH.frozen?
   # This file cannot leave the path, so the real one is named in full.
-  real = $LOAD_PATH.find { |directory| File.expand_path(directory) != here && File.exist?(File.join(directory, 'openssl.rb')) }
-  require File.join(real, 'openssl.rb') if real
+  others = $LOAD_PATH.reject { |directory| File.expand_path(directory) == here }
+  real = others.map { |directory| File.join(directory, 'openssl.rb') }.find { |file| File.exist?(file) }
+  require real if real
 else
   $LOAD_PATH.delete_if { |directory| File.expand_path(directory) == here }
   require 'openssl'
