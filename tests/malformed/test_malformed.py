@@ -187,13 +187,18 @@ def test_an_odd_request_is_refused_in_twilios_shape(bearing: Serving, data: byte
     assert bearing.ask(data).error()["status"] in {400, 403, 404}
 
 
-@pytest.mark.parametrize(
-    "name", ["bad percent-encoding", "JSON body", "gzip", "600 headers", "TRACE", "upgrade"]
-)
+@pytest.mark.parametrize("name", ["bad percent-encoding", "JSON body", "gzip", "600 headers", "TRACE"])
 def test_the_connection_goes_on_after_it(bearing: Serving, name: str) -> None:
     with bearing.twilio() as wire:
         assert wire.send(ANSWERED[name].data).response().status == ANSWERED[name].status
         assert wire.send(FINE).response().status == 201
+
+
+def test_an_upgrade_ends_the_connection(bearing: Serving) -> None:
+    """What follows could be its body or another protocol."""
+    with bearing.twilio() as wire:
+        assert wire.send(ANSWERED["upgrade"].data + FINE).response().status == ANSWERED["upgrade"].status
+        assert wire.sock.recv(1) == b""
 
 
 # These are no requests at all: an answer of Twilio's shape or none, but the connection ends.
