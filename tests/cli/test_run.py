@@ -53,6 +53,15 @@ def test_no_request_at_all_is_a_failure_with_a_hint(home: Path) -> None:
     assert "--allow-none" in done.stderr
 
 
+def test_requests_without_credentials_are_a_failure_with_a_hint_of_their_own(home: Path) -> None:
+    program = SENDING[2].replace("{'Authorization'", "{'X-None'")
+    done = run(home, sys.executable, "-c", program)
+    assert (done.returncode, done.stdout) == (3, "401\n")
+    assert "no request had credentials" in done.stderr
+    assert "1 request came without credentials and got 401: give the client an AccountSid" in done.stderr
+    assert "no Twilio request came" not in done.stderr
+
+
 DISTRUSTING = """
 import os, socket, ssl, sys
 from urllib.parse import urlsplit

@@ -130,3 +130,17 @@ def test_recordings_since_2015_show_nothing_at_error(tmp_path: Path) -> None:
     findings = collect(BOOK, [compare(BOOK, item) for item in found if item is not None])
     assert len(found) > 50
     assert {item.severity for item in findings} == {"warning"}
+
+
+@pytest.mark.parametrize(
+    "fields, judged", [(["To", "Body"], False), (["to"], False), (["Body"], True), ([], True), ("To", True)]
+)
+def test_what_a_pseudonym_got_is_not_held_against_the_documentation(
+    tmp_path: Path, fields: list[str], judged: bool
+) -> None:
+    file = cassette([exchange()], tmp_path / "one.yaml")
+    redaction = json.dumps({"ringback": {"redaction": {"fields": fields}}})
+    file.write_text(f"{file.read_text()}metadata: {redaction}\n")
+    (found,) = read([file], BOOK.contract, load_foreign)
+    assert (found.observation is not None) is judged
+    assert found.why == ("" if judged else "To recorded as pseudonyms (--redact), which get other answers")

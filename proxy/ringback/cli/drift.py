@@ -165,7 +165,7 @@ def _recordings(paths: Sequence[Path], entries: Sequence[Entry], options: dict[s
     with told(RecordingError):
         for found in read(paths, book.contract, load_foreign, assume_test=options["assume_test"]):
             if found.observation is None:
-                unlooked.append(Unlooked(found.where, "answered by Ringback itself", harmless=True))
+                unlooked.append(Unlooked(found.where, found.why, harmless=True))
                 continue
             comparison = compare(book, found.observation)
             if comparison.skipped:

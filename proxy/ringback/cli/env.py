@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ringback.launch.environment import Proxy, prepare
-from ringback.launch.state import NoProxyError, State, read_state
+from ringback.launch.state import NoProxyError, State, keep, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,7 +89,9 @@ def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list
     try:
         state = read_state(ready_file)
         proxy = Proxy(state.host, state.port, state.user, _password(state), state.socks)
-        launch = prepare(proxy, Path(state.ca), parent, Path(state.bundle).parent)
+        directory = Path(state.bundle).parent
+        launch = prepare(proxy, Path(state.ca), parent, directory)
+        keep(directory)
     except NoProxyError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
+_CHALLENGED = (
+    "{} came without credentials and got 401: give the client an AccountSid and an auth token, "
+    "e.g. `curl -u AccountSid:token`."
+)
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _DISTRUST = (
     "{} reached the proxy and ended there, because the client does not trust Ringback's CA: it brings roots "
@@ -108,6 +112,8 @@ async def _proxied(
             hint = ""
             if counted.distrusted:
                 hint = _DISTRUST.format(many(counted.distrusted, "connection"), begun.authority.root_pem)
+            elif silent and counted.challenged:
+                hint = _CHALLENGED.format(many(counted.challenged, "request"))
             elif bypassed:
                 hint = bypass_hint(command_line, launch.directory, launch.environment)
         tally, used = running.addon.responder.tally, running.addon.used
@@ -118,16 +124,23 @@ async def _proxied(
         for line in summary(tally, options.mode, used, found):
             say(line)
     if code == 0 and bypassed:
-        _tell_bypass(command_line[0], hint, silent=silent)
+        _tell_bypass(command_line[0], _said(silent, counted.challenged), hint)
         return EXIT_NONE
     return EXIT_CASSETTES if code == 0 and failing else code
 
 
-def _tell_bypass(program: str, hint: str, *, silent: bool) -> None:
-    said = "no Twilio request came from it" if silent else "not every Twilio request came to the proxy"
-    say(
-        f"{program}: {said} (--allow-none if that is right)" if silent else f"{program}: {said}", colour="red"
+def _said(silent: bool, challenged: int) -> str:
+    if not silent:
+        return "not every Twilio request came to the proxy"
+    return (
+        "no request had credentials"
+        if challenged
+        else "no Twilio request came from it (--allow-none if that is right)"
     )
+
+
+def _tell_bypass(program: str, said: str, hint: str) -> None:
+    say(f"{program}: {said}", colour="red")
     for line in hint.splitlines():
         say(f"  {line}")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ringback.drift.observe import Observation, told_by
+from ringback.drift.observe import Observation, form_of, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,12 +48,14 @@ class Found:
     """An exchange in a file.
 
     Attributes:
-        observation: The exchange, or None if it was not with the live API.
+        observation: The exchange, or None if it says nothing about the live API.
         where: File and line.
+        why: Why it says nothing.
     """
 
     observation: Observation | None
     where: str
+    why: str = ""
 
 
 def read(
@@ -99,7 +101,7 @@ def _file(
 ) -> Iterator[Found]:
     try:
         text = path.read_text(encoding="utf-8")
-        interactions, _ = load(text, as_json=path.suffix == ".json")
+        interactions, metadata = load(text, as_json=path.suffix == ".json")
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -110,7 +112,29 @@ def _file(
     lines = item_lines(text, len(interactions))
     for number, interaction in enumerate(interactions):
         where = f"{path}:{lines[number]}" if lines else f"{path}#{number + 1}"
-        yield Found(_observation(interaction, where, contract, assume_test=assume_test), where)
+        hidden = _pseudonyms(interaction.request, metadata, contract)
+        if hidden:
+            why = f"{' and '.join(hidden)} recorded as pseudonyms (--redact), which get other answers"
+            yield Found(None, where, why)
+            continue
+        observation = _observation(interaction, where, contract, assume_test=assume_test)
+        yield Found(observation, where, "" if observation else "answered by Ringback itself")
+
+
+def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) -> list[str]:
+    """The fields of `request` that decide its answer and are not what was sent; any text does for a text."""
+    own = metadata.get("ringback")
+    redaction = own.get("redaction") if isinstance(own, dict) else None
+    fields = redaction.get("fields") if isinstance(redaction, dict) else None
+    redacted = {str(name).lower() for name in fields} if isinstance(fields, list) else set()
+    texts = {
+        name
+        for resource in contract.resources
+        for name, parameter in resource.parameters.items()
+        if parameter.type == "string" and parameter.pattern is None
+    }
+    sent = dict.fromkeys(name for name, value in form_of(request) if value)
+    return [name for name in sent if name.lower() in redacted and name not in texts]
 
 
 def _observation(
