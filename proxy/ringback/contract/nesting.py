@@ -31,8 +31,10 @@ def too_deep(text: str) -> bool:
                     return True
             elif isinstance(event, _ENDS):
                 depth -= 1
-    except yaml.YAMLError:
-        return False  # the real parser tells it better
+    except yaml.YAMLError as error:
+        # PyYAML 6.0.4 and newer bring a libyaml that ends at a depth of 1,000 by itself, before the events
+        # of a text's first brackets. Any other mistake is told better by the real parser.
+        return "nesting depth" in str(getattr(error, "problem", ""))
     return False
 
 
