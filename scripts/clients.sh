@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The clients that tests drive and that neither pip, npm, Maven nor Go brings, from Debian's or Ubuntu's packages.
+# Needs root. What the distribution does not have is named and left out; its tests skip with a reason.
+set -euo pipefail
+wanted=(
+  python3-twilio
+  ruby-faraday
+  php-cli php-curl php-symfony-twilio-notifier
+  mono-mcs mono-runtime libmono-system-net-http4.0-cil ca-certificates-mono
+  fish
+  iproute2 iptables # transparent mode
+  chromium          # reports as a person sees them
+)
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+found=()
+for package in "${wanted[@]}"; do
+  if apt-cache show "$package" >/dev/null 2>&1; then
+    found+=("$package")
+  else
+    echo "not to be had here: $package"
+  fi
+done
+apt-get install -y -qq --no-install-recommends "${found[@]}"
