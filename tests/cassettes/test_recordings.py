@@ -54,6 +54,13 @@ def test_each_is_read_by_its_number(opened: Recordings) -> None:
         assert bytes.fromhex(opened.match_key(number).digest) == key(EXCHANGES[number][0])
 
 
+def test_what_is_replayed_says_where_it_is_from_and_has_its_length(opened: Recordings, file: Path) -> None:
+    kept = opened.answer(1)
+    assert kept.source.rule == f"{file.stem}#2"
+    assert kept.header("Content-Length") == str(len(kept.body))
+    assert opened.answer(1) is kept
+
+
 def test_opening_again_starts_afresh(opened: Recordings, shelf: Shelf) -> None:
     opened.interaction(0)
     written(shelf, (B, answer(number=7)))

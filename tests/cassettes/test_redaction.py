@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringback.cassettes import ACCOUNT_PLACEHOLDER, CodingError, Redaction, reading
+from ringback.cassettes.matching import plain_key
 from ringback.cassettes.redaction import KEPT_REQUEST_HEADERS, framed, known_secrets
 from ringback.contract.exchange import Answer, Source
 from support.exchanges import (
@@ -317,6 +318,27 @@ def test_redaction_is_done_once(fields: list[tuple[str, str]]) -> None:
     again = NOTHING.scrub(once.request)
     assert again.request == once.request
     assert again.key == once.key
+
+
+@pytest.mark.parametrize("redaction", [NOTHING, PHONES], ids=["nothing", "phones"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"Body=%7e+%c3%a9&Empty=&=&To=%2b14105550100&Body=again",
+        b"To=%ff%00%zz&AuthToken=abcdefgh",
+        urlencode({"Body": f"{JWT} {SID} {TOKEN}"}).encode(),
+        gzip.compress(b"To=%2B14105550100"),
+    ],
+    ids=["none", "odd", "broken", "secrets", "packed"],
+)
+@pytest.mark.parametrize("media", ["application/x-www-form-urlencoded; charset=UTF-8", "text/plain"])
+def test_the_key_is_that_of_the_redacted_request(redaction: Redaction, body: bytes, media: str) -> None:
+    coding = (("Content-Encoding", "gzip"),) if body.startswith(b"\x1f\x8b") else ()
+    asked = replace(request(body), headers=(("Content-Type", media), *coding))
+    asked = replace(asked, target=f"{asked.target}?To=%2B14105550100&Token={TOKEN}")
+    exchange = redaction.scrub(asked)
+    assert exchange.key == plain_key(exchange.request)
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))

@@ -23,7 +23,9 @@ def decode(body: bytes, coding: str | None) -> bytes:
     Raises:
         CodingError: An unknown coding, broken data, or more than `LARGEST` bytes.
     """
-    for name in reversed(_names(coding or "")):  # they are named in the order in which they were applied
+    if not coding:
+        return body
+    for name in reversed(_names(coding)):  # they are named in the order in which they were applied
         opener = _OPENERS.get(name)
         if opener is None:
             raise CodingError(f"the content coding {name[:40]!a} is not known, so it cannot be searched")

@@ -90,13 +90,27 @@ def plain_key(request: Request) -> MatchKey:
     """The key of a request that is redacted already."""
     path, _, query = request.target.partition("?")
     form = form_fields(request)
+    body = b"" if form is not None else decoded_body(request)
+    return key_of(request, path, parse_fields(query), form, body)
+
+
+def key_of(request: Request, path: str, query: Fields, form: Fields | None, body: bytes) -> MatchKey:
+    """The key of a request whose parts are redacted and taken apart already.
+
+    Args:
+        request: Its method and host.
+        path: Its path, percent-encoded.
+        query: The fields of its query.
+        form: The fields of its form, None for a body that is no form.
+        body: Its body without content coding.
+    """
     return MatchKey(
         method=request.method.upper(),
         host=host_class(request.host),
         path=_ACCOUNT.sub("{account}", unquote(path)),
-        query=parse_fields(query),
+        query=query,
         form=form,
-        body="" if form is not None else blake2b(decoded_body(request), digest_size=16).hexdigest(),
+        body="" if form is not None else blake2b(body, digest_size=16).hexdigest(),
     )
 
 
@@ -124,16 +138,18 @@ def form_fields(request: Request) -> Fields | None:
 
     A missing Content-Type counts as a form: hand-written clients often leave it out.
     """
-    media_type = (request.header("Content-Type") or FORM_TYPE).partition(";")[0].strip().lower()
     if not request.body:
         return ()
-    if media_type != FORM_TYPE:
+    given = request.header("Content-Type") or FORM_TYPE
+    if given != FORM_TYPE and given.partition(";")[0].strip().lower() != FORM_TYPE:
         return None
     return parse_fields(decoded_body(request).decode("utf-8", "surrogateescape"))
 
 
 def parse_fields(text: str) -> Fields:
     """The fields of a urlencoded `text`: order, repeats, blanks and bytes that are no UTF-8 are kept."""
+    if not text:
+        return ()
     return tuple(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
 
 

@@ -6,6 +6,8 @@ import re
 from hashlib import sha256
 from typing import Final
 
+from ringback.contract.remembering import remembered
+
 ACCOUNT_PLACEHOLDER: Final = "AC" + 32 * "0"
 REDACTED: Final = "REDACTED"
 
@@ -43,6 +45,7 @@ _SUSPECT: Final = re.compile(
 )
 
 
+@remembered
 def is_secret_name(name: str) -> bool:
     """Whether a value under `name` (a field, a JSON key, an XML element) is a secret by its name."""
     return _SECRET_NAME.fullmatch(plain_name(name)) is not None
@@ -67,6 +70,7 @@ def scrub_patterns(text: str) -> str:
     return PATTERNS["named secret"].sub(rf"\1{REDACTED}", text)
 
 
+@remembered
 def plain_name(name: str) -> str:
     """`name` as names are compared: lower case, without punctuation."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

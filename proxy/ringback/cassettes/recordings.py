@@ -14,6 +14,8 @@ from ringback.cassettes import interactions, layout, matching, reading
 from ringback.cassettes.errors import CassetteFormatError, CodingError
 from ringback.cassettes.interactions import InteractionError
 from ringback.cassettes.layout import Index
+from ringback.cassettes.provenance import source_of
+from ringback.cassettes.redaction import framed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from ringback.cassettes.interactions import Interaction
     from ringback.cassettes.matching import MatchKey
     from ringback.cassettes.redaction import Redaction
+    from ringback.contract.exchange import Answer
 
-_PARSED_KEPT: Final = 2048  # parsed interactions kept for the next time, about 5 KB each
+_READY_KEPT: Final = 2048  # answers kept for the next time, about 5 KB each
 _COMPARED: Final = 200  # recordings that are compared when the nearest is looked for
 _HITS_PER_VALUE: Final = 50
 
@@ -46,7 +49,7 @@ class Recordings:
         self._handle = -1
         self._loaded: list[Interaction] = []  # a foreign file's; ours are parsed one by one
         self._numbers: dict[bytes, int | list[int]] = {}
-        self._parsed: OrderedDict[int, Interaction] = OrderedDict()
+        self._ready: OrderedDict[int, Answer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._loaded) if self.foreign else len(self._index)
@@ -63,7 +66,7 @@ class Recordings:
         """
         self.close()
         self._numbers.clear()
-        self._parsed.clear()
+        self._ready.clear()
         try:
             self._index, self._handle = reading.read(self.path)
         except FileNotFoundError:
@@ -117,16 +120,25 @@ class Recordings:
         """
         if self.foreign:
             return self._loaded[number]
-        known = self._parsed.get(number)
+        try:
+            return interactions.parse(self.text(number))
+        except InteractionError:
+            detail = "changed while it was in use; start again"
+            raise CassetteFormatError(self.path, self.line(number), detail) from None
+
+    def answer(self, number: int) -> Answer:
+        """What is replayed of recording `number`: its answer, framed and with its provenance.
+
+        Raises:
+            CassetteFormatError: The file was changed while it was in use.
+        """
+        known = self._ready.get(number)
         if known is None:
-            try:
-                known = interactions.parse(self.text(number))
-            except InteractionError:
-                detail = "changed while it was in use; start again"
-                raise CassetteFormatError(self.path, self.line(number), detail) from None
-            self._parsed[number] = known
-            if len(self._parsed) > _PARSED_KEPT:
-                self._parsed.popitem(last=False)
+            found = self.interaction(number)
+            known = framed(found.answer).with_source(source_of(self.path.stem, number, found))
+            self._ready[number] = known
+            if len(self._ready) > _READY_KEPT:
+                self._ready.popitem(last=False)
         return known
 
     def text(self, number: int) -> bytes:

@@ -29,11 +29,11 @@ from ringback.cassettes.patterns import (
     scrub_patterns,
 )
 from ringback.cassettes.strings import rewrite_body
-from ringback.contract.exchange import header_value
+from ringback.contract.exchange import Answer, header_value
 
 if TYPE_CHECKING:
     from ringback.cassettes.matching import Fields, MatchKey
-    from ringback.contract.exchange import Answer, Request
+    from ringback.contract.exchange import Headers, Request
 
 REDACTION_VERSION: Final = 1  # stands in a cassette's metadata
 # Replaying needs nothing else of a request, and who knows what a program puts into fields of its own.
@@ -53,6 +53,7 @@ _FRAMING: Final = frozenset(
     )
 )
 _BODILESS: Final = (204, 304)
+_PLACEHOLDER_BYTES: Final = ACCOUNT_PLACEHOLDER.encode()
 _FIELD_NAME: Final = re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+")
 _FIELD_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 _SHORTEST_SECRET: Final = 8  # a proxy password of "x" cannot be searched for
@@ -86,18 +87,41 @@ class Scrubbed:
     """One exchange's redaction, made from its request.
 
     Attributes:
-        request: The request as it may be written: body without content coding, few header fields.
         key: What it is looked up by.
     """
 
     def __init__(self, request: Request, redaction: Redaction) -> None:
         self._redaction = redaction
-        self._secrets = _secret_pattern(known_secrets(request) | redaction.secrets)
-        self._account = _caller(request)
+        secrets, caller = _told_by(request.headers)
+        self._secrets = _secret_pattern(secrets | redaction.secrets if redaction.secrets else secrets)
+        self._account = caller or _account_in(request.path)
         self._covers: list[Cover] = []
         self._back: dict[str, str] = {}  # a whole value as it is written, and as the caller sent it
-        self.request = self._scrub_request(request)
-        self.key: MatchKey = matching.plain_key(self.request)
+        self._asked = request
+        path, mark, query = request.target.partition("?")
+        query_fields, form = matching.parse_fields(query), matching.form_fields(request)
+        self._find_covers(query_fields)
+        self._find_covers(form or ())
+        path = self._scrub_path(path)
+        query, query_fields = self._scrub_fields(query_fields, query)
+        self._target = path + mark + query
+        body = matching.decoded_body(request)
+        if form is None:
+            self._body = rewrite_body(body, self.text)
+        else:
+            text, form = self._scrub_fields(form, body.decode("utf-8", "surrogateescape"))
+            self._body = text.encode("utf-8", "surrogateescape")
+        self.key: MatchKey = matching.key_of(request, path, query_fields, form, self._body)
+
+    @cached_property
+    def request(self) -> Request:
+        """The request as it may be written: body without content coding, few header fields."""
+        headers = tuple(
+            (name, self.text(value))
+            for name, value in self._asked.headers
+            if name.lower() in KEPT_REQUEST_HEADERS
+        )
+        return replace(self._asked, target=self._target, headers=headers, body=self._body)
 
     def text(self, text: str, name: str = "") -> str:
         """`text`, which stands under `name`, without secrets and with pseudonyms."""
@@ -124,7 +148,11 @@ class Scrubbed:
         return framed(replace(answer, headers=headers, body=body))
 
     def restore(self, answer: Answer) -> Answer:
-        """A recorded `answer` with the caller's own account and values in the places of the redacted ones."""
+        """A recorded `answer` with the caller's own account and values in the places of the redacted ones.
+
+        Args:
+            answer: As `framed` leaves it.
+        """
         body, headers = answer.body, answer.headers
         if self._covers or self._back:
             backward = [cover.reversed() for cover in self._covers]
@@ -132,53 +160,40 @@ class Scrubbed:
             body = rewrite_body(body, lambda text, name: substitute(text, name, backward))
             headers = tuple((name, substitute(value, "", backward)) for name, value in headers)
         if self._account:
-            body = body.replace(ACCOUNT_PLACEHOLDER.encode(), self._account.encode())
-            headers = tuple(
-                (name, value.replace(ACCOUNT_PLACEHOLDER, self._account or "")) for name, value in headers
-            )
+            body = body.replace(_PLACEHOLDER_BYTES, self._account.encode())
+            if any(ACCOUNT_PLACEHOLDER in value for _, value in headers):
+                headers = tuple(
+                    [(name, value.replace(ACCOUNT_PLACEHOLDER, self._account)) for name, value in headers]
+                )
+        if headers is answer.headers and len(body) == len(answer.body):
+            return Answer(answer.status, answer.reason, headers, body, answer.source)
         return framed(replace(answer, headers=headers, body=body))
 
-    def _scrub_request(self, request: Request) -> Request:
-        path, mark, query = request.target.partition("?")
-        body = matching.decoded_body(request)
-        form = matching.form_fields(request)
-        query_fields = matching.parse_fields(query)
-        for name, value in (*query_fields, *(form or ())):
-            if plain_name(name) in self._redaction.names:
+    def _find_covers(self, fields: Fields) -> None:
+        names = self._redaction.names
+        for name, value in fields if names else ():
+            if plain_name(name) in names:
                 self._covers += covers_of(name, value, self._redaction.key)
-        if form is not None:
-            body = self._scrub_fields(form, body.decode("utf-8", "surrogateescape")).encode(
-                "utf-8", "surrogateescape"
-            )
-        else:
-            body = rewrite_body(body, self.text)
-        headers = tuple(
-            (name, self.text(value))
-            for name, value in request.headers
-            if name.lower() in KEPT_REQUEST_HEADERS
-        )
-        target = self._scrub_path(path) + mark + self._scrub_fields(query_fields, query)
-        return replace(request, target=target, headers=headers, body=body)
 
     def _scrub_path(self, path: str) -> str:
         plain = unquote(path)
         scrubbed = self.text(plain)
         return path if scrubbed == plain else quote(scrubbed)
 
-    def _scrub_fields(self, fields: Fields, raw: str) -> str:
-        """`raw` itself when nothing in `fields` is to be taken out, so that the client's spelling is kept."""
-        scrubbed = []
-        for name, value in fields:
-            if plain_name(name) in self._redaction.names:
-                new = pseudonyms.stand_in(value, self._redaction.key)
-            else:
-                new = self.text(value, name)
-                if new not in (value, REDACTED, ACCOUNT_PLACEHOLDER):
-                    self._back[new] = value
-            scrubbed.append((self.text(name), new))
-        if tuple(scrubbed) == fields:
-            return raw
-        return urlencode(scrubbed, errors="surrogateescape")
+    def _scrub_fields(self, fields: Fields, raw: str) -> tuple[str, Fields]:
+        """Both without what is taken out; where that is nothing, `raw` keeps the client's spelling."""
+        scrubbed = tuple([self._scrub_field(name, value) for name, value in fields])
+        if scrubbed == fields:
+            return raw, fields
+        return urlencode(scrubbed, errors="surrogateescape"), scrubbed
+
+    def _scrub_field(self, name: str, value: str) -> tuple[str, str]:
+        if plain_name(name) in self._redaction.names:
+            return self.text(name), pseudonyms.stand_in(value, self._redaction.key)
+        new = self.text(value, name)
+        if new not in (value, REDACTED, ACCOUNT_PLACEHOLDER):
+            self._back[new] = value
+        return self.text(name), new
 
 
 def framed(answer: Answer) -> Answer:
@@ -200,17 +215,27 @@ def framed(answer: Answer) -> Answer:
 
 def known_secrets(request: Request) -> frozenset[str]:
     """The credentials and cookies that `request` itself carries."""
-    found = set()
-    for name, value in request.headers:
+    return _told_by(request.headers)[0]
+
+
+@lru_cache(maxsize=256)  # a client sends the same fields every time
+def _told_by(headers: Headers) -> tuple[frozenset[str], str | None]:
+    """The secrets that header fields carry, and the account whose credentials are among them."""
+    found, caller = set(), None
+    for name, value in headers:
         lower = name.lower()
         if lower in ("authorization", "proxy-authorization"):
             found.add(value.partition(" ")[2].strip())
-            found.update(_basic(value)[1:])
+            user, *rest = _basic(value) or ("",)
+            found.update(rest)
+            if lower == "authorization" and caller is None:
+                caller = user
         elif lower == "cookie":
             found.update(part.partition("=")[2].strip() for part in value.split(";"))
         elif SECRET_HEADER.search(lower):
             found.add(value)
-    return frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
+    secrets = frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
+    return secrets, caller if caller and PATTERNS["account SID"].fullmatch(caller) else None
 
 
 def _basic(authorization: str) -> tuple[str, ...]:
@@ -227,13 +252,10 @@ def _basic(authorization: str) -> tuple[str, ...]:
     return user, password
 
 
-def _caller(request: Request) -> str | None:
-    """The account SID to put back: the caller's by its credentials, else the one in the path."""
-    credentials = _basic(request.header("Authorization") or "")
-    for sid in (*credentials[:1], matching.account_of(request.path)):
-        if sid and PATTERNS["account SID"].fullmatch(sid):
-            return sid
-    return None
+def _account_in(path: str) -> str | None:
+    """The account that `path` names, for a caller whose credentials name none."""
+    sid = matching.account_of(path)
+    return sid if sid and PATTERNS["account SID"].fullmatch(sid) else None
 
 
 @lru_cache(maxsize=256)  # a client sends the same credentials every time

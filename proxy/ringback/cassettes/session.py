@@ -12,7 +12,7 @@ from ringback.cassettes.errors import CassetteError, RedactionError, reading_err
 from ringback.cassettes.fresh import FreshFile
 from ringback.cassettes.misses import Miss, Nearest
 from ringback.cassettes.names import cassette_path, existing_path
-from ringback.cassettes.provenance import check_key, provenance, redacted_fields, source_of, with_key
+from ringback.cassettes.provenance import check_key, provenance, redacted_fields, with_key
 from ringback.cassettes.recorder import Recorder
 from ringback.cassettes.recordings import Recordings
 from ringback.cassettes.redaction import Redaction
@@ -143,10 +143,10 @@ class Session:
                 self.missed += 1
                 return self._miss(lambda: exchange, len(numbers))
             number = numbers[min(use, len(numbers) - 1)]
-            found = self._recordings.interaction(number)
+            answer = self._recordings.answer(number)
             self._uses[key] = use + 1
             self.replayed += 1
-        return exchange.restore(found.answer).with_source(source_of(self.name, number, found))
+        return exchange.restore(answer)
 
     def record(self, request: Request, answer: Answer) -> Future[str]:
         """Append the exchange; redacted, and without blocking the caller.
