@@ -14,6 +14,7 @@ _BASIC: Final = frozenset(
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED: Final = frozenset("\f^{}\\[~]|€")  # two septets each, never split over two segments
+_ALL: Final = _BASIC | _EXTENDED
 _PLAIN: Final = re.compile(r"""[A-Za-z0-9 \n\r!"#$%&'()*+,./:;<=>?@_-]*""")  # what of it is ASCII
 _GSM_SINGLE: Final = 160
 _GSM_PART: Final = 153
@@ -25,18 +26,18 @@ def count(text: str) -> int:
     """The number of segments of `text`, at least 1."""
     if len(text) <= _GSM_SINGLE and _PLAIN.fullmatch(text):
         return 1  # nearly every message
-    widths = _gsm_widths(text)
-    if widths is not None:
-        return _packed(widths, _GSM_SINGLE, _GSM_PART)
-    return _packed([2 if ord(char) > 0xFFFF else 1 for char in text], _UCS2_SINGLE, _UCS2_PART)
-
-
-def _gsm_widths(text: str) -> list[int] | None:
     if _BASIC.issuperset(text):
-        return [1] * len(text)
-    if any(char not in _BASIC and char not in _EXTENDED for char in text):
-        return None
-    return [1 if char in _BASIC else 2 for char in text]
+        return _even(len(text), _GSM_SINGLE, _GSM_PART)
+    if _ALL.issuperset(text):
+        return _packed([1 if char in _BASIC else 2 for char in text], _GSM_SINGLE, _GSM_PART)
+    if max(text) <= "\uffff":
+        return _even(len(text), _UCS2_SINGLE, _UCS2_PART)
+    return _packed([2 if char > "\uffff" else 1 for char in text], _UCS2_SINGLE, _UCS2_PART)
+
+
+def _even(length: int, single: int, part: int) -> int:
+    """Segments needed for so many characters of width 1."""
+    return 1 if length <= single else -(-length // part)
 
 
 def _packed(widths: list[int], single: int, part: int) -> int:
