@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Repeats: TypeAlias = Literal["last", "error"]
 
 _SHOWN: Final = 5  # unused recordings that are listed by name
-_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # certainly a name; others are checked
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a name, unless it ends as a file does
 _SUFFIXES: Final = (".yaml", ".yml", ".json")  # of what vcrpy writes
 
 
@@ -172,8 +172,10 @@ class Replay:
 
     def _is_pointless(self, name: str) -> bool:
         """Whether nothing can be found in the cassette `name`, and nothing is recorded."""
-        if self.mode != "offline" or self.strict or not _PLAIN.fullmatch(name):
+        if self.mode != "offline" or self.strict:
             return False
+        if not _PLAIN.fullmatch(name) or name.lower().endswith(_SUFFIXES):
+            return False  # it is told what is wrong with it
         return not any((self.wanted.directory / f"{name}{suffix}").exists() for suffix in _SUFFIXES)
 
     def _open(self, name: str) -> Session:

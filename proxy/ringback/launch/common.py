@@ -35,6 +35,7 @@ SETTINGS = (
     Setting("https_proxy", _proxy, "wins over the upper-case form in curl and Python, so both must agree"),
     Setting("HTTP_PROXY", _proxy, "the only form that twilio-node 3 to 6 read"),
     Setting("http_proxy", _proxy, "the form that Ruby's Net::HTTP and older curl read, for https too"),
+    Setting("RINGBACK_PROXY_URL", _proxy, "tells Ringback's pytest plugin that there is a proxy already"),
     Setting("NO_PROXY", _no_proxy, "an inherited one sends Python, Go and node 2 straight to Twilio"),
     Setting("no_proxy", _no_proxy, "Go falls back to it where NO_PROXY is empty"),
     bundle(
