@@ -70,6 +70,56 @@ def test_node(name: str, product: Product, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
 
 
+JAVA = f"""
+public class Send {{
+    public static void main(String[] arguments) throws Exception {{
+        var connection = (java.net.HttpURLConnection) new java.net.URL("{URL}").openConnection();
+        var login = java.util.Base64.getEncoder().encodeToString("{SID}:{TOKEN}".getBytes());
+        connection.setRequestProperty("Authorization", "Basic " + login);
+        connection.setDoOutput(true);
+        connection.getOutputStream().write("{FORM}".getBytes());
+        System.out.println(connection.getResponseCode());
+    }}
+}}
+"""
+RUBY = f"""
+require 'net/http'
+request = Net::HTTP::Post.new(URI('{URL}'))
+request.basic_auth('{SID}', '{TOKEN}')
+request.body = '{FORM}'
+puts Net::HTTP.start('api.twilio.com', 443, use_ssl: true) {{ |http| http.request(request) }}.code
+"""
+PHP = f"""
+$curl = curl_init('{URL}');
+curl_setopt_array($curl, [CURLOPT_POSTFIELDS => '{FORM}', CURLOPT_USERPWD => '{SID}:{TOKEN}',
+                          CURLOPT_RETURNTRANSFER => true]);
+curl_exec($curl);
+echo curl_getinfo($curl, CURLINFO_HTTP_CODE), "\n";
+"""
+INSIDE = {
+    "python": lambda _: [sys.executable, "-c", PYTHON],
+    "node": lambda _: [needs("node"), "-e", NODE],
+    "java": lambda directory: [needs("java"), str(_written(directory / "Send.java", JAVA))],
+    "ruby": lambda _: [needs("ruby"), "-e", RUBY],
+    "php": lambda _: [needs("php"), "-r", PHP],
+}
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("runtime", INSIDE)
+def test_of_a_run_inside_a_run_the_inner_one_answers(runtime: str, product: Product, tmp_path: Path) -> None:
+    command = INSIDE[runtime](tmp_path)
+    inner = [sys.executable, "-m", "ringback", "run", "--", *command]
+    done = product.run(inner, options=["--allow-none"])
+    assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
+    assert done.stderr.count("ringback: 1 Twilio request answered") == 1
+    assert done.stderr.endswith("ringback: 0 Twilio requests answered, offline\n")
+
+
 def test_what_was_wrong_is_said(product: Product, tmp_path: Path) -> None:
     for name, said in {
         "CA files that are not there": "REQUESTS_CA_BUNDLE names /not/there.pem",

@@ -203,7 +203,10 @@ class Finder(object):
 
 
 def install():
-    """Patch what is there already and wait for the rest."""
+    """Patch what is there and wait for the rest; of a launch inside a launch the inner one counts."""
+    if hasattr(sys, "ringback_launch"):
+        return
+    sys.ringback_launch = LAUNCH
     finder = Finder()
     for name, patch in PATCHES.items():
         if name in sys.modules:
