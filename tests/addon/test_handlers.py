@@ -594,10 +594,16 @@ def test_socks_is_no_way_around_the_password(guarded: Serving, secure: Elsewhere
 
 
 def test_broken_proxy_credentials_are_none(guarded: Serving) -> None:
-    for value in (b"Basic !!!", b"Basic /w==", b"Bearer x", b"Basic"):
+    for value in (b"Basic !!!", b"Basic /w==", b"Bearer x", b"Basic", b"Basic \xff", b"Basic \xc3\xbc"):
+        # A length makes the head unusual, so that mitmproxy is the one who reads it.
+        for more in (b"", b"Content-Length: 0\r\n"):
+            with Wire(guarded.port) as wire:
+                reply = wire.tunnel(more=more + b"Proxy-Authorization: " + value + b"\r\n").connect_reply
+            assert reply.startswith(b"HTTP/1.1 407 "), value
         with Wire(guarded.port) as wire:
-            reply = wire.tunnel(more=b"Proxy-Authorization: " + value + b"\r\n").connect_reply
-        assert reply.startswith(b"HTTP/1.1 407 "), value
+            data = b"GET http://elsewhere.example/ HTTP/1.1\r\nHost: elsewhere.example\r\n"
+            got = wire.send(data + b"Proxy-Authorization: " + value + b"\r\n\r\n").response()
+        assert got.status == 407, value
 
 
 @pytest.fixture(scope="module")

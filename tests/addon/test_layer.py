@@ -15,7 +15,7 @@ from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its depen
 
 from ringback.addon.handlers import RingbackAddon  # isort: skip - after the import above
 from ringback.addon.heads import Heads  # isort: skip - as above
-from ringback.addon.layer import MAX_DISCARDED, Http1  # isort: skip - as above
+from ringback.addon.layer import MAX_DISCARDED, MAX_HEAD, Http1  # isort: skip - as above
 
 STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 ADDON = RingbackAddon()
@@ -123,6 +123,46 @@ def test_what_follows_an_upgrade_is_no_request(head: bytes) -> None:
     assert STATUS.findall(got)[0] >= b"400"
     assert side.closed
     assert side.receive(message()) == b""
+
+
+@pytest.mark.parametrize("rest", [b"junk", message(), b"\x00", b"\r\n\r\njunk"])
+def test_nothing_after_the_last_request_is_answered(rest: bytes) -> None:
+    side = connection()
+    got = side.receive(http(headers=(("Connection", "close"),), form=GOOD["Messages"]) + rest)
+    assert STATUS.findall(got) == [b"201"]
+    assert side.closed
+
+
+CHUNKED = http(headers=(("Transfer-Encoding", "chunked"),))
+
+
+@pytest.mark.parametrize(
+    "begin", [CHUNKED + b"0\r\nX-Trailer: ", CHUNKED + b"1;x=", b"POST / HTTP/1.1\r\nX: "]
+)
+def test_nothing_beside_a_body_is_endless(begin: bytes) -> None:
+    side = connection()
+    got, sent = side.receive(begin), 0
+    while not side.closed:
+        got += side.receive(b"a" * 1000)
+        sent += 1000
+        assert sent <= MAX_HEAD + 1000
+    assert STATUS.findall(got) == [b"431"]
+
+
+def test_a_body_in_the_smallest_pieces_is_no_head() -> None:
+    side = connection()
+    got = side.receive(CHUNKED)
+    for _ in range(MAX_HEAD // 6 + 100):
+        got += side.receive(b"1\r\n")
+        got += side.receive(b"a\r\n")
+    assert STATUS.findall(got + side.receive(b"0\r\n\r\n")) == [b"400"]
+    assert not side.closed
+
+
+def test_a_client_of_http_1_0_is_told_nothing_in_between() -> None:
+    expecting = http(headers=(("Expect", "100-continue"), ("Content-Length", "7")))
+    assert STATUS.findall(connection().receive(expecting)) == [b"100"]
+    assert STATUS.findall(connection().receive(expecting.replace(b"HTTP/1.1", b"HTTP/1.0"))) == []
 
 
 @pytest.mark.parametrize("version,closes", [("1.1", False), ("1.0", True)])

@@ -62,3 +62,8 @@ def test_a_name_that_is_not_utf8_is_no_cassettes_name() -> None:
 def test_a_refused_tunnel_says_why() -> None:
     got = refused_tunnel("403 Ringback blocks x")
     assert (got.status_code, got.content) == (403, b"Ringback blocks x\n")
+
+
+@pytest.mark.parametrize("value", ["Basic \xff", "Basic !", "Basic \udcff", "Bearer eDp4", ""])
+def test_what_is_no_credentials_is_nobodys(value: str) -> None:
+    assert proxy_credentials(value) == (None, "")

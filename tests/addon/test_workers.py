@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
 import signal
 import socket
+import ssl
 import sys
 import warnings
 from collections import Counter
@@ -23,7 +25,8 @@ from support.proxying import Serving, ringback, serve
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mitmproxy's dependencies warn about each other
-    from ringback.addon.workers import added_up, home_of
+    from ringback.addon.replaying import Used
+    from ringback.addon.workers import Moves, added_up, home_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,3 +171,98 @@ def test_states_are_spread_and_stay_where_they_are() -> None:
     homes = [home_of(f"test_{number}", 4) for number in range(100)]
     assert homes == [home_of(f"test_{number}", 4) for number in range(100)]
     assert set(homes) == {0, 1, 2, 3}
+
+
+def tunnel_at_once(proxy: Serving) -> Wire:
+    """A client that does not wait for the reply to its CONNECT."""
+    wire = proxy.wire()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ssl.create_default_context(cafile=str(proxy.ca)).wrap_bio(
+        incoming, outgoing, server_hostname="api.twilio.com"
+    )
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    wire.send(b"CONNECT api.twilio.com:443 HTTP/1.1\r\nHost: api.twilio.com\r\n\r\n" + outgoing.read())
+    return wire
+
+
+def odd_connect(proxy: Serving) -> Wire:
+    return proxy.wire().tunnel(more=b"Content-Length: 0\r\n").tls(proxy.ca)
+
+
+def other_greeting(proxy: Serving) -> Wire:
+    wire = Wire(proxy.ready["socks"])
+    wire.send(b"\x05\x02\x00\x02")
+    assert wire.sock.recv(2) == b"\x05\x00"
+    wire.send(b"\x05\x01\x00\x03\x0eapi.twilio.com\x01\xbb")
+    assert wire.sock.recv(10)[:2] == b"\x05\x00"
+    return wire.tls(proxy.ca)
+
+
+def plain(proxy: Serving) -> Wire:
+    """Plain HTTP by proxy, its head in two pieces."""
+    wire = proxy.wire()
+    wire.send(b"POST http://api.twilio.com")
+    return wire
+
+
+@pytest.mark.parametrize("way", [odd_connect, other_greeting, plain])
+def test_however_a_connection_begins_its_state_is_in_one_worker(
+    way: Callable[[Serving], Wire], tmp_path: Path
+) -> None:
+    data = MESSAGE.removeprefix(b"POST ") if way is plain else MESSAGE
+    found = []
+    with serve(tmp_path, tmp_path, "--workers", "3", "--seed", "7") as proxy:
+        for number in range(24):
+            with way(proxy) if number % 2 else proxy.twilio() as wire:
+                sent = data if number % 2 else MESSAGE
+                found.append(wire.send(sent).response().json()["sid"])
+    assert len(set(found)) == len(found)
+
+
+def test_a_hello_that_did_not_wait_is_moved_with_its_connect(tmp_path: Path) -> None:
+    with serve(tmp_path, tmp_path, "--workers", "3", "--seed", "7") as proxy:
+        for _ in range(6):
+            with tunnel_at_once(proxy) as wire:
+                assert wire.sock.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_worker_whose_inbox_is_full_keeps_nobody_waiting_but_its_own() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    name = next(str(number) for number in range(99) if home_of(str(number), 2) == 1)
+    count = 1000  # three times what an inbox holds
+
+    async def main() -> list[bytes]:
+        got: list[bytes] = []
+        done = asyncio.Event()
+
+        def adopt(sock: socket.socket, data: bytes, _by_socks: bool) -> None:
+            sock.close()
+            got.append(data)
+            if len(got) == count:
+                done.set()
+
+        sender, receiver = Moves(0, ours, [ours, there]), Moves(1, here, [theirs, here])
+        with socket.socket() as moved:
+            for number in range(count):
+                assert sender.move(name, moved, b"%d" % number, False)  # noqa: FBT003 - the signature
+        receiver.start(adopt)
+        await asyncio.wait_for(done.wait(), 60)
+        receiver.stop()
+        sender.stop()
+        return got
+
+    with ours, theirs, here, there:
+        assert asyncio.run(main()) == [b"%d" % number for number in range(count)]
+
+
+def test_each_cassette_is_told_once_as_the_worker_that_has_it_tells() -> None:
+    untouched = Used("default", 0, 0, 0, 0, 2)
+    touched = Used("default", 2, 0, 0, 0, 0)
+    other = Used("other", 0, 1, 0, 0, 1)
+    assert together([untouched, touched, untouched]) == (touched,)
+    assert together([untouched, other, untouched]) == (other,)
+    assert together([touched, other]) == (touched, other)
+    assert together([untouched, untouched]) == (untouched,)
+    assert together([]) == ()

@@ -37,15 +37,17 @@ ESTABLISHED = (
 )
 _KINDS = 16  # of connections whose requests' heads are remembered
 _CHUNK = 64 * 1024
+_WORD = re.compile(rb"[A-Za-z]+ ")
 _METHOD = re.compile(rb"[A-Z]{1,16} ?")
 _CONNECT = re.compile(
     rb"CONNECT ([A-Za-z0-9.-]+):([0-9]{1,5}) HTTP/1\.[01]\r\n((?:[!#-'*+.0-9A-Z^-z|~-]+:[^\r\n\0]*\r\n)*)\r\n"
 )
-_AUTHORIZATION = re.compile(rb"^proxy-authorization:[ \t]*(.*?)[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
+_AUTHORIZATION = re.compile(rb"^proxy-authorization:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_HEAD_END = re.compile(rb"\n\r?\n")
 _WITH_BODY = re.compile(
     rb"^(?:content-length|transfer-encoding|expect|upgrade):", re.IGNORECASE | re.MULTILINE
 )
-_SOCKS_GREETING = b"\x05\x01\x00"  # version 5, one method: none
+_SOCKS_NO_METHOD = 0  # of authentication
 _SOCKS_REPLY = b"\x05\x00"
 _SOCKS_NAME = b"\x05\x01\x00\x03"  # version 5, connect, a host name follows
 _SOCKS_CONNECTED = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"
@@ -59,7 +61,7 @@ class Front:
         contexts: The TLS contexts.
         patience: Seconds without a byte after which a connection is closed.
         move: Takes a connection whose answers depend on the state of that name away to the process that has
-            it, with what was received; False if that is this one.
+            it, with what was received; False if that is this one. None where there is one process.
 
     Attributes:
         connections: Those that are open here, not those that mitmproxy has.
@@ -67,7 +69,7 @@ class Front:
     """
 
     def __init__(
-        self, addon: RingbackAddon, contexts: Contexts, patience: float, move: Move = lambda *_: False
+        self, addon: RingbackAddon, contexts: Contexts, patience: float, move: Move | None = None
     ) -> None:
         self.addon = addon
         self.contexts = contexts
@@ -155,30 +157,38 @@ class Opening(asyncio.Protocol):
         if not data.startswith(b"CONNECT "[: len(data)]):
             if _METHOD.fullmatch(data):
                 return  # the next byte tells which form it has
+            if self._front.move and _WORD.match(data) and not _HEAD_END.search(data):
+                return  # who asks stands in the head
+            if self._moved(_said_in(data)):
+                return
             if asks_a_server(data):
                 self._front.addon.clients.meant(self.transport.get_extra_info("peername"))
             self._hand_over()
-        elif data.endswith(b"\r\n\r\n"):
-            found = _CONNECT.fullmatch(data)
-            given = _AUTHORIZATION.findall(found[3]) if found else []
-            if found is None or len(given) > 1 or _WITH_BODY.search(found[3]):
-                self._hand_over()
-            else:
-                authorization = given[0].decode("latin-1") if given else ""
-                if self._moved(authorization):
-                    return
-                self._open(found[1].decode(), int(found[2]), authorization, ESTABLISHED)
-        elif b"\r\n\r\n" in data:
-            self._hand_over()  # something follows that did not wait for the reply
+            return
+        end = _HEAD_END.search(data)
+        if end is None:
+            return
+        found = _CONNECT.fullmatch(data)  # and nothing follows that did not wait for the reply
+        given = _AUTHORIZATION.findall(found[3]) if found else []
+        if found is None or len(given) > 1 or _WITH_BODY.search(found[3]):
+            self._hand_over()
+            return
+        authorization = given[0].decode("latin-1") if given else ""
+        if not self._moved(authorization):
+            self._open(found[1].decode(), int(found[2]), authorization, ESTABLISHED)
 
     def _greeting(self) -> None:
-        if self._data == _SOCKS_GREETING:
-            if self._moved(""):
-                return
-            self._reply(_SOCKS_REPLY)
-            self._read = self._request
-        elif not _SOCKS_GREETING.startswith(self._data):
+        data = self._data
+        if self._moved(""):
+            return
+        if data[0] != 5 or (len(data) > 1 and len(data) > 2 + data[1]):
             self._hand_over()
+        elif len(data) > 1 and len(data) == 2 + data[1]:
+            if _SOCKS_NO_METHOD in data[2:]:
+                self._reply(_SOCKS_REPLY)
+                self._read = self._request
+            else:
+                self._hand_over()
 
     def _request(self) -> None:
         data = self._data
@@ -215,11 +225,12 @@ class Opening(asyncio.Protocol):
 
     def _moved(self, authorization: str) -> bool:
         """Whether the connection is another process's now; nothing has been replied to it yet."""
-        if self._received:
-            return False  # it was moved here
+        move = self._front.move
+        if move is None or self._received:
+            return False  # there is one process, or it was moved here
         state = self._front.addon.state_of(authorization)
         sock = self.transport.get_extra_info("socket")
-        if state is None or not self._front.move(state, sock, self._data, self._socks):
+        if state is None or not move(state, sock, self._data, self._socks):
             return False
         self._front.connections.discard(self)
         self.transport.abort()  # gives up this process's half of the socket, not the connection
@@ -240,6 +251,8 @@ class Opening(asyncio.Protocol):
 
     def _hand_over(self) -> None:
         """Let mitmproxy have the connection, from its first byte on and without its replies so far."""
+        if not (self._socks or self._replied) and self._moved(_said_in(self._data)):
+            return
         self._front.connections.discard(self)
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
@@ -254,6 +267,13 @@ class Opening(asyncio.Protocol):
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         reader.feed_data(self._understood + self._data)
+
+
+def _said_in(data: bytes) -> str:
+    """The Proxy-Authorization of the head that `data` begins with, as mitmproxy reads it."""
+    end = _HEAD_END.search(data)
+    given = _AUTHORIZATION.findall(data[: end.start() + 1] if end else data)
+    return b", ".join(given).decode("latin-1")
 
 
 class _Repeated(asyncio.StreamWriter):

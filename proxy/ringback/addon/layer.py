@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_HEAD = 2 * MAX_HEADERS  # bytes after which a head is refused before it is complete
 MAX_DISCARDED = 64 * MAX_BODY  # bytes of a refused body that are read, so that its client reads the answer
 _VERSIONS = ("1.1", "1.0")
+_SCHEMES = (b"https", b"http")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -50,6 +51,8 @@ class Http1:
         self._heads = heads
         self._names_of: tuple[tuple[bytes, ...], Names] | None = None
         self._taken: tuple[Request, Names] | None = None  # what was answered last
+        self._further = False  # whether a head, or a piece of a body, has ended in what came last
+        self._unread = 0  # bytes since then: of a head, chunk extension or trailer that has not ended
         self.on_message_begin()
         self._in_head = False
 
@@ -65,17 +68,7 @@ class Http1:
                 request = head.request.with_body(body)
                 return to_bytes(self._answer(request, head.names, admitted=head.admitted))
         self._taken = None
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Refused by now. The parser took what follows for another protocol, be it the body or not.
-            self.closed = True
-        except httptools.HttpParserError as error:
-            self._refuse("request.malformed", str(error) or "not HTTP/1")
-        if self._in_head and not self.closed:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self._refuse("headers.too-large", f"more than {MAX_HEAD} bytes, the limit is {MAX_HEADERS}")
+        self._parse(data)
         if not self._out:
             return b""
         if first and len(self._out) == 1 and not self.closed:
@@ -83,6 +76,21 @@ class Http1:
         out = b"".join(self._out)
         self._out.clear()
         return out
+
+    def _parse(self, data: bytes) -> None:
+        self._further = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Refused by now. The parser took what follows for another protocol, be it the body or not.
+            self.closed = True
+        except httptools.HttpParserError as error:
+            if not self.closed:  # else it follows the last request, which nobody waits for
+                self._refuse("request.malformed", str(error) or "not HTTP/1")
+        if self.waiting and not self.closed:
+            self._unread = 0 if self._further else self._unread + len(data)
+            if self._unread > MAX_HEAD:
+                self._refuse("headers.too-large", f"more than {MAX_HEAD} bytes, the limit is {MAX_HEADERS}")
 
     def _remember(self, data: bytes) -> None:
         if self._taken:
@@ -98,7 +106,7 @@ class Http1:
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_head, self._in_body = True, False
-        self._head_size = 0
+        self._unread = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._hosts: list[bytes] = []
@@ -114,6 +122,7 @@ class Http1:
         """A header field, whole."""
         if not self._in_head:
             return  # a trailer
+        value = value.rstrip(b" \t")  # what stands before it the parser has taken away
         self._headers.append((name, value))
         length = len(name)
         if length == 4 and name.lower() == b"host":
@@ -124,9 +133,13 @@ class Http1:
     def on_headers_complete(self) -> None:
         """The head is there: tell a client that waits for it whether to send its body."""
         self._in_head, self._in_body = False, True
-        if self._parser.get_http_version() not in _VERSIONS:
+        self._further = True
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
             self._refuse("request.malformed", "not HTTP/1.1 or HTTP/1.0")
-        if not self._expects or self.closed:
+        elif version == "1.0" and any(name.lower() == b"transfer-encoding" for name, _ in self._headers):
+            self._refuse("request.malformed", "a transfer coding in HTTP/1.0")
+        if not self._expects or self.closed or version == "1.0":
             return
         declared = [value for name, value in self._headers if name.lower() == b"content-length"]
         if declared and int(declared[0]) > MAX_BODY:
@@ -138,6 +151,7 @@ class Http1:
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body; one that is too large is read and not kept."""
+        self._further = True
         self._size += len(data)
         if self._size <= MAX_BODY:
             self._body.append(data)
@@ -161,8 +175,8 @@ class Http1:
     def _complete(self) -> None:
         target, authority = self._url, b""
         if not target.startswith(b"/") and target != b"*":
-            _scheme, separator, rest = target.partition(b"://")
-            if not separator:
+            scheme, _, rest = target.partition(b"://")
+            if scheme.lower() not in _SCHEMES:
                 self._refuse("request.malformed", "the target is neither a path nor a URL")
                 return
             authority, _, path = rest.partition(b"/")

@@ -10,6 +10,7 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ringback.responder import UnusableCassetteError
@@ -25,6 +26,8 @@ Repeats: TypeAlias = Literal["last", "error"]
 
 _SHOWN: Final = 5  # unused recordings that are listed by name
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a name, unless it ends as a file does
+_BELIEVED: Final = 1.0  # seconds after which a cassette that was not there is looked for again
+_MOST_MISSING: Final = 1024
 _SUFFIXES: Final = (".yaml", ".yml", ".json")  # of what vcrpy writes
 
 
@@ -98,7 +101,8 @@ class Replay:
         self._secrets = secrets
         self._tell = tell
         self._library: Library | None = None
-        self._sessions: dict[str, Session | None] = {}
+        self._sessions: dict[str, Session] = {}
+        self._missing: dict[str, float] = {}  # names without a cassette, and until when that is believed
 
     @property
     def strict(self) -> bool:
@@ -164,11 +168,15 @@ class Replay:
         return tuple(used for used in found if used.touched or (alone and used.name == self.wanted.name))
 
     def _session(self, name: str) -> Session | None:
-        try:
-            return self._sessions[name]
-        except KeyError:
-            found = self._sessions[name] = None if self._is_pointless(name) else self._open(name)
-            return found
+        session = self._sessions.get(name)
+        if session is None and self._missing.get(name, 0.0) < (now := monotonic()):
+            if self._is_pointless(name):
+                if len(self._missing) >= _MOST_MISSING:
+                    self._missing.clear()
+                self._missing[name] = now + _BELIEVED
+            else:
+                session = self._sessions[name] = self._open(name)
+        return session
 
     def _is_pointless(self, name: str) -> bool:
         """Whether nothing can be found in the cassette `name`, and nothing is recorded."""

@@ -156,7 +156,7 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
             addon,
             contexts,
             listen.patience or _patience(master),
-            *([listen.moves.move] if listen.moves else []),
+            listen.moves.move if listen.moves else None,
         )
         front.start()
         http = _protocols(listen, front.http, ServerInstance.make("regular", server))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import socket
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ def proxy_credentials(authorization: str) -> tuple[str | None, str]:
     try:
         # A name that is not UTF-8 becomes one that no cassette can have, not nobody's.
         user, _, password = base64.b64decode(encoded, validate=True).decode("utf-8", "replace").partition(":")
-    except binascii.Error:
+    except ValueError:  # no Base64, or no ASCII even
         return None, ""
     return user, password
 

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -25,14 +25,14 @@ from ringback.addon.server import Listen, Listening, StartError, serve
 from ringback.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ringback.addon.replaying import Used
 
     # Socket, bytes received, whether it came to the SOCKS5 proxy.
     Adopt: TypeAlias = Callable[[socket.socket, bytes, bool], None]
 
-_LARGEST: Final = 64 * 1024  # of a message between workers; a connection is moved with less than 16 KB
+_LARGEST: Final = 64 * 1024  # bytes of a message between workers; few connections begin with more at once
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -66,6 +66,9 @@ class Moves:
         self._index = index
         self._inbox = inbox
         self._outboxes = outboxes
+        self._waiting: list[deque[tuple[bytes, int]]] = [deque() for _ in outboxes]
+        for one in outboxes:
+            one.settimeout(0)
 
     def move(self, state: str, sock: Any, received: bytes, socks: bool) -> bool:
         """Give a connection to the worker that has `state`; False if that is this one, or it takes none."""
@@ -73,9 +76,20 @@ class Moves:
         if home == self._index:
             return False
         message = (b"S" if socks else b"H") + received
-        # A full inbox or one of a worker that has ended: answered here rather than not at all.
-        with suppress(OSError):
-            socket.send_fds(self._outboxes[home], [message], [sock.fileno()])
+        if len(message) > _LARGEST:
+            return False
+        waiting = self._waiting[home]
+        if not waiting:
+            try:
+                socket.send_fds(self._outboxes[home], [message], [sock.fileno()])
+            except BlockingIOError:  # its inbox is full: the others must not wait with this one
+                asyncio.get_running_loop().add_writer(self._outboxes[home], self._send_waiting, home)
+            except OSError:
+                return False  # it has ended: answered here rather than not at all
+            else:
+                return True
+        with suppress(OSError):  # there are descriptors left, or it is answered here
+            waiting.append((message, os.dup(sock.fileno())))
             return True
         return False
 
@@ -86,7 +100,23 @@ class Moves:
 
     def stop(self) -> None:
         """Take no more."""
-        asyncio.get_running_loop().remove_reader(self._inbox.fileno())
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._inbox.fileno())
+        for home, waiting in enumerate(self._waiting):
+            loop.remove_writer(self._outboxes[home])
+            while waiting:
+                os.close(waiting.popleft()[1])
+
+    def _send_waiting(self, home: int) -> None:
+        waiting = self._waiting[home]
+        with suppress(BlockingIOError):
+            while waiting:
+                message, descriptor = waiting[0]
+                with suppress(BrokenPipeError, ConnectionError):  # it has ended, and this one ends with it
+                    socket.send_fds(self._outboxes[home], [message], [descriptor])
+                waiting.popleft()
+                os.close(descriptor)
+            asyncio.get_running_loop().remove_writer(self._outboxes[home])
 
     def _take(self, adopt: Adopt) -> None:
         with suppress(BlockingIOError):
@@ -114,6 +144,16 @@ def added_up(tallies: Sequence[Tally]) -> Tally:
             else:
                 setattr(total, field.name, before + more)
     return total
+
+
+def together(all_used: Iterable[Used]) -> tuple[Used, ...]:
+    """What became of each cassette: every worker has opened it, the one that has its state has used it."""
+    found: dict[str, Used] = {}
+    for used in all_used:
+        if used.name not in found or used.touched:
+            found[used.name] = used
+    touched = tuple(used for used in found.values() if used.touched)
+    return touched or tuple(found.values())
 
 
 def run(listen: Listen, count: int, *, started: Callable[[Listening], None]) -> Outcome:
@@ -153,7 +193,7 @@ def run(listen: Listen, count: int, *, started: Callable[[Listening], None]) -> 
                     worker.ask_to_stop()
                 outcomes = [worker.outcome() for worker in workers]
     done = [outcome for outcome in outcomes if outcome is not None]
-    return Outcome(added_up([one.tally for one in done]), tuple(used for one in done for used in one.used))
+    return Outcome(added_up([one.tally for one in done]), together(used for one in done for used in one.used))
 
 
 class _Worker:
