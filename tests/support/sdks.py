@@ -123,12 +123,26 @@ def _python_sdk(generation: str, olds: tuple[str, ...]) -> Sdk | MissingError:
         runtime = sys.executable if generation != "5" else _old_python(olds)
         tag = output([runtime, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
         path = CACHE / f"python{tag}-twilio-{version}"
-        pip = [*pip_for(runtime), "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
-        limits = ["--timeout", "30", "--retries", "2"]
-        install(path, [*pip, *limits, "--target", str(path), f"twilio=={version}"])
+        _pip_install(runtime, path, f"twilio=={version}")
     except MissingError as missing:
         return missing
     return Sdk(runtime, path, "PYTHONPATH", version)
+
+
+def python_packages(name: str, *requirements: str) -> Path:
+    """A directory, called `name` in the cache, that this Python can import `requirements` from."""
+    path = CACHE / f"python{sys.version_info[0]}.{sys.version_info[1]}-{name}"
+    try:
+        _pip_install(sys.executable, path, *requirements)
+    except MissingError as missing:
+        absent(missing)
+    return path
+
+
+def _pip_install(runtime: str, path: Path, *requirements: str) -> None:
+    pip = [*pip_for(runtime), "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+    limits = ["--timeout", "30", "--retries", "2"]
+    install(path, [*pip, *limits, "--target", str(path), *requirements])
 
 
 def pip_for(runtime: str) -> list[str]:

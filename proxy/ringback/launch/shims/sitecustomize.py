@@ -10,7 +10,8 @@ changes modules only when the program imports them, so a program without a netwo
 * ssl (and pyOpenSSL): whatever roots a client loads, Ringback's is loaded too. Old SDKs read no CA variable.
 * httplib2: twilio 3 to 5 say that they want no proxy; they get the environment's.
 * aiohttp: the SDK's asynchronous client ignores the proxy variables unless it is told to trust them.
-* socket: a client that looks up Twilio's address is on its way past the proxy. It is stopped there.
+* socket, uvloop, pycares: a client that looks up Twilio's address is on its way past the proxy. It is
+  stopped there.
 """
 
 import os
@@ -125,24 +126,69 @@ def patch_aiohttp(module):
     module.ClientSession.__init__ = __init__
 
 
+def stop(host):
+    """Refuse to look up one of Twilio's hosts: through the proxy nobody needs their address."""
+    if not is_twilio(host):
+        return
+    if isinstance(host, bytes) and not isinstance(host, str):
+        host = host.decode("ascii", "replace")
+    leave_mark("bypassed", "%s\n%s\n" % (host, " ".join(getattr(sys, "argv", None) or [])))
+    import socket
+
+    raise socket.gaierror(
+        socket.EAI_NONAME,
+        "Ringback stopped a connection to %s that would have gone past its proxy: "
+        "this client does not use HTTPS_PROXY" % host,
+    )
+
+
+def guarded(original, place):
+    """`original`, which is not called for one of Twilio's hosts: its argument number `place`, or `host`."""
+
+    def look_up(*args, **kwargs):
+        stop(args[place] if len(args) > place else kwargs.get("host"))
+        return original(*args, **kwargs)
+
+    return look_up
+
+
+def audit(event, args):
+    """Python 3.8 and newer tell here of every look-up, whoever wraps the module's functions."""
+    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        stop(args[0])
+
+
 def patch_socket(module):
-    """Refuse to look up Twilio's hosts: through the proxy nobody needs their address."""
+    """The same for older Pythons, and for connections by name, which look it up unheard."""
+    if not hasattr(sys, "addaudithook"):
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+            setattr(module, name, guarded(getattr(module, name), 0))
 
-    def guarded(original):
-        def look_up(host, *args, **kwargs):
-            if is_twilio(host):
-                leave_mark("bypassed", "%s\n%s\n" % (host, " ".join(getattr(sys, "argv", None) or [])))
-                raise module.gaierror(
-                    module.EAI_NONAME,
-                    "Ringback stopped a connection to %s that would have gone past its proxy: "
-                    "this client does not use HTTPS_PROXY" % host,
-                )
-            return original(host, *args, **kwargs)
+    def by_name(original):
+        def connect(self, address):
+            if isinstance(address, tuple) and address:
+                stop(address[0])
+            return original(self, address)
 
-        return look_up
+        return connect
 
-    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
-        setattr(module, name, guarded(getattr(module, name)))
+    if sys.version_info[0] > 2:  # in Python 2 each socket has methods of its own
+        for name in ("connect", "connect_ex"):
+            setattr(module.socket, name, by_name(getattr(module.socket, name)))
+
+
+def patch_uvloop(module):
+    """The same for an event loop that looks names up by itself."""
+    module.Loop.create_connection = guarded(module.Loop.create_connection, 2)
+    module.Loop.getaddrinfo = guarded(module.Loop.getaddrinfo, 1)
+
+
+def patch_pycares(module):
+    """The same for the resolver that aiohttp's `speedups` and gevent bring."""
+    for name in ("getaddrinfo", "gethostbyname", "query"):
+        original = getattr(module.Channel, name, None)
+        if original is not None:
+            setattr(module.Channel, name, guarded(original, 1))
 
 
 PATCHES = {
@@ -151,6 +197,8 @@ PATCHES = {
     "httplib2": patch_httplib2,
     "aiohttp": patch_aiohttp,
     "socket": patch_socket,
+    "uvloop": patch_uvloop,
+    "pycares": patch_pycares,
 }
 
 
@@ -207,6 +255,8 @@ def install():
     if hasattr(sys, "ringback_launch"):
         return
     sys.ringback_launch = LAUNCH
+    if hasattr(sys, "addaudithook"):
+        sys.addaudithook(audit)
     finder = Finder()
     for name, patch in PATCHES.items():
         if name in sys.modules:
