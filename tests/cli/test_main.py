@@ -13,9 +13,11 @@ from click.testing import CliRunner
 
 from ringback import __version__
 from ringback.cli import COMMANDS, ringback
+from support.proxying import ringback as run_ringback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def test_version_and_help_wait_for_no_command() -> None:
@@ -77,3 +79,13 @@ def test_help_fits_a_terminal_and_says_all_of_it(words: tuple[str, ...]) -> None
     assert done.exit_code == 0
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
     assert [line for line in done.stdout.splitlines() if re.match(r"  .*\w\.\.\.$", line)] == []
+
+
+@pytest.mark.parametrize("module", ["click", "mitmproxy", "pyparsing", "h11"])
+def test_what_the_program_imports_is_not_what_ringback_imports(
+    module: str, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / f"{module}.py").write_text("raise SystemExit('the program has another version')")
+    reading = [sys.executable, "-c", "import os; print(os.environ['PYTHONPATH'])"]
+    done = run_ringback(home, "run", "--allow-none", "--", *reading, more={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout.strip().endswith(f":{tmp_path}")) == (0, True), done.stderr
