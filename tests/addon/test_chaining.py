@@ -105,9 +105,20 @@ def test_a_request_by_plain_http_goes_through_the_proxy() -> None:
     known.server_conn.via = ("http", ("other.example", 1))
     for one in (made, inside, known):
         chain_request(one, EGRESS)
-    assert made.server_conn.via == ("http", ("proxy.example", 3128))
-    assert inside.server_conn.via is None
+    assert (made.request.data.host, made.request.data.port) == ("proxy.example", 3128)
+    assert made.request.authority == "service.example:22"
+    assert made.request.headers["Proxy-Authorization"].startswith("Basic ")
+    for one in (inside, known):
+        assert one.request.authority != "service.example:22"
+        assert "Proxy-Authorization" not in one.request.headers
     assert known.server_conn.via == ("http", ("other.example", 1))
+
+
+def test_an_https_proxy_gets_a_tunnel_for_plain_http_too() -> None:
+    made = flow()
+    chain_request(made, Egress((("http", Address("https", "proxy.example", 443)),)))
+    assert made.server_conn.via == ("https", ("proxy.example", 443))
+    assert made.request.host == "service.example"
 
 
 def test_upstream_mode_chains_by_itself() -> None:

@@ -104,7 +104,18 @@ def test_this_very_program_and_what_cannot_be_used_are_left_out(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", url)
-    assert Egress.from_environment({8080}).proxy("api.twilio.com") is None
+    egress = Egress.from_environment({8080})
+    assert egress.proxy("api.twilio.com") is None
+    assert len(egress.unusable) == (":8080" not in url)
+
+
+def test_what_cannot_be_used_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5h://user:p4ssw0rd@proxy.example:1080")
+    monkeypatch.setenv("HTTP_PROXY", "http://user:p4ssw0rd@[bad")
+    told = Egress.from_environment().unusable
+    assert sorted(line.split(" ")[0] for line in told) == ["HTTPS_PROXY", "HTTP_PROXY"]
+    assert "the scheme 'socks5h' is neither https nor http" in " ".join(told)
+    assert "p4ssw0rd" not in " ".join(told)
 
 
 def test_the_users_own_proxy_is_used_whatever_no_proxy_says(monkeypatch: pytest.MonkeyPatch) -> None:

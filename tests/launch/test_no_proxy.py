@@ -24,6 +24,12 @@ from ringback.launch.no_proxy import without_twilio
         "api.dublin.ie1.twilio.com",
         "api.*.com",
         ".com:443",
+        "0.0.0.0/0",
+        "0.0.0.0/1",
+        "11.0.0.0/8",
+        "172.0.0.0/8",
+        "::/0",
+        "2000::/3",
     ],
 )
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
@@ -42,7 +48,7 @@ def test_what_could_match_twilio_goes(name: str, entry: str) -> None:
         "nottwilio.com",
         "twilio.com.example",
         "10.0.0.0/8",
-        "0.0.0.0/0",
+        "172.20.0.0/16",
         "192.0.2.7:8080",
         "[::1]:80",
         "fd00::/8",

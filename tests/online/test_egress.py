@@ -104,16 +104,31 @@ def test_tunnels_of_other_hosts_go_on_through_it(
         assert proxy.seen == [f"{HOST}:443"]
 
 
-def test_plain_http_goes_on_through_it(home: Path, tmp_path: Path) -> None:
+def test_plain_http_is_asked_of_it(home: Path, tmp_path: Path) -> None:
+    wanted = basic("plain", "secret")[1]
     with (
         elsewhere() as server,
-        egress({f"{HOST}:80": server.port}) as proxy,
-        serve(home, tmp_path, more={"HTTP_PROXY": proxy.url, "http_proxy": proxy.url}) as running,
-        running.wire() as wire,
+        egress({f"{HOST}:80": server.port, f"{HOST}:8080": server.port}, wanted) as proxy,
     ):
-        got = wire.send(http("GET", f"http://{HOST}/x", host=HOST, authorized=False)).response()
-        assert (got.status, got.body) == (200, b"elsewhere")
-        assert (proxy.seen, server.seen) == ([f"{HOST}:80"], ["GET /x HTTP/1.1"])
+        url = proxy.url.replace("//", "//plain:secret@")
+        # A proxy of the same address, and another user, for TLS.
+        names = {"http_proxy": url, "HTTPS_PROXY": url.replace("plain", "other")}
+        with serve(home, tmp_path, more=names) as running:
+            for authority in (HOST, f"{HOST}:8080"):
+                with running.wire() as wire:
+                    data = http("GET", f"http://{authority}/x", host=authority, authorized=False)
+                    got = wire.send(data).response()
+                assert (got.status, got.body) == (200, b"elsewhere")
+        assert proxy.seen == [f"GET http://{HOST}/x", f"GET http://{HOST}:8080/x"]
+        assert server.seen == ["GET /x HTTP/1.1"] * 2
+
+
+def test_a_proxy_that_cannot_be_used_is_told_once(home: Path, tmp_path: Path) -> None:
+    names = {"HTTPS_PROXY": "socks5h://user:p4ssw0rd@127.0.0.1:1"}
+    with serve(home, tmp_path, more=names) as running:
+        assert running.ask(http(form=GOOD["Messages"])).status == 201
+    assert running.stderr().count("HTTPS_PROXY cannot be used (the scheme 'socks5h'") == 1
+    assert "p4ssw0rd" not in running.stderr()
 
 
 def test_no_proxy_names_who_is_reached_directly(home: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A company's egress proxy: takes CONNECT, on loopback, and finds every host at a port of this machine."""
+"""A company's egress proxy, on loopback: takes CONNECT and plain HTTP, finds every host at a port here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,9 +18,9 @@ class EgressProxy:
     """The proxy.
 
     Attributes:
-        hosts: `host:port` of a CONNECT to the port of this machine where it is found; others are refused.
+        hosts: `host:port` to the port of this machine where it is found; others are refused.
         authorization: What Proxy-Authorization must say, or None.
-        seen: The target of each CONNECT.
+        seen: The target of each CONNECT; method and target of other requests.
     """
 
     hosts: Mapping[str, int]
@@ -70,8 +71,13 @@ class EgressProxy:
             if not byte:
                 return
             head += byte
-        target = head.split(b" ")[1].decode()
-        self.seen.append(target)
+        method, target = head.decode().split(" ")[:2]
+        tunnel = method == "CONNECT"
+        self.seen.append(target if tunnel else f"{method} {target}")
+        if not tunnel:
+            url = urlsplit(target)
+            head = head.replace(target.encode(), (url.path or "/").encode(), 1)
+            target = f"{url.hostname}:{url.port or 80}"
         if (
             self.authorization
             and f"proxy-authorization: {self.authorization}".lower() not in head.decode().lower()
@@ -85,7 +91,10 @@ class EgressProxy:
             return
         server = socket.create_connection(("127.0.0.1", self.hosts[target]))
         self._sockets.append(server)
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        if tunnel:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            server.sendall(head)
         self._start(_copy, client, server)
         _copy(server, client)
 

@@ -40,19 +40,34 @@ def chain_tunnel(data: NextLayer, egress: Egress) -> None:
 
 
 def chain_request(flow: http.HTTPFlow, egress: Egress) -> None:
-    """The same for a request by plain HTTP."""
-    if flow.server_conn.via is None and not isinstance(flow.client_conn.proxy_mode, UpstreamMode):
-        proxy = egress.proxy(flow.request.host, flow.request.scheme)
-        if proxy is not None:
-            flow.server_conn.via = _via(proxy)
+    """The same for a request by plain HTTP, which asks the proxy itself: few take CONNECT to port 80."""
+    if flow.server_conn.via is not None or isinstance(flow.client_conn.proxy_mode, UpstreamMode):
+        return
+    request = flow.request
+    proxy = egress.proxy(request.host, request.scheme)
+    if proxy is None:
+        return
+    if proxy.scheme == "https":  # mitmproxy would write the proxy's scheme into the request's line
+        flow.server_conn.via = _via(proxy)
+        return
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    request.authority = host if request.port == 80 else f"{host}:{request.port}"
+    request.data.host, request.data.port = proxy.host, proxy.port  # the Host field stays as it is
+    _authorize(request, proxy)
 
 
 def authorize(flow: http.HTTPFlow, egress: Egress) -> None:
-    """Give the egress proxy the user and password of its URL."""
-    for _, proxy in egress.proxies:
-        if proxy.userinfo is not None and flow.server_conn.address == (proxy.host, proxy.port):
-            encoded = base64.b64encode(proxy.userinfo.encode()).decode()
-            flow.request.headers.setdefault("Proxy-Authorization", f"Basic {encoded}")
+    """Give the egress proxy that a tunnel is asked of the user and password of its URL."""
+    named = dict(egress.proxies)
+    for proxy in (named[scheme] for scheme in ("https", "all", "http") if scheme in named):
+        if flow.server_conn.address == (proxy.host, proxy.port):
+            _authorize(flow.request, proxy)
+
+
+def _authorize(request: http.Request, proxy: Address) -> None:
+    if proxy.userinfo is not None:
+        encoded = base64.b64encode(proxy.userinfo.encode()).decode()
+        request.headers.setdefault("Proxy-Authorization", f"Basic {encoded}")
 
 
 def _via(proxy: Address) -> ServerSpec:

@@ -120,6 +120,8 @@ class RingbackAddon:
         except contract.ContractError as error:
             raise exceptions.OptionsError(f"ringback_contract: {error}") from None
         self._close()
+        for told in settings.routes.egress.unusable:
+            logger.warning("%s", told)
         self.settings = settings
         self.responder = Responder(
             contract=loaded,

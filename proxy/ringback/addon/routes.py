@@ -37,7 +37,10 @@ class Address:
         Raises:
             ValueError: It names none, or more than a server; the message quotes no password.
         """
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+        except ValueError:  # in words that quote the password
+            raise ValueError("it is no URL") from None
         if parts.scheme not in _PORTS:
             raise ValueError(f"the scheme {parts.scheme!r} is neither https nor http")
         if not parts.hostname:
@@ -83,11 +86,13 @@ class Egress:
         proxies: The proxy by scheme (`https`, `http`), or under `all`.
         no_proxy: NO_PROXY's text.
         forced: Whether NO_PROXY does not count, because the user named the proxy for this program.
+        unusable: A sentence for each variable that names a proxy which is none for Ringback.
     """
 
     proxies: tuple[tuple[str, Address], ...] = ()
     no_proxy: str = ""
     forced: bool = False
+    unusable: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, url: str) -> Self:
@@ -102,10 +107,11 @@ class Egress:
     def from_environment(cls, own_ports: Collection[int] = ()) -> Self:
         """What HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say.
 
-        A proxy at one of `own_ports` of this machine is this very program, and one that cannot be understood
-        is nobody's: both are left out.
+        A proxy at one of `own_ports` of this machine is this very program, and is left out; so is one that
+        cannot be used, and told.
         """
         found: dict[str, Address] = {}
+        unusable = []
         if not any(name.lower().endswith("_proxy") for name in os.environ):
             return cls()
         from urllib.request import getproxies_environment  # noqa: PLC0415 - http.client and email with it
@@ -115,12 +121,15 @@ class Egress:
                 continue
             try:
                 address = Address.parse(url)
-            except ValueError:
+            except ValueError as error:
+                unusable.append(
+                    f"{scheme.upper()}_PROXY cannot be used ({error}): its hosts are connected to directly"
+                )
                 continue
             if not (is_loopback(address.host) and address.port in own_ports):
                 found[scheme] = address
         no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-        return cls(tuple(found.items()), no_proxy)
+        return cls(tuple(found.items()), no_proxy, unusable=tuple(unusable))
 
     def proxy(self, host: str, scheme: str = "https") -> Address | None:
         """The proxy for connections to `host`, or None; this machine's own addresses need none."""
