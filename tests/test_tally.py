@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ringback.contract import Answer, Source
-from ringback.tally import Tally
+from ringback.tally import MOST_REASONS, Tally
 
 
 def answer(source: Source, status: int = 201) -> Answer:
@@ -26,7 +26,41 @@ def test_counts_by_source_rule_and_reason() -> None:
     assert tally.by_source == {"contract": 3, "gate": 2, "cassette": 1, "live": 1}
     assert tally.refused == {"resource.unsupported": 2}
     assert tally.failed == {"Messages.to.blocked": 1, "Messages.from.other": 1}
-    assert tally.reasons == {"Messages.from.other": "because", "resource.unsupported": "not this either"}
+    assert tally.reasons == {
+        ("Messages.to.blocked", ""): 1,
+        ("Messages.from.other", "because"): 1,
+        ("resource.unsupported", "no"): 1,
+        ("resource.unsupported", "not this either"): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "reason, counted",
+    [
+        (f"not GET /Accounts/AC{'0a' * 16}.json", "not GET /Accounts/{account}.json"),
+        (f"not GET Messages/SM{'0a' * 16}", "not GET Messages/{sid}"),
+        (
+            f"the account in the path, AC{'X' * 32}, is another",
+            "the account in the path, {account}, is another",
+        ),
+        ("not GET AvailablePhoneNumbers/US/Local", "not GET AvailablePhoneNumbers/US/Local"),
+        (f"not GET XAC{'0' * 32}", f"not GET XAC{'0' * 32}"),
+    ],
+)
+def test_reasons_have_no_sids(reason: str, counted: str) -> None:
+    tally = Tally()
+    tally.count(answer(Source("gate", "r", reason=reason), 403))
+    tally.fall_back("f", reason)
+    assert tally.reasons == {("r", counted): 1, ("f", counted): 1}
+
+
+def test_reasons_take_no_more_memory_however_many_there_are() -> None:
+    tally = Tally()
+    for number in range(MOST_REASONS + 10):
+        tally.count(answer(Source("gate", "r", reason=f"not GET {number}"), 403))
+    tally.count(answer(Source("gate", "r", reason="not GET 0"), 403))
+    assert len(tally.reasons) == MOST_REASONS
+    assert (tally.reasons["r", "not GET 0"], tally.refused["r"]) == (2, MOST_REASONS + 11)
 
 
 def test_a_challenge_is_neither_an_answer_nor_a_refusal() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from ringback.contract.exchange import Answer
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 CHALLENGE = "auth.missing"
 # What a cassette says of a strict miss: nothing recorded, or all of it replayed already.
 MISSES = frozenset({"miss", "used-up"})
+MOST_REASONS: Final = 1000  # that are counted by themselves: a reason can quote the request
+_SID: Final = re.compile(r"(?<![0-9A-Za-z])(?:(AC)[0-9A-Za-z]{32}|[A-Z]{2}[0-9a-f]{32})(?![0-9A-Za-z])")
 
 
 @dataclass
@@ -22,7 +26,9 @@ class Tally:
     Attributes:
         by_source: Answers by who gave them (contract, cassette, live, gate).
         refused: The gate's refusals by rule.
-        reasons: The last reason given for each refusal or misleading error, by rule.
+        reasons: Refusals, errors and fallbacks by rule and by the reason given, which is empty where
+            there is none; without sids. The first MOST_REASONS of them: those after that are in the other
+            counts alone.
         failed: The contract's 4xx answers by rule.
         challenged: Requests without credentials, which old clients send before each real one.
         agreed: Live answers with the status and code that the contract expects.
@@ -36,7 +42,7 @@ class Tally:
     by_source: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     challenged: int = 0
     agreed: int = 0
     differences: Counter[str] = field(default_factory=Counter)
@@ -59,12 +65,12 @@ class Tally:
         self.by_source[source.kind] += 1
         if source.kind == "gate":
             self.refused[source.rule] += 1
+            self._count_reason(source.rule, source.reason)
         elif source.kind == "contract" and answer.status >= 400:
             self.failed[source.rule] += 1
+            self._count_reason(source.rule, source.reason)
         elif source.kind == "cassette" and source.rule in MISSES:
             self.missed += 1
-        if source.reason:
-            self.reasons[source.rule] = source.reason
 
     def compare(self, difference: str | None) -> None:
         """Count a live answer that agrees with the contract, or what is different."""
@@ -76,7 +82,12 @@ class Tally:
     def fall_back(self, rule: str, detail: str) -> None:
         """Count a request that was to be forwarded and is answered here."""
         self.fallbacks[rule] += 1
-        self.reasons[rule] = detail
+        self._count_reason(rule, detail)
+
+    def _count_reason(self, rule: str, reason: str | None) -> None:
+        key = (rule, _without_sids(reason or ""))
+        if key in self.reasons or len(self.reasons) < MOST_REASONS:
+            self.reasons[key] += 1
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, for JSON."""
@@ -93,3 +104,9 @@ class Tally:
             "missed": self.missed,
             "distrusted": self.distrusted,
         }
+
+
+@lru_cache(256)
+def _without_sids(text: str) -> str:
+    """`text` as it is whosever account it is about, and whichever message."""
+    return _SID.sub(lambda found: "{account}" if found[1] else "{sid}", text)

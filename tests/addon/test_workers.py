@@ -158,12 +158,14 @@ def test_workers_are_for_offline_alone(tmp_path: Path) -> None:
 
 
 def test_every_count_is_added_up() -> None:
-    one, two = Tally(challenged=1), Tally(challenged=2)
+    one, two, reason = Tally(challenged=1), Tally(challenged=2), ("a", "b")
     one.by_source = Counter(contract=3)
     two.by_source = Counter(contract=4, gate=1)
-    two.reasons = {"a": "b"}
+    one.reasons[reason] = 1
+    two.reasons.update({reason: 2, ("a", "c"): 1})
     total = added_up([one, two])
-    assert (total.challenged, total.by_source, total.reasons) == (3, Counter(contract=7, gate=1), {"a": "b"})
+    assert (total.challenged, total.by_source) == (3, Counter(contract=7, gate=1))
+    assert total.reasons == {reason: 3, ("a", "c"): 1}
     assert added_up([]) == Tally()
 
 

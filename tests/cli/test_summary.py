@@ -8,6 +8,7 @@ import pytest
 
 from ringback.addon.replaying import Used
 from ringback.cli.summary import cassettes_fail, summary
+from ringback.contract import Answer, Source
 from ringback.drift.findings import Finding
 from ringback.tally import Tally
 
@@ -96,3 +97,27 @@ def test_drift_is_counted_and_what_is_only_new_is_not_listed() -> None:
 def test_no_more_drift_is_listed_than_can_be_read(count: int, more: list[str]) -> None:
     said = lines(found=(FOUND,) * count)
     assert (len(said), said[11:]) == (11 + len(more), more)
+
+
+def refused(*reasons: str, rule: str = "resource.unsupported") -> Tally:
+    tally = Tally()
+    for reason in reasons:
+        tally.count(Answer(403, "", (), b"", Source("gate", rule, reason=reason)))
+    return tally
+
+
+def test_each_reason_of_one_rule_is_told_by_itself() -> None:
+    _, *said = summary(refused("not GET Messages", "not GET Calls", "not GET Calls"), "offline")
+    assert said == [
+        "  2 x refused resource.unsupported: not GET Calls",
+        "  1 x refused resource.unsupported: not GET Messages",
+    ]
+
+
+def test_of_many_reasons_the_most_frequent_are_told() -> None:
+    tally = refused(*(f"not GET {number}" for number in range(8)), "not GET 7", rule="r")
+    _, *said = summary(tally, "offline")
+    assert said[0] == "  2 x refused r: not GET 7"
+    assert said[5:] == ["    and 3 others"]
+    tally.refused["late"] = 10  # after too many reasons of other rules
+    assert summary(tally, "offline")[1:3] == ["  10 x refused late", "  2 x refused r: not GET 7"]

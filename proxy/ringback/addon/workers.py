@@ -134,12 +134,12 @@ def home_of(state: str, count: int) -> int:
 
 
 def added_up(tallies: Sequence[Tally]) -> Tally:
-    """All counts together; of reasons for the same rule the last one stays."""
+    """All counts together."""
     total = Tally()
     for tally in tallies:
         for field in fields(Tally):
             before, more = getattr(total, field.name), getattr(tally, field.name)
-            if isinstance(before, Counter | dict):
+            if isinstance(before, Counter):
                 before.update(more)
             else:
                 setattr(total, field.name, before + more)

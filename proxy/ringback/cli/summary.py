@@ -16,19 +16,30 @@ if TYPE_CHECKING:
     from ringback.tally import Tally
 
 _LISTED = 10  # findings that are shown by themselves
+_REASONS = 5  # of one rule that are shown by themselves
 
 
 def summary(tally: Tally, mode: str, used: Sequence[Used] = (), found: Sequence[Finding] = ()) -> list[str]:
     """The lines that tell what was answered, by whom, and why some of it was refused."""
     sources = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_source.items()))
     lines = [f"{many(tally.total, 'Twilio request')} answered, {mode}" + (f" ({sources})" if sources else "")]
-    for title, counts in (("refused", tally.refused), ("error", tally.failed)):
-        for rule, count in counts.most_common():
-            reason = tally.reasons.get(rule)
-            lines.append(f"  {count} x {title} {rule}" + (f": {reason}" if reason else ""))
+    lines += _by_reason("refused ", tally.refused, tally) + _by_reason("error ", tally.failed, tally)
     if tally.distrusted:
         lines.append(f"  {tally.distrusted} x TLS ended by a client that does not trust Ringback's CA")
     return lines + _live(tally) + _drift(found) + _cassettes(tally, used)
+
+
+def _by_reason(title: str, counts: Counter[str], tally: Tally) -> list[str]:
+    """A line for each rule and reason, the most frequent first; of many reasons the rest are counted."""
+    lines = []
+    for rule, count in counts.most_common():
+        reasons = Counter({reason: times for (name, reason), times in tally.reasons.items() if name == rule})
+        shown = reasons.most_common(_REASONS) or [("", count)]
+        lines += [f"  {times} x {title}{rule}" + (f": {reason}" if reason else "") for reason, times in shown]
+        others = count - sum(times for _, times in shown)
+        if others:
+            lines.append(f"    and {many(others, 'other')}")
+    return lines
 
 
 def _drift(found: Sequence[Finding]) -> list[str]:
@@ -81,6 +92,4 @@ def _live(tally: Tally) -> list[str]:
             f"  live answers: {tally.agreed} with the documented status and code, {differing} with others"
         )
         lines += [f"  {count} x different {text}" for text, count in tally.differences.most_common()]
-    for rule, count in tally.fallbacks.most_common():
-        lines.append(f"  {count} x answered offline instead, {rule}: {tally.reasons[rule]}")
-    return lines
+    return lines + _by_reason("answered offline instead, ", tally.fallbacks, tally)
