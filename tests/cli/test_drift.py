@@ -201,6 +201,12 @@ def test_no_upstream_at_all(drift: Any) -> None:
     assert "nothing was compared" in result.output
 
 
+def test_the_documentation_as_a_cassette_agrees_with_nothing(drift: Callable[..., Result]) -> None:
+    result = drift(str(ROOT / "cassettes"))
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (2, "drift: nothing was compared")
+    assert "and 15 more: written down from the documentation, not recorded" in " ".join(result.stdout.split())
+
+
 def test_max_live_sends_no_more(drift: Any, upstream: StandIn) -> None:
     assert drift(*at(upstream), "--max-live", "3").exit_code == 0
     assert len(upstream.forwarded) == 3

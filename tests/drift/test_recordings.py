@@ -102,6 +102,16 @@ def test_who_asked_is_what_ringback_noted(tmp_path: Path) -> None:
     assert found[1].observation is None  # comparing the contract with itself would say nothing
 
 
+@pytest.mark.parametrize("assume_test", [True, False])
+def test_the_documentation_written_down_is_no_evidence(assume_test: bool) -> None:
+    file = DOCS.parents[1] / "cassettes" / "documentation.yaml"
+    found = list(read([file], BOOK.contract, load_foreign, assume_test=assume_test))
+    assert len(found) == 16
+    assert {(item.observation, item.why) for item in found} == {
+        (None, "written down from the documentation, not recorded")
+    }
+
+
 def test_a_directory_is_searched_and_an_empty_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no cassette"):
         list(read([tmp_path], BOOK.contract, load_foreign))

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _ITEM: Final = re.compile(r"^- ", re.MULTILINE)
 _JSON_ITEM: Final = re.compile(r'"request"\s*:\s*\{')
-_OWN: Final = ("contract", "gate")  # answers that were never asked of the live API
+# Answers that the live API never gave, by their source.
+_NOT_LIVE: Final = {
+    "contract": "answered by Ringback itself",
+    "gate": "answered by Ringback itself",
+    "documentation": "written down from the documentation, not recorded",
+}
 
 
 class Recorded(Protocol):
@@ -117,8 +122,11 @@ def _file(
             why = f"{' and '.join(hidden)} recorded as pseudonyms (--redact), which get other answers"
             yield Found(None, where, why)
             continue
-        observation = _observation(interaction, where, contract, assume_test=assume_test)
-        yield Found(observation, where, "" if observation else "answered by Ringback itself")
+        kind = _source(interaction)
+        if kind in _NOT_LIVE:
+            yield Found(None, where, _NOT_LIVE[kind])
+            continue
+        yield Found(_observation(interaction, where, contract, kind, assume_test=assume_test), where)
 
 
 def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) -> list[str]:
@@ -137,13 +145,14 @@ def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) 
     return [name for name in sent if name.lower() in redacted and name not in texts]
 
 
+def _source(interaction: Recorded) -> str:
+    """Who gave the answer, empty where that is not written there."""
+    return (_said(interaction.provenance, "ringback-source") or "").partition(";")[0].strip()
+
+
 def _observation(
-    interaction: Recorded, where: str, contract: Contract, *, assume_test: bool
-) -> Observation | None:
-    said = _said(interaction.provenance, "ringback-source")
-    kind = (said or "").partition(";")[0].strip()
-    if kind in _OWN:
-        return None
+    interaction: Recorded, where: str, contract: Contract, kind: str, *, assume_test: bool
+) -> Observation:
     request, answer = interaction.request, interaction.answer
     who: Who = told_by(contract, request, answer)
     if kind == "live":
