@@ -306,9 +306,9 @@ def test_another_account_in_the_path_is_not_found(below: str, extension: str) ->
         ("POST", path("Calls/CA" + "0" * 32), "POST Calls/CA" + "0" * 32),
         ("POST", path("IncomingPhoneNumbers/Local"), "POST IncomingPhoneNumbers/Local"),
         ("GET", path("AvailablePhoneNumbers/US/Local"), "GET AvailablePhoneNumbers/US/Local"),
-        ("POST", path("Messages/", ""), "POST Messages/"),
         ("POST", path("/Messages"), "POST /Messages"),
-        ("POST", path("messages"), "POST messages"),
+        ("POST", path("Media"), "POST Media"),
+        ("GET", path("messages"), "GET messages"),
         ("POST", path("Messages.json"), "POST Messages.json"),
         ("POST", path("Messages%2Ejson", ""), "POST Messages%2Ejson"),
         ("POST", path("../" + ACCOUNT + "/Messages"), f"POST ../{ACCOUNT}/Messages"),
@@ -350,6 +350,25 @@ def test_the_old_path_is_named(method: str, extension: str) -> None:
         f"/SMS/Messages is the old path: POST to /2010-04-01/Accounts/{ACCOUNT}/Messages instead"
     )
     assert fail_of(got)["code"] == 20008
+
+
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("messages", "Messages"),
+        ("Message", "Messages"),
+        ("Messages/", "Messages"),
+        ("CALLS", "Calls"),
+        ("IncomingPhoneNumber", "IncomingPhoneNumbers"),
+    ],
+)
+def test_a_misspelt_name_is_told_with_the_right_one(name: str, meant: str) -> None:
+    got = ask(replace(FINE, target=path(name, "")))
+    assert (got.source.rule, got.source.basis, got.source.line) == ("resource.misspelt", "documented", 17)
+    assert got.source.reason == (
+        f"no resource is called {name}: did you mean {meant}? Names in the path are case-sensitive"
+    )
+    assert got.status == 403
 
 
 @pytest.mark.parametrize("target", [path() + "?", path() + "?PageSize=1", path() + "?x=%zz"])

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -30,6 +31,8 @@ Format: TypeAlias = Literal["json", "xml"]
 _ACCOUNT = re.compile(r"AC[0-9A-Za-z]+")  # also placeholders such as the ACXXXX... of the page's samples
 _ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]+)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
 _EXTENSION = re.compile(r"\.(json|xml)$")
+_NAME = re.compile(r"[A-Za-z]+/?")
+_NEAR = 0.8  # from which on difflib's ratio tells a slip: Message for Messages, not Media
 _REMEMBERED = 256  # headers and paths taken apart; clients repeat both
 _PORTS = {"https": (443,), "http": (80,)}
 
@@ -121,8 +124,20 @@ def admit(contract: Contract, request: Request, names: Names, credentials: Crede
         rule = "account.other"
     else:
         rule = "resource.sms-messages" if name == "SMS/Messages" else "resource.unsupported"
+    near = _near(contract, name) if request.method == "POST" and rule == "resource.unsupported" else ""
+    if near:
+        rule = "resource.misspelt"
     named = {"resource": name} if name and rule != "account.other" else {}
-    return refuse(rule, account=account or "", **named)
+    return refuse(rule, account=account or "", near=near, **named)
+
+
+def _near(contract: Contract, name: str) -> str:
+    """The resource that `name` was probably meant to be, or an empty string."""
+    if not _NAME.fullmatch(name):
+        return ""
+    known = {path.lower(): path for path in contract.by_path}
+    found = get_close_matches(name.rstrip("/").lower(), known, 1, _NEAR)
+    return known[found[0]] if found else ""
 
 
 def _transport(request: Request, names: Names) -> tuple[str, str]:

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from ringback.drift.observe import Observation
 
 _TOO_MANY: Final = 20429
-_OUTSIDE: Final = ("resource.unsupported", "resource.sms-messages", "resource.product-host")
+_OUTSIDE: Final = (
+    "resource.unsupported",
+    "resource.sms-messages",
+    "resource.misspelt",
+    "resource.product-host",
+)
 
 
 @dataclass(frozen=True, slots=True)
