@@ -7,6 +7,8 @@ from support.clients import one_line
 
 def test_a_requests_path_has_no_query() -> None:
     assert Request("GET", "h", "/a/b?c=/d?e").path == "/a/b"
+    assert Request("GET", "h", "/a/b?c=/d?e").query == "c=/d?e"
+    assert Request("GET", "h", "/a/b").query == ""
 
 
 @pytest.mark.parametrize("name", ["X-One", "x-one", "X-ONE"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ringback.contract import load
@@ -41,6 +43,40 @@ def test_a_missing_parameter_has_its_own_error(
     failed = fail_of(got)
     assert (failed["code"], failed["message"]) == wanted
     assert got.source.rule.endswith(".missing")
+
+
+@pytest.mark.parametrize(
+    "resource, left_out, sent, meant",
+    [
+        (SENDER, "From", "from", "From"),
+        (SENDER, "To", "TO", "To"),
+        (SENDER, "Body", "media_url", "MediaUrl"),
+        (CALLER, "Url", "url", "Url"),
+        (BUYER, "PhoneNumber", "phone_number", "PhoneNumber"),
+        (BUYER, "PhoneNumber", "area_code", "AreaCode"),
+    ],
+)
+def test_a_parameter_of_another_spelling_is_told(resource: str, left_out: str, sent: str, meant: str) -> None:
+    form = {**better(resource, **{left_out: None}), sent: "x"}
+    got, plain = send(resource, form), send(resource, better(resource, **{left_out: None}))
+    assert got.source.reason == (
+        f"the form has {sent}, which is no parameter: names are case-sensitive, send {meant}"
+    )
+    assert (got.body, got.source.basis, got.source.rule) == (
+        plain.body,
+        plain.source.basis,
+        plain.source.rule,
+    )
+
+
+def test_a_parameter_in_the_query_is_told() -> None:
+    request = post(SENDER, better(SENDER, From=None))
+    for query in ("?From=%2B15005550006", "?x=&from=1", "?From"):
+        got = ask(replace(request, target=request.target + query))
+        assert got.source.reason == (
+            "From is in the URL's query, where parameters do not count: send it in the body"
+        )
+    assert ask(replace(request, target=request.target + "?To=1&From%=")).source.reason is None
 
 
 def test_buying_without_number_or_area_code_says_what_can_be_bought() -> None:

@@ -31,7 +31,7 @@ def from_contract(contract: Contract, request: Request, admitted: Admitted, iden
         fields = forms.read(request)
     except forms.FormError as error:
         return refuse(contract, error.rule, admitted.format, identity, detail=error.detail, path=request.path)
-    outcome = rules.decide(contract, admitted.resource, fields)
+    outcome = rules.decide(contract, admitted.resource, fields, request.query)
     writer = Writer(contract, admitted.format, identity)
     if outcome.code is not None:
         return writer.failure(outcome)

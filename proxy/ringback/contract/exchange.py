@@ -44,6 +44,11 @@ class Request:
         return self.target.partition("?")[0]
 
     @property
+    def query(self) -> str:
+        """What the target has after its first question mark."""
+        return self.target.partition("?")[2]
+
+    @property
     def header_size(self) -> int:
         """Bytes of all header fields' names and values, about."""
         return (self._taken_apart or self._take_apart()).size

@@ -50,6 +50,7 @@ class _Call(msgspec.Struct, frozen=True):
     resource: Resource
     fields: Fields
     form: Mapping[str, str]
+    query: str
 
     def error(  # noqa: PLR0913 - the six are what an outcome tells
         self,
@@ -90,14 +91,16 @@ def fill(template: str, known: Mapping[str, str]) -> str:
     return "".join(filled)
 
 
-def decide(contract: Contract, resource: Resource, fields: Fields) -> Outcome:
+def decide(contract: Contract, resource: Resource, fields: Fields, query: str = "") -> Outcome:
     """The outcome for a POST of `fields` to `resource` with test credentials.
+
+    The URL's `query` decides nothing; it can be the reason why a parameter is missing.
 
     The last of repeated fields counts for parameters that do not repeat (assumed); blank values count as
     absent (documented for Body); unknown parameters are ignored (recorded).
     """
     form = {name: value for name, value in fields if value}
-    call = _Call(contract, resource, fields, form)
+    call = _Call(contract, resource, fields, form, query)
     passed: MagicRow | None = None
     plan = contract.plan(resource)
     for step in plan.turns(form):
@@ -160,9 +163,27 @@ def _check_absent(call: _Call, step: Step) -> Outcome | None:
                 need.line,
                 parameter=step.name,
                 value=step.name,
-                reason=need.reason,
+                reason=_misplaced(call, (step.name, *need.alternatives)) or need.reason,
             )
     return None
+
+
+def _misplaced(call: _Call, names: tuple[str, ...]) -> str | None:
+    """Where a missing parameter is instead, if it was sent under another name or in another place."""
+    wanted = {_folded(name): name for name in names}
+    for sent in call.form:
+        meant = wanted.get(_folded(sent))
+        if meant:
+            return f"the form has {sent}, which is no parameter: names are case-sensitive, send {meant}"
+    for pair in call.query.split("&"):
+        meant = wanted.get(_folded(pair.partition("=")[0]))
+        if meant:
+            return f"{meant} is in the URL's query, where parameters do not count: send it in the body"
+    return None
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _check_value(call: _Call, step: Step, value: str) -> Outcome | MagicRow | None:
