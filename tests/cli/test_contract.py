@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,12 +100,58 @@ def test_the_wire_text_has_a_basis_of_its_own() -> None:
         ("Messages.xml", "application/xml"),
         ("Messages.json", "application/json"),
         ("/2010-04-01/Accounts/ACx/Messages", "application/xml"),
+        (f"/2010-04-01/Accounts/AC{'0a' * 16}/Messages.json?a=/Accounts/ACb/", "application/json"),
     ],
 )
 def test_a_resource_by_name_or_path(resource: str, kind: str) -> None:
     found = explain("POST", resource, "From=+15005550006", "To=+14108675309", "Body=hi")
     assert found["content_type"] == kind
-    assert found["status"] == (404 if "ACx" in resource else 201)
+    assert found["status"] == 201
+
+
+def test_a_pasted_path_is_its_own_accounts() -> None:
+    account = "AC" + "01" * 16
+    found = explain("POST", f"/2010-04-01/Accounts/{account}/Messages.json", "From=+15005550001")
+    assert json.loads(str(found["body"]))["code"] == 21212
+    assert "is the old path" in str(
+        explain("POST", f"/2010-04-01/Accounts/{account}/SMS/Messages.json")["why"]
+    )
+    assert "not GET /Accounts" in str(explain("GET", f"/2010-04-01/Accounts/{account}.json")["why"])
+    assert explain("POST", "/2010-04-01/Accounts/XY/Messages.json")["status"] == 404
+
+
+def test_a_name_that_is_nearly_right() -> None:
+    assert "did you mean Messages?" in str(explain("POST", "messages")["why"])
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--json", "--markdown"], "--json and --markdown are different forms of the same: give one of them"),
+        (["--errata", "--json"], "--errata and --json are different forms"),
+        (["--json", "explain", "POST", "Messages"], "--json is for the table, not for explain; --json goes"),
+        (["--markdown", "explain", "POST", "Messages"], "--markdown is for the table, not for explain\n"),
+    ],
+)
+def test_one_form_at_a_time(arguments: list[str], said: str) -> None:
+    got = call(*arguments)
+    assert got.exit_code == 2
+    assert said in got.stderr
+
+
+@pytest.mark.parametrize("xml", [[], ["--xml"]])
+def test_utf_8_in_a_locale_of_another_kind(xml: list[str]) -> None:
+    command = [sys.executable, "-m", "ringback", "contract", "explain", "POST", "Messages", *xml]
+    fields = ["From=+15005550006", "To=+14108675309", "Body=\u00e9"]
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [*command, *(field.encode() for field in fields)],
+        env={**os.environ, **locale},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert ("<Body>\u00e9</Body>".encode() if xml else b'"body": "\\u00e9"') in done.stdout
 
 
 def test_xml_by_option() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ringback.contract import Answer
 
 _ACCOUNT = "AC" + "f" * 32
+_ACCOUNT_PATH = re.compile(r"/[^/]+/Accounts/(AC[0-9A-Za-z]+)(?:[/.?]|$)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FILES = click.option(
     "--contract",
     "contracts",
@@ -33,17 +36,26 @@ _FILES = click.option(
 
 @click.group(invoke_without_command=True)
 @_FILES
-@click.option("--json", "form", flag_value="json", help="Rows, refusals and errata as JSON.")
-@click.option("--markdown", "form", flag_value="markdown", help="The page's rows as a Markdown table.")
-@click.option(
-    "--errata", "form", flag_value="errata", help="Where the page contradicts itself or the live API."
-)
+@click.option("--json", is_flag=True, help="Rows, refusals and errata as JSON.")
+@click.option("--markdown", is_flag=True, help="The page's rows as a Markdown table.")
+@click.option("--errata", is_flag=True, help="Where the page contradicts itself or the live API.")
 @click.pass_context
-def command(ctx: click.Context, contracts: tuple[Path, ...], form: str | None) -> None:
+def command(ctx: click.Context, /, contracts: tuple[Path, ...], **forms: bool) -> None:
     """Show the table of magic inputs, with the documentation page's lines; or `explain` one request."""
+    wanted = [name for name, given in forms.items() if given]
     if ctx.invoked_subcommand is not None:
+        if wanted:
+            advice = "; --json goes after explain" if wanted == ["json"] else ""
+            raise click.UsageError(
+                f"--{wanted[0]} is for the table, not for {ctx.invoked_subcommand}{advice}"
+            )
         ctx.obj = contracts
         return
+    if len(wanted) > 1:
+        raise click.UsageError(
+            f"--{' and --'.join(wanted)} are different forms of the same: give one of them"
+        )
+    form = wanted[0] if wanted else None
     contract = _load(contracts)
     if form == "json":
         click.echo(json.dumps(as_json(contract), indent=2))
@@ -139,9 +151,7 @@ def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) 
         name, equals, value = field.partition("=")
         if not equals or not name:
             raise click.BadArgumentUsage(f"{field!r} is not KEY=VALUE, e.g. To=+15005550006")
-        if not field.isprintable() and any("\ud800" <= char <= "\udfff" for char in field):
-            raise click.BadArgumentUsage(f"{field!r} is not UTF-8 text")
-        pairs.append((name, value))
+        pairs.append((_text(name), _text(value)))
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", method):
         raise click.BadArgumentUsage(f"{method!r} is no method, e.g. POST")
     if not resource or "://" in resource:
@@ -152,9 +162,21 @@ def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) 
     if not resource.startswith("/"):
         extension = "" if xml or resource.endswith((".json", ".xml")) else ".json"
         target = f"/2010-04-01/Accounts/{_ACCOUNT}/{resource}{extension}"
-    basic = base64.b64encode(f"{_ACCOUNT}:token".encode()).decode()
+    named = _ACCOUNT_PATH.match(target)
+    account = named[1] if named else _ACCOUNT  # a path that was pasted is its own account's
+    basic = base64.b64encode(f"{account}:token".encode()).decode()
     headers = (("Authorization", f"Basic {basic}"), ("Content-Type", "application/x-www-form-urlencoded"))
     return Request(method.upper(), "api.twilio.com", target, headers, urlencode(pairs).encode())
+
+
+def _text(argument: str) -> str:
+    """`argument` as UTF-8, whatever the locale took its bytes for."""
+    if not _SURROGATE.search(argument):
+        return argument
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        raise click.BadArgumentUsage(f"{argument!r} is not UTF-8 text") from None
 
 
 def _as_object(got: Answer) -> dict[str, Any]:
@@ -173,9 +195,8 @@ def _as_object(got: Answer) -> dict[str, Any]:
     }
 
 
-def _pretty(got: Answer) -> str:
-    """The body as it is when piped; indented where a person reads it."""
-    body = got.body.decode()
+def _pretty(got: Answer) -> str | bytes:
+    """The body as it is when piped, in whatever locale; indented where a person reads it."""
     if sys.stdout.isatty() and got.header("Content-Type") == "application/json":
-        return json.dumps(json.loads(body), indent=2)
-    return body
+        return json.dumps(json.loads(got.body), indent=2)
+    return got.body
