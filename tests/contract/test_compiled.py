@@ -39,10 +39,24 @@ def test_a_value_is_magic_for_one_parameter_of_one_resource(
 
 def test_the_row_for_other_values_is_no_magic_value() -> None:
     assert CONTRACT.magic("Messages", "From", "other") is None
-    other = CONTRACT.other("Messages", "From")
-    assert other is not None
-    assert other.id == "from.other"
-    assert CONTRACT.other("Messages", "Body") is None
+
+
+@pytest.mark.parametrize(
+    "resource, parameter, value, rule",
+    [
+        ("Messages", "From", "+15005550006", "from.valid"),
+        ("Messages", "From", "+14105550100", "from.other"),
+        ("Messages", "From", "ACME", "from.no-number"),
+        ("Messages", "To", "whatsapp:+14105550100", "to.no-number"),
+        ("Calls", "To", "client:alice", "to.no-number"),
+        ("IncomingPhoneNumbers", "AreaCode", "415", "area-code.other"),
+        ("Messages", "Body", "x", None),
+        ("Messages", "Nothing", "x", None),
+    ],
+)
+def test_the_row_that_decides(resource: str, parameter: str, value: str, rule: str | None) -> None:
+    row = CONTRACT.row(resource, parameter, value)
+    assert (row.id if row else None) == rule
 
 
 def test_texts_by_resource_and_variant() -> None:

@@ -223,6 +223,51 @@ def test_the_other_kinds_of_address(resource: str, parameter: str, sent: str, wa
     assert code(resource, **{parameter: sent}) == wanted
 
 
+NUMBERS_ALONE = "the page speaks of phone numbers alone: what another "
+
+
+@pytest.mark.parametrize(
+    "resource, parameter, sent, rule",
+    [
+        (SENDER, "To", "whatsapp:+14105550100", "to.no-number"),
+        (SENDER, "To", "messenger:123", "to.no-number"),
+        (SENDER, "To", "rcs:+14105550100", "to.malformed"),
+        (SENDER, "From", "whatsapp:+15005550006", "from.no-number"),
+        (SENDER, "From", "12345", "from.no-number"),
+        (SENDER, "From", "ACME", "from.no-number"),
+        (SENDER, "From", "client:alice", "from.malformed"),
+        (CALLER, "To", "client:alice", "to.no-number"),
+        (CALLER, "To", "sip:alice@a.example", "to.no-number"),
+        (CALLER, "To", "whatsapp:+14105550100", "to.malformed"),
+        (CALLER, "From", "client:alice", "from.no-number"),
+        (BUYER, "PhoneNumber", "client:alice", "phonenumber.malformed"),
+    ],
+)
+def test_what_an_address_that_is_no_number_gets_is_assumed(
+    resource: str, parameter: str, sent: str, rule: str
+) -> None:
+    source = send(resource, better(resource, **{parameter: sent})).source
+    assert (source.rule, source.basis, source.line) == (f"{resource}.{rule}", "assumed", None)
+    assert NUMBERS_ALONE in (source.reason or "")
+
+
+@pytest.mark.parametrize(
+    "resource, parameter, sent, rule",
+    [
+        (SENDER, "To", "+14105550100", "from.valid"),
+        (SENDER, "To", "12", "to.malformed"),
+        (SENDER, "From", "+14105550100", "from.other"),
+        (SENDER, "From", "12", "from.malformed"),
+        (CALLER, "To", "+14108675309", "from.valid"),
+        (BUYER, "PhoneNumber", "33", "phonenumber.malformed"),
+    ],
+)
+def test_what_a_number_gets_is_documented(resource: str, parameter: str, sent: str, rule: str) -> None:
+    source = send(resource, better(resource, **{parameter: sent})).source
+    assert (source.rule, source.basis) == (f"{resource}.{rule}", "documented")
+    assert source.line is not None
+
+
 @pytest.mark.parametrize("sent", ["client:alice", "sip:alice@a.example"])
 def test_an_address_that_is_no_number_is_echoed_as_it_is(sent: str) -> None:
     got = body_of(send(CALLER, better(CALLER, To=sent)))

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from ringback.drift.claims import claims_of, field_severity, fields_of, outcome_severity, text_rule
+from ringback.drift.claims import (
+    claims_of,
+    field_severity,
+    fields_of,
+    may_be_rule,
+    outcome_severity,
+    text_rule,
+)
 from ringback.drift.findings import SEVERITIES
 from support.drifting import BOOK
 from support.rows import EXAMPLES, ROWS
@@ -79,6 +86,20 @@ def test_the_lines_of_the_error_s_fields_are_the_page_s(page_lines: list[str]) -
     date = CLAIMS["format.date"].line
     assert date is not None
     assert "date_created" in page_lines[date - 1]
+
+
+@pytest.mark.parametrize(
+    "glob, may_be",
+    [
+        ("Messages.to.no-number", True),
+        ("Calls.from.malformed", True),
+        ("Messages.answer.new", True),
+        ("Messages.to.blokked", False),
+        ("Faxes.to.malformed", False),
+    ],
+)
+def test_names_that_only_recordings_have(glob: str, may_be: bool) -> None:
+    assert may_be_rule(glob, [item.resource for item in BOOK.contract.resources]) is may_be
 
 
 def test_an_object_comes_before_its_fields() -> None:

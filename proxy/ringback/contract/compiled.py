@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from ringback.contract import values
 from ringback.contract.numbers import magic_key
 from ringback.contract.templates import Template, compile_template
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from ringback.contract.rules import Outcome
 
 OTHER = "other"
+NO_NUMBER = "no-number"
 _PLACEHOLDERS = ("parameter", "value", "channel")
 _VARYING = ("$request_id", "$duration")  # what the headers' values may refer to
 _PLANS = 1024  # sets of parameters for which it is remembered which steps they take
@@ -48,6 +52,7 @@ class Step:
         required: The entries that require it.
         rows: The page's rows for it, by the normalised value.
         other: The row for every other value, or None.
+        no_number: The same for an address that is no number, where the page speaks of numbers alone.
     """
 
     name: str
@@ -56,10 +61,17 @@ class Step:
     required: tuple[Requirement, ...]
     rows: dict[str, MagicRow]
     other: MagicRow | None
+    no_number: MagicRow | None
 
     def magic(self, value: str) -> MagicRow | None:
         """The page's row for this very value, after normalising it."""
         return self.rows.get(magic_key(value)) if self.rows else None
+
+    def otherwise(self, value: str) -> MagicRow | None:
+        """The row for `value`, which is none that has a row of its own."""
+        if self.no_number is not None and values.address_kind(value, self.parameter) != "number":
+            return self.no_number
+        return self.other
 
 
 class Plan:
@@ -175,10 +187,10 @@ class Contract:
         step = self._steps.get((resource, parameter))
         return step.magic(value) if step else None
 
-    def other(self, resource: str, parameter: str) -> MagicRow | None:
-        """The row for every other value of `parameter`; None when there is none."""
+    def row(self, resource: str, parameter: str, value: str) -> MagicRow | None:
+        """The row that decides on `value`, its own or the one for other values; None when there is none."""
         step = self._steps.get((resource, parameter))
-        return step.other if step else None
+        return (step.magic(value) or step.otherwise(value)) if step else None
 
     def text(self, code: int | str, resource: str | None = None) -> ErrorText:
         """The text of an error code (`21211`, or with a variant `21205/malformed`) for `resource`.
@@ -248,6 +260,7 @@ def _steps(resource: Resource) -> tuple[Step, ...]:
     named = [name for name in resource.order if name in resource.parameters]
     rest = [name for name in resource.parameters if name not in resource.order]
     rows = {name: [row for row in resource.magic if row.parameter == name] for name in resource.parameters}
+    others = {name: next((row for row in rows[name] if row.value == OTHER), None) for name in rows}
     return tuple(
         Step(
             name,
@@ -255,7 +268,21 @@ def _steps(resource: Resource) -> tuple[Step, ...]:
             tuple(entry for entry in resource.refused if entry.parameter == name),
             tuple(entry for entry in resource.required if entry.parameter == name),
             {magic_key(row.value): row for row in rows[name] if row.value != OTHER},
-            next((row for row in rows[name] if row.value == OTHER), None),
+            others[name],
+            _no_number(resource.parameters[name], others[name]),
         )
         for name in (*named, *rest)
+    )
+
+
+def _no_number(parameter: Parameter, other: MagicRow | None) -> MagicRow | None:
+    """The row for addresses that are no numbers; a user's own row for every other value means them too."""
+    if other is None or other.basis != "documented" or parameter.other_kinds is None:
+        return None
+    return replace(
+        other,
+        id=f"{other.id.rpartition('.')[0]}.{NO_NUMBER}",
+        basis="assumed",
+        line=None,
+        reason=parameter.other_kinds,
     )

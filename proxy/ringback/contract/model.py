@@ -84,6 +84,8 @@ class Parameter(Entry, frozen=True, kw_only=True):
         type: What its values are.
         error: The error for a value that does not fit.
         kinds: For an address: which kinds of address Twilio takes there.
+        other_kinds: For an address: what is told with an answer to one that is no number, where the page
+            speaks of numbers alone; such an answer is assumed.
         numbers: For an address: whether a number must be assigned or only have the form of one.
         values: For an enumeration: its values.
         prefix: For a sid: its two letters.
@@ -98,6 +100,7 @@ class Parameter(Entry, frozen=True, kw_only=True):
     type: ParameterType
     error: Code | str = 20001
     kinds: tuple[AddressKind, ...] = ()
+    other_kinds: str | None = None
     numbers: Literal["valid", "possible"] = "valid"
     values: tuple[str, ...] = ()
     prefix: str = ""

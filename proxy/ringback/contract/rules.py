@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -109,13 +109,22 @@ def decide(contract: Contract, resource: Resource, fields: Fields, query: str = 
             continue
         if isinstance(found, Outcome):
             return found
-        if passed is None or passed.value == "other":
+        if passed is None or _tells_more(found, passed):
             passed = found
     row = passed.id if passed else "valid"
     outcome = plan.passing.get(row)
     if outcome is None:
         outcome = plan.passing[row] = _passing(resource, passed)
     return outcome
+
+
+_WEIGHTS: Final[dict[Basis, int]] = {"documented": 0, "recorded": 1, "assumed": 2, "user": 3}
+
+
+def _tells_more(row: MagicRow, than: MagicRow) -> bool:
+    """Whether a success is due to `row` rather: what is known least decides, then what is most special."""
+    more = _WEIGHTS[row.basis] - _WEIGHTS[than.basis]
+    return more > 0 or (more == 0 and than.value == "other")
 
 
 def _passing(resource: Resource, row: MagicRow | None) -> Outcome:
@@ -125,6 +134,7 @@ def _passing(resource: Resource, row: MagicRow | None) -> Outcome:
         rule=f"{resource.resource}.{row.id if row else 'valid'}",
         basis=row.basis if row else "assumed",
         line=row.line if row else None,
+        reason=row.reason if row else None,
     )
 
 
@@ -191,15 +201,17 @@ def _check_value(call: _Call, step: Step, value: str) -> Outcome | MagicRow | No
     if row is None:
         parameter = step.parameter
         if not values.fits(value, parameter):
+            channel = ":" in value and parameter.other_kinds is not None
             return call.error(
                 parameter.error,
                 f"{step.name.lower()}.malformed",
-                parameter.basis,
-                parameter.line,
+                "assumed" if channel else parameter.basis,
+                None if channel else parameter.line,
                 parameter=step.name,
                 value=value,
+                reason=parameter.other_kinds if channel else None,
             )
-        row = step.other
+        row = step.otherwise(value)
     if row is None or row.error is None:
         return row
     return call.error(

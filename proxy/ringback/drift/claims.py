@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ringback.contract.compiled import OTHER
+from ringback.contract.compiled import NO_NUMBER, OTHER
 from ringback.drift.observe import outside_id
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ringback.drift.knowledge import Knowledge
 
 ERROR_FIELDS: Final = ("code", "message", "more_info", "status")
+# Outcomes that no row is about, so nothing is asked for them; recordings may have them.
+_UNASKED: Final = (".malformed", f".{NO_NUMBER}")
 _FAMILIES: Final = ("error", "format", "header", "outside", "status", "text")
 
 
@@ -153,7 +155,8 @@ def may_be_rule(glob: str, resources: Collection[str]) -> bool:
         resources: The names of the documented resources.
     """
     first, _, rest = glob.partition(".")
-    return bool(rest) and (first in _FAMILIES or (first in resources and rest.startswith("answer.")))
+    of_resource = rest.startswith("answer.") or rest.endswith(_UNASKED)
+    return bool(rest) and (first in _FAMILIES or (first in resources and of_resource))
 
 
 def _value(value: str) -> str:

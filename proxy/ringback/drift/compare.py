@@ -291,20 +291,15 @@ def inputs_of(book: Book, documented: rules.Outcome, form: Fields) -> tuple[tupl
     sent = {name: value for name, value in form if value}
     inputs: list[tuple[str, str]] = []
     decided_at = len(resource.order)
-    by_row = {f"{resource.resource}.{row.id}": row.parameter for row in resource.magic}
     name = documented.rule.partition(".")[2]
-    deciding = by_row.get(documented.rule) if documented.code is not None else None
     for place, parameter in enumerate(resource.order):
-        if parameter in sent:
-            row = book.contract.magic(resource.resource, parameter, sent[parameter])
-            row = row or book.contract.other(resource.resource, parameter)
-            if row is not None:
-                inputs.append((parameter, f"{resource.resource}.{row.id}"))
+        row = book.contract.row(resource.resource, parameter, sent[parameter]) if parameter in sent else None
+        if row is not None:
+            inputs.append((parameter, f"{resource.resource}.{row.id}"))
+        deciding = row is not None and row.id == name
         needs = [need.id for need in resource.required if need.parameter == parameter]
         needs += [refused.id for refused in resource.refused if refused.parameter == parameter]
         malformed = f"{resource.resource}.{parameter.lower()}.malformed"
-        if documented.code is not None and (
-            parameter == deciding or name in needs or documented.rule == malformed
-        ):
+        if documented.code is not None and (deciding or name in needs or documented.rule == malformed):
             decided_at = place
     return tuple(inputs), decided_at
