@@ -13,6 +13,7 @@ import pytest
 from ringback.cli import COMMANDS, ringback
 from ringback.contract import load
 from ringback.contract.listing import markdown
+from support.clients import send
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,6 +24,18 @@ def test_the_table_of_magic_inputs_is_the_contract() -> None:
         "<!-- end -->"
     )[0]
     assert shown == markdown(load()), "paste the output of: ringback contract --markdown"
+
+
+def test_the_example_of_own_rows_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(README.partition("```yaml\n")[2].partition("```")[0])
+    own = load([file])
+    form = {"To": "+14105550123", "Body": "hi"}
+    for sender in ({"From": "+14105550100"}, {"MessagingServiceSid": "MG" + "0" * 32}):
+        assert send("Messages", {**form, **sender}, contract=own).status == 201
+    assert (
+        send("Messages", {**form, "From": "+15005550006", "To": "+15005550010"}, contract=own).status == 400
+    )
 
 
 def test_the_table_has_the_pages_24_rows() -> None:

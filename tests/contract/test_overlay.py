@@ -81,6 +81,62 @@ def test_a_row_for_a_parameter_without_documented_rows(tmp_path: Path) -> None:
     assert send("Messages", better("Messages", Body="stop it"), contract=own).status == 201
 
 
+SENDERS = """
+magic:
+  - {resource: Messages, parameter: From, value: "+14105550100", error: null, reason: our number}
+  - {resource: Messages, parameter: MessagingServiceSid, value: MG0a, error: null}
+  - {resource: Calls, parameter: From, value: "+14105550100", error: null}
+"""
+
+
+@pytest.mark.parametrize("resource", ["Messages", "Calls"])
+def test_a_users_own_sender_passes(tmp_path: Path, resource: str) -> None:
+    own = load([written(tmp_path, SENDERS)])
+    got = send(resource, better(resource, From="(410) 555-0100"), contract=own)
+    assert (got.status, body_of(got)["from"], body_of(got)["status"]) == (201, "(410) 555-0100", "queued")
+    assert (got.source.rule, got.source.basis) == (f"{resource}.user.from-14105550100", "user")
+    assert got.source.reason == ("our number" if resource == "Messages" else None)
+    other = send(resource, better(resource, From="+14105550101"), contract=own)
+    assert (other.status, other.source.basis) == (400, "documented")
+    failed = send(resource, better(resource, From="+14105550100", To="+15005550001"), contract=own)
+    assert (failed.status, failed.source.basis) == (400, "documented")
+
+
+def test_a_users_own_messaging_service_is_the_sender(tmp_path: Path) -> None:
+    own = load([written(tmp_path, SENDERS)])
+    form = better("Messages", From=None, MessagingServiceSid="MG0a")
+    got = send("Messages", form, contract=own)
+    body = body_of(got)
+    assert (got.status, got.source.basis) == (201, "user")
+    assert (body["from"], body["messaging_service_sid"], body["status"]) == (None, "MG0a", "accepted")
+    xml = ask(post("Messages", form, extension=""), contract=own).body
+    assert b"<From/><MessagingServiceSid>MG0a</MessagingServiceSid>" in xml
+    assert b"<Status>accepted</Status>" in xml
+    # Its letters are no digits of a keypad, and others are refused as documented.
+    other = send("Messages", {**form, "MessagingServiceSid": "MG0b"}, contract=own)
+    assert (fail_of(other)["code"], other.source.basis) == (21701, "assumed")
+    # A From beside it is looked at as ever.
+    both = send("Messages", {**form, "From": REAL}, contract=own)
+    assert fail_of(both)["code"] == 21606
+    assert body_of(send("Messages", {**form, "From": MAGIC}, contract=own))["from"] == MAGIC
+    assert fail_of(send("Messages", better("Messages", From=None), contract=own))["code"] == 21603
+
+
+@pytest.mark.parametrize("error, code", [("null", None), ("21610", 21610)])
+def test_a_row_for_every_messaging_service(tmp_path: Path, error: str, code: int | None) -> None:
+    row = f"{{resource: Messages, parameter: MessagingServiceSid, value: other, error: {error}}}"
+    own = load([written(tmp_path, f"magic: [{row}]")])
+    got = send("Messages", better("Messages", From=None, MessagingServiceSid="MG1"), contract=own)
+    assert got.source.basis == "user"
+    assert (None if got.status == 201 else fail_of(got)["code"]) == code
+
+
+def test_texts_are_compared_as_they_are(tmp_path: Path) -> None:
+    own = load([written(tmp_path, "magic: [{resource: Messages, parameter: Body, value: a, error: 21610}]")])
+    assert fail_of(send("Messages", better("Messages", Body="a"), contract=own))["code"] == 21610
+    assert send("Messages", better("Messages", Body="b"), contract=own).status == 201
+
+
 def test_a_text_takes_the_documented_ones_place(tmp_path: Path) -> None:
     text = 'errors: [{code: 21610, message: "Attempt to send to unsubscribed recipient", status: 403}]'
     own = load([written(tmp_path, text)])
@@ -116,6 +172,16 @@ def test_no_text_of_a_user_breaks_an_answer(tmp_path: Path, value: str) -> None:
 ROW = '{resource: Messages, parameter: To, value: "+14105550100", error: 21211'
 
 MISTAKES = {
+    "neither error nor null": (
+        f"magic:\n- {ROW.rpartition(',')[0]}}}\n",
+        2,
+        "$.magic[0]: Object missing required field `error`; error: null lets the value pass",
+    ),
+    "passes and fails": (
+        f"magic:\n- {ROW}}}\n- {ROW[:-5]}null}}\n",
+        3,
+        "$.magic[1]: Messages To +14105550100 has a row on line 2 already",
+    ),
     "tab": ("magic:\n\t- a", 2, "is not YAML"),
     "unclosed": ("magic: [\n\n", 3, "is not YAML"),
     "control character": ("magic: []\n\x01", 2, "is not YAML: control characters are not allowed"),

@@ -65,7 +65,7 @@ class Step:
 
     def magic(self, value: str) -> MagicRow | None:
         """The page's row for this very value, after normalising it."""
-        return self.rows.get(magic_key(value)) if self.rows else None
+        return self.rows.get(key_of(value, self.parameter)) if self.rows else None
 
     def otherwise(self, value: str) -> MagicRow | None:
         """The row for `value`, which is none that has a row of its own."""
@@ -267,12 +267,17 @@ def _steps(resource: Resource) -> tuple[Step, ...]:
             resource.parameters[name],
             tuple(entry for entry in resource.refused if entry.parameter == name),
             tuple(entry for entry in resource.required if entry.parameter == name),
-            {magic_key(row.value): row for row in rows[name] if row.value != OTHER},
+            {key_of(row.value, resource.parameters[name]): row for row in rows[name] if row.value != OTHER},
             others[name],
             _no_number(resource.parameters[name], others[name]),
         )
         for name in (*named, *rest)
     )
+
+
+def key_of(value: str, parameter: Parameter) -> str:
+    """The form in which values of `parameter` are compared: two ways of writing one number are one value."""
+    return magic_key(value) if parameter.type == "address" else value.strip()
 
 
 def _no_number(parameter: Parameter, other: MagicRow | None) -> MagicRow | None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import yaml
 
-from ringback.contract.compiled import OTHER, Contract
+from ringback.contract.compiled import OTHER, Contract, key_of
 from ringback.contract.load import ContractError
 from ringback.contract.model import MagicRow, Resource, ResourceName, UserFile, UserRow
 from ringback.contract.nesting import too_deep
-from ringback.contract.numbers import magic_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,19 +36,21 @@ def overlaid(contract: Contract, file: Path) -> Contract:
     rows: dict[str, list[MagicRow]] = {resource.resource: [] for resource in contract.resources}
     for index, row in enumerate(user.magic):
         line = _line_of(tree, f"$.magic[{index}]")
-        wrong = _mistake(row, contract.resource(row.resource), known)
-        key = (row.resource, *_input(row))
+        resource = contract.resource(row.resource)
+        wrong = _mistake(row, resource, known)
+        if wrong:
+            raise ContractError(f"{file}:{line}: $.magic[{index}]: {wrong}")
+        key = (row.resource, *_input(row, resource))
         if key in seen:
             wrong = f"{row.resource} {row.parameter} {row.value} has a row on line {seen[key]} already"
-        if wrong:
             raise ContractError(f"{file}:{line}: $.magic[{index}]: {wrong}")
         seen[key] = line
         rows[row.resource].append(_row(row))
     changed = []
     for resource in contract.resources:
         own = rows[resource.resource]
-        replaced = {_input(row) for row in own}
-        kept = [row for row in resource.magic if _input(row) not in replaced]
+        replaced = {_input(row, resource) for row in own}
+        kept = [row for row in resource.magic if _input(row, resource) not in replaced]
         changed.append(msgspec.structs.replace(resource, magic=(*kept, *own)))
     keys = {(error.code, error.resource, error.variant) for error in user.errors}
     errors = [error for error in contract.errors if (error.code, error.resource, error.variant) not in keys]
@@ -79,9 +80,10 @@ def _text(file: Path) -> str:
         raise ContractError(f"{file}:{line}: is not UTF-8 text") from None
 
 
-def _input(row: MagicRow) -> tuple[str, str]:
+def _input(row: MagicRow, resource: Resource) -> tuple[str, str]:
     """What a row is about; two rows for one input take each other's place, however the number is written."""
-    return row.parameter, row.value if row.value == OTHER else magic_key(row.value)
+    value = row.value if row.value == OTHER else key_of(row.value, resource.parameters[row.parameter])
+    return row.parameter, value
 
 
 def _mistake(row: UserRow, resource: Resource, known: set[tuple[int, ResourceName | None]]) -> str | None:
@@ -133,6 +135,8 @@ def checked(text: str, kind: type[T], name: str) -> T:
         path = where.strip("`").rpartition("`")[2] or "$"  # a key of another type is told as `key` in `$`
         line = _line_of(tree, path, what)
         advice = "; put it in quotes" if what.startswith("Expected `str`, got") and "null" not in what else ""
+        if what == "Object missing required field `error`":
+            advice = "; error: null lets the value pass"
         raise ContractError(f"{name}:{line}: {path}: {what}{advice}") from None
 
 

@@ -170,5 +170,6 @@ _COMPUTED: dict[str, Callable[[Mapping[str, str], Resource], Scalar]] = {
     "from.formatted": lambda form, _resource: numbers.national(form.get("From", "")),
     "number": _number,
     "number.formatted": lambda form, resource: numbers.national(_number(form, resource)),
+    "status": lambda form, _resource: "accepted" if form.get("MessagingServiceSid") else "queued",
     "segments": lambda form, _resource: str(segments.count(form.get("Body", ""))),
 }

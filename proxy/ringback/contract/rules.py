@@ -143,7 +143,8 @@ def _check(call: _Call, step: Step) -> Outcome | MagicRow | None:
     name, parameter, form = step.name, step.parameter, call.form
     if name not in form:
         return _check_absent(call, step)
-    for refused in step.refused:
+    if step.refused and not step.magic(form[name]) and not step.other:  # else a user's own row decides
+        refused = step.refused[0]
         return call.error(
             refused.error, refused.id, refused.basis, refused.line, parameter=name, reason=refused.reason
         )
