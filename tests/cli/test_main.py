@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from ringback import __version__
+from ringback.__main__ import EXIT_OUTPUT
 from ringback.cli import COMMANDS, ringback
 from support.proxying import ringback as run_ringback
 
@@ -89,3 +92,39 @@ def test_what_the_program_imports_is_not_what_ringback_imports(
     reading = [sys.executable, "-c", "import os; print(os.environ['PYTHONPATH'])"]
     done = run_ringback(home, "run", "--allow-none", "--", *reading, more={"PYTHONPATH": str(tmp_path)})
     assert (done.returncode, done.stdout.strip().endswith(f":{tmp_path}")) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["contract"],
+        ["contract", "explain", "GET", "Recordings"],
+        ["cassettes", "list", "--cassettes", str(Path(__file__).parents[2] / "cassettes")],
+        ["drift", "schema"],
+        ["completion", "bash"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_what_cannot_be_printed_is_one_line(words: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ringback", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == "ringback: the output cannot be written: No space left on device\n"
+    assert done.returncode == EXIT_OUTPUT
+
+
+def test_where_nobody_reads_the_rest_goes_on() -> None:
+    command = f"{shlex.quote(sys.executable)} -m ringback contract"
+    closed = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, text=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+    gone = subprocess.run(["sh", "-c", f"{command} | true"], capture_output=True, text=True, check=False)
+    assert gone.stderr == ""
