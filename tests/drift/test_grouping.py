@@ -104,6 +104,27 @@ def test_all_resources_opening_is_one_finding_and_two_of_them_are_two() -> None:
     assert {item.rule for item in two} == some
 
 
+def test_other_resources_in_json_alone_are_a_format_and_no_other_outcome() -> None:
+    as_json = {
+        item.claims: BOOK.offline(item.request("AC1")).body
+        for item in BOOK.probes
+        if item.method == "GET" and item.format == "json"
+    }
+
+    def change(item: Probe) -> Any:
+        return (lambda answer: replace(answer, body=as_json[item.claims])) if item.method == "GET" else None
+
+    (found,) = findings(change)
+    assert (found.rule, found.observed) == ("format.body", "no XML, it looks like JSON")
+
+
+def test_other_resources_without_a_code_lack_a_field() -> None:
+    (found,) = findings(
+        lambda item: edit(code=...) if item.method == "GET" and item.format == "json" else None
+    )
+    assert (found.rule, found.observed) == ("error.code.20008", "no such field")
+
+
 def test_a_status_that_all_errors_share_is_one_finding_and_one_of_them_is_about_its_code() -> None:
     def status(answer: Answer) -> Answer:
         return replace(answer, status=422, body=answer.body.replace(b"400", b"422"))

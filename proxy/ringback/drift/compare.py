@@ -102,13 +102,13 @@ class _Look:
         """A resource that test credentials cannot use."""
         request, answer = self.observation.request, self.observation.answer
         refusal = self.book.contract.refusals["resource.unsupported"]
-        body = self._error_body() if answer.status >= 400 else None
+        body, wrong = self._error_body() if answer.status >= 400 else (None, None)
         code = errors.code_in(body.tree) if body else None
         kind: Kind | None = None
         observed = ""
         if answer.status < 400:
             kind, observed = "allowed", f"allowed: HTTP {answer.status}"
-        elif (answer.status, code) != (refusal.status, refusal.code):
+        elif answer.status != refusal.status or code not in {refusal.code, None}:  # without one: error.code
             kind, observed = "code", f"HTTP {answer.status}" + (f" with {code}" if code else "")
         documented = f"HTTP {refusal.status} with {refusal.code}"
         path = self.observation.request.path.replace(self.observation.account, "{account}")
@@ -118,6 +118,8 @@ class _Look:
         )
         rule = outside_id(request.method, request.host, request.path)
         self.notes.add(rule, difference or None, "resource.unsupported")
+        if not difference:
+            self._body(wrong)
         if body and not difference:
             self._error(body, refusal.code)
             rule = text_rule(refusal.code, None)
@@ -264,6 +266,13 @@ class _Look:
             )
         self.notes.add(f"format.element.{narrow}", difference, "format.element")
 
+    def _error_body(self) -> tuple[Body | None, str | None]:
+        """The body of an error, or what is wrong with it."""
+        try:
+            return read(self.observation.answer.body, self.form, (), ERROR_NAMES), None
+        except BodyError as error:
+            return None, str(error)
+
     def _body(self, wrong: str | None) -> None:
         line = self.book.claims["format.body"].line
         difference = wrong and Difference(
@@ -274,12 +283,6 @@ class _Look:
     def _read(self, resource: Resource, *, failed: bool) -> Body:
         data = self.observation.answer.body
         return read(data, self.form, () if failed else resource.answer, ERROR_NAMES if failed else {})
-
-    def _error_body(self) -> Body | None:
-        try:
-            return read(self.observation.answer.body, self.form, (), ERROR_NAMES)
-        except BodyError:
-            return None
 
 
 _NUMBERS: Final = ("To", "From", "PhoneNumber", "AreaCode")
