@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from ringback.addon.routes import Address, Egress, Route, Routes, is_loopback
+from ringback.addon.routes import Address, Egress, Route, Routes, is_loopback, stand_in
 
 NAMES = (
     "https_proxy",
@@ -60,6 +62,24 @@ def test_no_password_in_words() -> None:
 
 def test_a_host_is_its_own_route() -> None:
     assert Routes().of("api.ie1.twilio.com") == Route("api.ie1.twilio.com", 443, "api.ie1.twilio.com")
+
+
+@pytest.mark.parametrize(
+    "url, wrong",
+    [
+        ("foo", "it is no URL; write https://HOST:PORT"),
+        ("foo:4010", "it is no URL; write https://HOST:PORT"),
+        ("http://foo:4010", "credentials go to this machine alone without TLS; write https://HOST:PORT"),
+    ],
+)
+def test_what_can_be_no_stand_in_says_why(url: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(wrong)}$"):
+        stand_in(url)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:4010", "http://localhost:4010", "https://foo"])
+def test_what_can_stand_in(url: str) -> None:
+    assert stand_in(url) == Address.parse(url)
 
 
 def test_a_stand_in_takes_every_hosts_place_under_its_name() -> None:

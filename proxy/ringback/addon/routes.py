@@ -185,6 +185,8 @@ def stand_in(url: str) -> Address:
     """
     address = Address.parse(url)
     if address.scheme == "http" and not is_loopback(address.host):
+        if "://" not in url:
+            raise ValueError("it is no URL; write https://HOST:PORT")
         raise ValueError("credentials go to this machine alone without TLS; write https://HOST:PORT")
     return address
 
