@@ -20,7 +20,6 @@ from support.proxying import ringback as run_ringback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def test_version_and_help_wait_for_no_command() -> None:
