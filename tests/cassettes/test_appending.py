@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -10,6 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+import vcr
 
 from ringback.cassettes import CassetteError, Library, RecordingError, RedactionError, layout, reading
 from support.exchanges import Shelf, answer, numbered, record, request
@@ -35,21 +37,68 @@ def test_kill_9_at_random_moments_loses_nothing_acknowledged(shelf: Shelf) -> No
         session = library.session()
         record(session, (request({"Body": "last"}), answer(number=-1)))
         assert len(session) == len(recorded(shelf.file()))
-    assert sorted(path.name for path in shelf.directory.iterdir() if not path.name.endswith(".tmp")) == [
-        "default.yaml"
-    ]
+    left = [path.name for path in shelf.directory.iterdir()]
+    assert [name for name in left if not name.endswith(".tmp") and ".torn-" not in name] == ["default.yaml"]
 
 
 def test_a_kill_in_the_middle_of_a_write_is_cut_at_the_next(shelf: Shelf) -> None:
     moments = random.Random(7)
     whole = shelf.write(*((request({"Body": str(n)}), answer(number=n)) for n in range(3))).read_bytes()
     for _ in range(ROUNDS):
-        shelf.file().write_bytes(whole[: moments.randrange(len(whole) - 400, len(whole))])
+        shelf.file().write_bytes(whole[: moments.randrange(len(whole) - 400, len(whole) - 1)])
         shelf.told.clear()
         with shelf.library("auto") as library:
             record(library.session(), (request({"Body": "new"}), answer(number=9)))
         assert recorded(shelf.file()) == [0, 1, 9]
-        assert "cut; 2 whole exchanges before that" in shelf.told[0]
+        assert "2 whole exchanges before that" in shelf.told[0]
+    assert len(list(shelf.directory.glob("default.yaml.torn-*"))) == ROUNDS
+
+
+def test_a_last_line_without_its_newline_gets_it_before_the_append(shelf: Shelf) -> None:
+    """As editors and shells leave it."""
+    file = shelf.write(*((request({"Body": str(n)}), answer(number=n)) for n in range(2)))
+    file.write_bytes(file.read_bytes()[:-1])
+    with shelf.library() as library:
+        assert numbered(library.session(), request({"Body": "1"})) == 1
+    with shelf.library("auto") as library:
+        session = library.session()
+        record(session, *((request({"Body": str(n)}), answer(number=n)) for n in (2, 3)))
+        assert [numbered(session, request({"Body": str(n)})) for n in range(4)] == [0, 1, 2, 3]
+    assert recorded(file) == [0, 1, 2, 3]
+    assert shelf.told == []
+    with vcr.use_cassette(str(file), record_mode="none") as cassette:
+        assert len(cassette) == 4
+
+
+def test_damage_at_the_end_is_told_and_stays(shelf: Shelf) -> None:
+    file = shelf.write(*((request({"Body": str(n)}), answer(number=n)) for n in range(2)))
+    data = file.read_bytes()
+    damaged = data[: data.rindex(b"201")] + b"oops" + data[data.rindex(b"201") + 3 :]
+    file.write_bytes(damaged)
+    line = damaged[: damaged.rindex(b"# ringback")].count(b"\n") + 1
+    with shelf.library("auto") as library, pytest.raises(CassetteError) as caught:
+        library.session()
+    assert str(caught.value).startswith(f"{file}:{line}: `response.status.code` is text")
+    assert [path.name for path in shelf.directory.iterdir()] == ["default.yaml"]
+    assert file.read_bytes() == damaged
+
+
+def test_what_cannot_be_kept_is_not_cut(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = shelf.write((request(), answer(number=1)))
+    file.write_bytes(file.read_bytes() + b"# ringback key=00")
+    before = file.read_bytes()
+    real = os.open
+
+    def refuse(path: Path, *more: int) -> int:
+        if "torn" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with shelf.library("auto") as library:
+        assert numbered(library.session(), request()) == 1
+    assert file.read_bytes() == before
+    assert "free some space" in shelf.told[0]
 
 
 def test_two_processes_append_to_one_cassette(shelf: Shelf) -> None:

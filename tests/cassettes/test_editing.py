@@ -36,9 +36,10 @@ def test_a_torn_tail_is_cut(shelf: Shelf) -> None:
     file = shelf.write((A, answer(number=1)), (B, answer(number=2)))
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    assert "cut; 1 whole exchange before that" in mend(shelf, file)
+    kept = file.with_name("default.yaml.torn-1")
+    assert f"cut, and kept in {kept}; 1 whole exchange before that" in mend(shelf, file)
     assert recorded(file) == [1]
-    assert whole.startswith(file.read_bytes())
+    assert file.read_bytes() + kept.read_bytes() == whole[:-5]
 
 
 def test_a_whole_file_is_left_alone(shelf: Shelf) -> None:
@@ -48,11 +49,11 @@ def test_a_whole_file_is_left_alone(shelf: Shelf) -> None:
     assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
 
 
-@pytest.mark.parametrize("broken", [0, 1])
+@pytest.mark.parametrize("broken", [0, 1, 2])
 def test_damage_is_taken_out_and_kept_beside(shelf: Shelf, broken: int) -> None:
     file = shelf.write((A, answer(number=1)), (B, answer(number=2)), (C, answer(number=3)))
-    starts = [match.start() for match in re.finditer(rb"^# ringback", file.read_bytes(), re.MULTILINE)]
     data = file.read_bytes()
+    starts = [match.start() for match in re.finditer(rb"^# ringback", data, re.MULTILINE)] + [len(data)]
     damage = data[starts[broken] : starts[broken + 1]].replace(b"      code: 201\n", b"")
     file.write_bytes(data[: starts[broken]] + damage + data[starts[broken + 1] :])
     told = mend(shelf, file)
@@ -60,6 +61,21 @@ def test_damage_is_taken_out_and_kept_beside(shelf: Shelf, broken: int) -> None:
     assert f"1 damaged exchange taken out, kept in {kept}; 2 whole exchanges left" in told
     assert kept.read_bytes() == damage
     assert recorded(file) == [number for number in (1, 2, 3) if number != broken + 1]
+
+
+def test_nothing_but_damage_is_taken_out_and_a_torn_tail_is_kept_too(shelf: Shelf) -> None:
+    file = shelf.write((A, answer(number=1)), (B, answer(number=2)), (C, answer(number=3)))
+    data = file.read_bytes()
+    first, *others = re.split(rb"(?=^# ringback)", data, flags=re.MULTILINE)
+    damage = others[0].replace(b"      code: 201\n", b"")
+    mine = others[1].replace(b"Body=b", b"Body=mine")
+    file.write_bytes(first + b"# of mine\n" + damage + mine + others[2][:-9])
+    told = mend(shelf, file)
+    assert file.read_bytes() == first + b"# of mine\n" + mine
+    for name, held in (("torn-1", others[2][:-9]), ("damaged-1", damage)):
+        kept = file.with_name(f"default.yaml.{name}")
+        assert kept.read_bytes() == held
+        assert str(kept) in told
 
 
 def test_an_interrupted_recording_becomes_a_cassette(shelf: Shelf) -> None:

@@ -14,6 +14,7 @@ from ringback.cassettes import interactions, layout, matching
 from ringback.cassettes.interactions import Interaction
 from ringback.cassettes.provenance import provenance
 from ringback.cassettes.redaction import Redaction
+from ringback.contract import Request
 from support.exchanges import Shelf, answer, found, missed, numbered, record, request
 
 HEAD = layout.head({"ringback": provenance(Redaction())})
@@ -62,9 +63,32 @@ def test_a_file_torn_at_any_byte_keeps_every_whole_item() -> None:
     for cut in range(len(HEAD), len(WHOLE) + 1):
         data = WHOLE[:cut]
         index = layout.scan(data)
+        if cut + 1 in ends:  # the last newline is no loss
+            assert (index.end, index.torn, index.unended) == (cut, 0, True), cut
+            assert texts(data + b"\n", index)[-1] + b"\n" == ITEMS[len(index) - 1], cut
+            continue
         whole = [end for end in ends if end <= cut]
-        assert (index.end, index.torn) == (whole[-1], cut - whole[-1]), cut
+        assert (index.end, index.torn, index.unended) == (whole[-1], cut - whole[-1], False), cut
         assert texts(data, index) == ITEMS[: len(whole) - 1], cut
+
+
+@settings(max_examples=40)
+@given(
+    st.text(st.characters(exclude_categories=("Cs",)), max_size=300),
+    st.sampled_from(["\n", "\n      message: x\n", "\0", " "]),
+    st.booleans(),
+    st.data(),
+)
+def test_whatever_was_recorded_a_beginning_of_it_is_torn(
+    text: str, more: str, binary: bool, data: st.DataObject
+) -> None:
+    body = f"{text}{more}{text}".encode() + (b"\xff" if binary else b"")
+    asked = Request("POST", "api.twilio.com", "/", (("Content-Type", "text/plain"),), body)
+    item = interactions.dump(Interaction(asked, answer(body)))
+    entry = layout.entry(bytes(16), item)
+    cut = data.draw(st.integers(1, len(entry) - 2))
+    index = layout.scan(WHOLE + entry[:cut])
+    assert (len(index), index.torn) == (3, cut)
 
 
 def test_zeros_at_the_end_are_a_torn_tail() -> None:
@@ -155,6 +179,63 @@ def test_damage_in_the_middle_is_told_with_its_place() -> None:
     with pytest.raises(layout.DamageError) as caught:
         layout.scan(data)
     assert caught.value.offset == len(HEAD)
+
+
+LAST = len(make_file(*ITEMS[:2]))
+SLIPS = {
+    "indented": (b"    status:\n", b"   status:\n", "no YAML that vcrpy reads"),
+    "last line indented": (b"      message:", b"     message:", "no YAML that vcrpy reads"),
+    "quote": (b"string: '{", b"string: {", "no YAML that vcrpy reads"),
+    "dropped": (b"    method: POST\n", b"", "`request.method` is missing, it must be text"),
+    "code": (b"code: 201", b"code: oops", "`response.status.code` is text"),
+    "request": (b"- request:\n", b"- request: foo\n", "no YAML that vcrpy reads"),
+    "no response": (ITEMS[2], b"- request: foo\n", "`request` is text, it must be a mapping"),
+}
+
+
+@pytest.mark.parametrize(
+    "slip, newline",
+    [(slip, newline) for slip in SLIPS for newline in (True, False) if slip != "quote" or newline],
+)
+def test_a_slip_in_the_last_item_is_damage_as_in_any_other(slip: str, newline: bool) -> None:
+    old, new, said = SLIPS[slip]
+    assert old in WHOLE[LAST:]
+    data = WHOLE[:LAST] + WHOLE[LAST:].replace(old, new)
+    with pytest.raises(layout.DamageError, match=said) as caught:
+        layout.scan(data if newline else data[:-1])
+    assert caught.value.offset == LAST
+
+
+def test_an_item_that_is_shorter_and_lacks_its_newline_is_taken_for_torn() -> None:
+    """It may be a write that was interrupted inside its last line, which is kept beside when it is cut."""
+    data = WHOLE[:LAST] + WHOLE[LAST:].replace(b'"}', b'"').replace(b"'{", b"{", 1)
+    assert layout.scan(data[:-1]).torn == len(data) - 1 - LAST
+
+
+def test_an_item_without_a_comment_is_never_torn() -> None:
+    data = WHOLE[:LAST] + ITEMS[2]
+    assert len(layout.scan(data[:-1])) == 3
+    with pytest.raises(layout.DamageError, match="is missing"):
+        layout.scan(data[: data.rindex(b"      message:")])
+
+
+def test_an_edited_last_item_needs_no_newline() -> None:
+    data = (WHOLE[:LAST] + WHOLE[LAST:].replace(b"CREATED", b"MADE BY HAND"))[:-1]
+    index = layout.scan(data)
+    assert (len(index), index.torn, index.unended) == (3, 0, True)
+
+
+@pytest.mark.parametrize("trust_keys", [True, False])
+def test_a_last_item_without_its_newline_is_whole(trust_keys: bool) -> None:
+    index = layout.scan(WHOLE[:-1], trust_keys=trust_keys)
+    assert (len(index), index.torn, index.unended) == (3, 0, True)
+    assert index.keys == layout.scan(WHOLE).keys
+
+
+@pytest.mark.parametrize("rest", [b"# the end", b"# ringback is fine", b"# a\n\n# b"])
+def test_a_comment_of_a_person_is_not_torn(rest: bytes) -> None:
+    index = layout.scan(WHOLE + rest)
+    assert (len(index), index.end, index.torn, index.unended) == (3, len(WHOLE + rest), 0, True)
 
 
 def test_damage_is_told_with_its_line_and_the_next_step(shelf: Shelf) -> None:

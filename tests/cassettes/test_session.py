@@ -257,7 +257,9 @@ def test_a_torn_tail_is_cut_by_auto_and_passed_over_by_offline(shelf: Shelf) -> 
         assert numbered(library.session(), A) == 1
         record(library.session(), (C, answer(number=3)))
     (told,) = shelf.told
-    assert "cut; 1 whole exchange before that" in told
+    kept = file.with_name("default.yaml.torn-1")
+    assert f"cut, and kept in {kept}; 1 whole exchange before that" in told
+    assert torn.endswith(kept.read_bytes())
     with shelf.library() as library:
         assert [numbered(library.session(), one) for one in (A, B, C)] == [1, None, 3]
 

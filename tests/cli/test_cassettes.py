@@ -50,10 +50,23 @@ def test_list(shelf: Shelf) -> None:
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert rows[0] == ["name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"]
     assert rows[1][:2] == ["broken", "-"]
-    assert rows[1][-1] == "broken: see verify"
+    assert rows[1][-1] == "broken"
+    assert (
+        result.stderr == f"{Path('cassettes/broken.yaml')}:1: `interactions` is missing, it must be a list\n"
+    )
     assert (rows[2][0], rows[2][1], rows[2][4:]) == ("default", "2", ["live", "To", "own"])
     assert (rows[3][0], rows[3][1], rows[3][4:]) == ("theirs", "1", ["vcrpy", "-", "vcrpy's"])
     assert rows[2][2] == str(shelf.file().stat().st_size)
+
+
+def test_a_slip_in_the_last_exchange_is_named_by_list_and_verify(shelf: Shelf) -> None:
+    file = shelf.write((request({"Body": "a"}), answer()), (request({"Body": "b"}), answer()))
+    text = file.read_text()
+    file.write_text(text[: text.rindex("201")] + "oops\n      message: CREATED\n")
+    line = text[: text.rindex("# ringback")].count("\n") + 1
+    said = "`response.status.code` is text, it must be a number from 200 to 599"
+    assert run("list").stderr.startswith(f"{FILE}:{line}: {said}; ")
+    assert run("verify").stdout == f"{FILE}:{line}: format: {said}; --repair takes it out\n"
 
 
 def test_show_lists_the_exchanges(shelf: Shelf) -> None:
@@ -173,7 +186,8 @@ def test_verify_repairs(shelf: Shelf) -> None:
     assert run("verify").exit_code == 1
     result = run("verify", "--repair")
     assert result.exit_code == 0
-    assert "repaired: " in result.stdout
+    assert f"repaired: {FILE}: it ends in " in result.stdout
+    assert f"cut, and kept in {FILE}.torn-1; 1 whole exchange before that" in result.stdout
     assert run("verify").exit_code == 0
 
 

@@ -1,7 +1,8 @@
 """Appending that lasts, also with several processes on one file.
 
-One append is: lock the file, cut what a crash has left at its end, write, fsync, unlock. A file comes into
-being, and is rewritten, under another name first; only whole files ever carry the cassette's name.
+One append is: lock the file, cut what a crash has left at its end, write, fsync, unlock. What is cut is kept
+in a file beside. A file comes into being, and is rewritten, under another name first; only whole files ever
+carry the cassette's name.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.cassettes.interactions import Interaction
+    from ringback.cassettes.layout import Index
     from ringback.cassettes.redaction import Redaction
 
 
-def write_whole(path: Path, metadata: dict[str, Any], parts: Iterable[bytes], *, overwrite: bool) -> int:
+def write_whole(path: Path, parts: Iterable[bytes], *, overwrite: bool) -> int:
     """Write a whole file under another name, make it last, and give it its own name.
 
     Args:
         path: The name it gets.
-        metadata: Its metadata.
-        parts: Its entries.
+        parts: Its head and its entries.
         overwrite: False keeps a file that is there already.
 
     Returns:
@@ -45,7 +46,6 @@ def write_whole(path: Path, metadata: dict[str, Any], parts: Iterable[bytes], *,
     handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        write_all(handle, layout.head(metadata))
         for part in parts:
             write_all(handle, part)
         os.fsync(handle)
@@ -74,15 +74,40 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a new file that lasts."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def keep_beside(path: Path, why: str, data: bytes) -> Path:
+    """Write `data`, about to be cut from the file at `path`, which is locked, into a new file beside it.
+
+    Args:
+        path: The file.
+        why: Stands in the new file's name: `PATH.WHY-1`.
+        data: What is kept.
+
+    Raises:
+        OSError: The disk said no; nothing is left behind.
+    """
+    number = 1
+    while (kept := path.with_name(f"{path.name}.{why}-{number}")).exists():
+        number += 1
+    handle = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         write_all(handle, data)
         os.fsync(handle)
+    except BaseException:
+        with suppress(OSError):
+            kept.unlink()
+        raise
     finally:
         os.close(handle)
     sync_directory(path.parent)
+    return kept
+
+
+def cut_torn(path: Path, handle: int, index: Index) -> str:
+    """Cut the torn tail of the file `handle`, locked and at `path`; returns what is to be told."""
+    kept = keep_beside(path, "torn", os.pread(handle, index.torn, index.end))
+    os.ftruncate(handle, index.end)
+    os.fsync(handle)
+    return reading.torn_message(path, index.torn, len(index), f"cut, and kept in {kept}")
 
 
 def write_all(handle: int, data: bytes) -> None:
@@ -197,9 +222,8 @@ class CassetteFile:
         if self._carried is not None and self._carried.is_file():
             found, _ = reading.read_foreign(self._carried)
             self.tell(f"{self._carried}: {many(len(found), 'exchange')} carried over into {self.path}")
-        handle = write_whole(
-            self.path, self.metadata, [*reading.entries(found, self._redaction), *new], overwrite=False
-        )
+        parts = [layout.head(self.metadata), *reading.entries(found, self._redaction), *new]
+        handle = write_whole(self.path, parts, overwrite=False)
         self.close()
         self.handle = handle
         fcntl.flock(handle, fcntl.LOCK_UN)
@@ -237,16 +261,18 @@ class CassetteFile:
                 f"not recorded in {self.path}: another process records there with other fields for --redact"
             )
         if index.torn:
-            os.ftruncate(self.handle, index.end)
-            os.fsync(self.handle)
-            self.tell(reading.torn_message(self.path, index))
+            self.tell(cut_torn(self.path, self.handle, index))
             return index.end
+        if index.unended:
+            write_all(self.handle, b"\n")
+            return size + 1
         return size
 
     def _rewrite(self) -> int:
         found, metadata = reading.read_foreign(self.path)
         parts = reading.entries(found, reading.left_to_do(metadata, self._redaction))
-        handle = write_whole(self.path, {**metadata, **self.metadata}, parts, overwrite=True)
+        head = layout.head({**metadata, **self.metadata})
+        handle = write_whole(self.path, [head, *parts], overwrite=True)
         self.close()
         self.handle = handle  # locked since before it had the name
         self.tell(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ringback.cassettes import appending, checks, fresh, layout, reading
 from ringback.cassettes.errors import CassetteFormatError, reading_error, recording_error
 from ringback.cassettes.fresh import NEW_SUFFIX
-from ringback.cassettes.matching import MATCHING_VERSION
 from ringback.cassettes.names import SUFFIX
 from ringback.cassettes.provenance import check_key, provenance, redacted_fields
 from ringback.cassettes.redaction import Redaction
@@ -57,32 +56,19 @@ def _mend(path: Path, tell: Callable[[str], None]) -> None:
             index = layout.scan(data, damaged=damaged)
         except layout.ForeignLayoutError:
             return  # vcrpy's own files are whole, or nobody knows where their items begin
+        if index.torn:
+            with path.open("r+b") as file:
+                tell(appending.cut_torn(path, file.fileno(), index))
         if not damaged:
-            if index.torn:
-                with path.open("r+b") as file:
-                    file.truncate(index.end)
-                    os.fsync(file.fileno())
-                tell(reading.torn_message(path, index))
             return
-        kept = _kept_beside(path)
-        appending.write_file(kept, b"".join(data[start:end] for start, end in damaged))
-        whole = [
-            layout.entry(index.key(number), data[start : start + size])
-            for number, (start, size) in enumerate(zip(index.starts, index.sizes, strict=True))
-        ]
-        said = {**index.metadata.get("ringback", {}), "matching": MATCHING_VERSION}
-        os.close(appending.write_whole(path, {**index.metadata, "ringback": said}, whole, overwrite=True))
+        kept = appending.keep_beside(path, "damaged", b"".join(data[start:end] for start, end in damaged))
+        starts, ends = [0, *(end for _, end in damaged)], [*(start for start, _ in damaged), index.end]
+        parts = [data[start:end] for start, end in zip(starts, ends, strict=True)]
+        os.close(appending.write_whole(path, parts, overwrite=True))
     tell(
         f"{path}: {many(len(damaged), 'damaged exchange')} taken out, kept in {kept}; "
-        f"{many(len(whole), 'whole exchange')} left"
+        f"{many(len(index), 'whole exchange')} left"
     )
-
-
-def _kept_beside(path: Path) -> Path:
-    number = 1
-    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    return kept
 
 
 def redact(path: Path, redaction: Redaction) -> int:
@@ -122,11 +108,8 @@ def redact(path: Path, redaction: Redaction) -> int:
                 said["redaction"] = known["redaction"]
             scrubbing = Redaction(new, redaction.key, redaction.secrets)
             parts = reading.entries(found, scrubbing)
-            os.close(
-                appending.write_whole(
-                    target, {**metadata, "ringback": {**known, **said}}, parts, overwrite=True
-                )
-            )
+            head = layout.head({**metadata, "ringback": {**known, **said}})
+            os.close(appending.write_whole(target, [head, *parts], overwrite=True))
             if target != path:
                 path.unlink()
     except FileNotFoundError as error:

@@ -7,6 +7,7 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
+from ringback.cassettes import layout
 from ringback.cassettes.appending import (
     CassetteFile,
     locked,
@@ -59,7 +60,7 @@ class FreshFile(CassetteFile):
                 raise recording_error(self.path, error) from error
         try:
             adopt_interrupted(self.final, self.tell)
-            self.handle = write_whole(self.path, self.metadata, new, overwrite=False)
+            self.handle = write_whole(self.path, [layout.head(self.metadata), *new], overwrite=False)
         except FileExistsError:
             raise _busy(self.final) from None
         except OSError as error:

@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[Index, int]:
 
     Raises:
         layout.ForeignLayoutError: Not our layout.
-        CassetteFormatError: Damaged in the middle.
+        CassetteFormatError: Damaged.
         OSError: It cannot be read.
     """
     if path.is_dir():
@@ -134,10 +134,9 @@ def make_entry(one: Interaction) -> bytes:
     return layout.entry(bytes.fromhex(matching.plain_key(one.request).digest), interactions.dump(one))
 
 
-def torn_message(path: Path, index: Index, *, cut: bool = True) -> str:
-    """What is told about a torn tail."""
-    done = "cut" if cut else "passed over; `ringback cassettes verify --repair` cuts it"
+def torn_message(path: Path, torn: int, whole: int, done: str) -> str:
+    """What is told about a tail of `torn` bytes, and that it was `done` with them."""
     return (
-        f"{path}: it ends in {many(index.torn, 'byte')} of an exchange that is not whole (a write was "
-        f"interrupted): {done}; {many(len(index), 'whole exchange')} before that"
+        f"{path}: it ends in {many(torn, 'byte')} of an exchange that is not whole (as an interrupted write "
+        f"leaves it): {done}; {many(whole, 'whole exchange')} before that"
     )

@@ -61,7 +61,7 @@ class Recordings:
             redaction: What is taken out of a foreign file's exchanges, so that requests match them.
 
         Raises:
-            CassetteFormatError: It is no cassette, or damaged in the middle.
+            CassetteFormatError: It is no cassette, or damaged.
             OSError: It cannot be read.
         """
         self.close()

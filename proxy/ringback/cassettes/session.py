@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from ringback.cassettes import matching, misses
+from ringback.cassettes import matching, misses, reading
 from ringback.cassettes.appending import CassetteFile
 from ringback.cassettes.errors import CassetteError, RedactionError, reading_error
 from ringback.cassettes.fresh import FreshFile
@@ -16,7 +16,6 @@ from ringback.cassettes.provenance import check_key, provenance, redacted_fields
 from ringback.cassettes.recorder import Recorder
 from ringback.cassettes.recordings import Recordings
 from ringback.cassettes.redaction import Redaction
-from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -226,10 +225,9 @@ class Session:
                 self._settings.tell(str(error))
             else:
                 return
-        rest = many(self._recordings.torn, "byte")
+        done = "passed over; `ringback cassettes verify --repair` cuts it"
         self._settings.tell(
-            f"{self._recordings.path}: it ends in {rest} of an exchange that is not whole (a write was "
-            f"interrupted), passed over; {many(len(self), 'whole exchange')} before that"
+            reading.torn_message(self._recordings.path, self._recordings.torn, len(self), done)
         )
 
     # --- misses ---

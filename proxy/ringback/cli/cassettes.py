@@ -12,6 +12,7 @@ import click
 
 from ringback import contract
 from ringback.cassettes import CassetteError, Redaction, cassette_names, checks, editing, names, pseudonyms
+from ringback.cassettes.errors import reading_error
 from ringback.cassettes.interactions import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.provenance import redacted_fields_of
@@ -52,8 +53,11 @@ def list_cassettes(directory: Path) -> None:
     if not found:
         click.echo(f"no cassettes in {directory}", err=True)
         return
-    rows = [_row(directory, name) for name in found]
+    faults: list[CassetteError] = []
+    rows = [_row(directory, name, faults) for name in found]
     tables.show(("name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"), rows)
+    for fault in faults:
+        click.echo(tables.printable(str(fault)), err=True)
 
 
 @command.command(short_help="Show the exchanges of a cassette, or one of them.")
@@ -179,16 +183,17 @@ def _load(path: Path) -> Cassette:
         raise click.ClickException(str(error)) from None
 
 
-def _row(directory: Path, name: str) -> tuple[str, ...]:
-    """What can be told of a cassette without reading all of it."""
+def _row(directory: Path, name: str, faults: list[CassetteError]) -> tuple[str, ...]:
+    """What can be told of a cassette without reading all of it; `faults` takes what is wrong with it."""
     path = names.existing_path(directory, name)
     size = str(path.stat().st_size)
     recordings = Recordings(path)
     try:
         recordings.open(Redaction())
         last = recordings.interaction(len(recordings) - 1) if len(recordings) else None
-    except (CassetteError, OSError):
-        return name, "-", size, "-", "-", "-", "broken: see verify"
+    except (CassetteError, OSError) as error:
+        faults.append(error if isinstance(error, CassetteError) else reading_error(path, error))
+        return name, "-", size, "-", "-", "-", "broken"
     finally:
         recordings.close()
     layout = "vcrpy's" if recordings.foreign else "own"
