@@ -105,6 +105,28 @@ def post_as(token: str) -> Request:
 # -- answers
 
 
+@pytest.mark.parametrize(
+    "reply, probe, more, count",
+    [
+        (CREATED, TEST, {}, 0),
+        (error(400, 21211), TEST, {}, 0),
+        (UpstreamError("upstream.timeout", "no answer"), TEST, {}, 1),
+        (error(503, 20500), TEST, {}, 1),
+        (error(429, 20429), TEST, {}, 1),
+        (CREATED, error(503, 20500), {}, 1),
+        (CREATED, TEST, {"max_live": 0}, 1),
+        (CREATED, error(401, 20003), {}, 0),  # the live API never answers these
+        (CREATED, Reply(200, "OK", (), b"{}"), {}, 0),
+    ],
+)
+def test_what_the_live_api_did_not_answer_is_told_with_its_client(
+    reply: Reply | Exception, probe: Reply, more: dict[str, int], count: int
+) -> None:
+    told: list[str | None] = []
+    run(Scripted([reply], probe), "online", unanswered=told.append, **more)
+    assert told == [None] * count
+
+
 @pytest.mark.parametrize("mode", ["online", "auto"])
 def test_the_live_answer_and_what_is_said_of_it(mode: Mode) -> None:
     upstream = Scripted([CREATED, error(400, 21211)])

@@ -73,6 +73,32 @@ def test_the_cassette_of_clients_that_name_none_counts_only_if_nobody_names_one(
     assert [(one.name, one.unused) for one in replay.close()] == [("mine", 0)]
 
 
+def test_a_request_without_a_live_answer_keeps_the_old_cassette_of_its_client(tmp_path: Path) -> None:
+    for user in (None, "mine"):
+        record(tmp_path, "online", user)
+    replay = Replay(Wanted(tmp_path), "online")
+    for user in (None, "mine"):
+        asyncio.run(replay.record(OTHER, ANSWER, user))
+    replay.unanswered("mine")
+    replay.unanswered("../x")
+    replay.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "default.yaml",
+        "mine-interrupted-1.yaml",
+        "mine.yaml",
+    ]
+
+
+def test_what_is_partial_for_another_reason_keeps_it_too(tmp_path: Path) -> None:
+    record(tmp_path, "online")
+    told: list[str] = []
+    replay = Replay(Wanted(tmp_path), "online", tell=told.append)
+    asyncio.run(replay.record(OTHER, ANSWER, None))
+    replay.partial = "sh ended with exit code 1"
+    replay.close()
+    assert "kept with its 1 recording, because sh ended with exit code 1" in told[0]
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "x.yaml", ".x", "x\n"])
 def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     replay = Replay(Wanted(tmp_path), "offline")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.cassettes import CassetteBusyError
-from support.exchanges import Shelf, answer, numbered, record, request
+from support.exchanges import Shelf, answer, numbered, record, request, written
 from support.writers import kill_after, recorded, start
 
 if TYPE_CHECKING:
@@ -93,6 +93,77 @@ def test_a_cassette_that_cannot_take_its_name_is_told_and_kept(
     assert shelf.told == [str(error)]
     monkeypatch.undo()
     assert names(shelf) == ["default.yaml.new"]
+
+
+def test_what_is_replaced_is_told(shelf: Shelf) -> None:
+    shelf.write(*((A, answer(number=number)) for number in range(4)))
+    with shelf.library("online") as library:
+        record(library.session(), (A, answer(number=9)))
+    assert shelf.told == [f"{shelf.file()}: recorded afresh, 4 recordings replaced by 1"]
+    shelf.told.clear()
+    with shelf.library("online") as library:
+        record(library.session("first"), (A, answer(number=9)))
+    assert shelf.told == []
+
+
+@pytest.mark.parametrize(
+    "data, held",
+    [
+        (b"interactions: []\nversion: 1\n", None),
+        (b"a: b", "unreadable recordings"),
+        (b"version: 1\ninteractions:\n- 5\n", "unreadable recordings"),
+    ],
+)
+def test_so_is_an_old_one_of_any_kind(shelf: Shelf, data: bytes, held: str | None) -> None:
+    shelf.directory.mkdir()
+    shelf.file().write_bytes(data)
+    with shelf.library("online") as library:
+        record(library.session(), (A, answer(number=9)))
+    assert shelf.told == ([f"{shelf.file()}: recorded afresh, {held} replaced by 1"] if held else [])
+    assert recorded(shelf.file()) == [9]
+
+
+def test_an_old_one_with_another_ending_is_named(shelf: Shelf) -> None:
+    other = written(shelf, (A, answer(number=1)), (B, answer(number=2))).rename(
+        shelf.directory / "default.yml"
+    )
+    with shelf.library("online") as library:
+        record(library.session(), (A, answer(number=9)))
+    assert shelf.told == [f"{shelf.file()}: recorded afresh, 2 recordings of {other} replaced by 1"]
+
+
+def test_a_recording_that_may_not_be_whole_is_kept_beside(shelf: Shelf) -> None:
+    shelf.write(*((A, answer(number=number)) for number in range(4)))
+    library = shelf.library("online")
+    record(library.session(), (B, answer(number=9)))
+    record(library.session("first"), (B, answer(number=8)))
+    library.close("sh ended with exit code 1")
+    beside = shelf.file("default-interrupted-1")
+    assert (recorded(shelf.file()), recorded(beside)) == ([0, 1, 2, 3], [9])
+    assert recorded(shelf.file("first")) == [8]  # there was nothing to keep
+    assert names(shelf) == ["default-interrupted-1.yaml", "default.yaml", "first.yaml"]
+    (told,) = shelf.told
+    assert told == (
+        f"{shelf.file()}: kept with its 4 recordings, because sh ended with exit code 1; the new one has 1 "
+        f"and is cassette 'default-interrupted-1': record again, or use it by `mv {beside} {shelf.file()}`"
+    )
+
+
+def test_so_is_one_that_lacks_an_answer_and_no_other(shelf: Shelf) -> None:
+    for name in ("lacks", "failed", "whole"):
+        shelf.write((A, answer(number=1)), name=name)
+    with shelf.library("online") as library:
+        for name in ("lacks", "failed", "whole"):
+            record(library.session(name), (A, answer(number=2)))
+        library.session("lacks").count_unanswered()
+        library.session("failed").record(A, answer(headers=(("Content-Encoding", "rot13"),))).exception(30)
+    assert [recorded(shelf.file(name)) for name in ("lacks", "failed", "whole")] == [[1], [1], [2]]
+    told = "\n".join(shelf.told)
+    assert (
+        "because 1 request had no live answer; the new one has 1 and is cassette 'lacks-interrupted-1'"
+        in told
+    )
+    assert "because 1 exchange could not be recorded; the new one has 1" in told
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -17,7 +17,7 @@ import yaml
 
 from support.clients import ACCOUNT, GOOD, TOKEN, Response, basic, http, path
 from support.proxying import requesting, ringback, serve
-from support.upstream import arguments, response, twilio
+from support.upstream import RESET, arguments, response, twilio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +90,33 @@ def test_online_records_afresh_and_the_old_cassette_lives_until_the_end(
                 assert f"SM{0:032x}" in (cassettes / "default.yaml").read_text()
     assert len(entries(cassettes / "default.yaml")) == 1
     assert f"SM{1:032x}" in (cassettes / "default.yaml").read_text()
+
+
+def test_a_failed_program_or_an_unanswered_request_leaves_the_old_cassette(
+    upstream: StandIn, home: Path, tmp_path: Path
+) -> None:
+    counting(upstream)
+    there = ["--cassettes", str(tmp_path / "cassettes")]
+    sent = requesting(list(GOOD["Messages"].items()))
+    online = ["run", *arguments(upstream, "online"), *there, "--", sys.executable, "-c"]
+    assert ringback(home, *online, sent).returncode == 0
+    old = tmp_path / "cassettes" / "default.yaml"
+    first = old.read_bytes()
+    done = ringback(home, *online, f"{sent}\nraise SystemExit(7)")
+    assert done.returncode == 7
+    assert f"kept with its 1 recording, because {sys.executable} ended with exit code 7" in done.stderr
+    with serve(home, tmp_path, *arguments(upstream, "online"), *there) as running:
+        asked(running)
+        upstream.rule = lambda _: RESET
+        assert asked(running).status == 424
+    assert "kept with its 1 recording, because 1 request had no live answer" in running.stderr()
+    assert old.read_bytes() == first
+    for number in (1, 2):
+        assert len(entries(tmp_path / "cassettes" / f"default-interrupted-{number}.yaml")) == 1
+    upstream.rule = lambda _: ERROR
+    done = ringback(home, *online, sent)
+    assert f"{old}: recorded afresh, 1 recording replaced by 1" in done.stderr
+    assert "code: 400" in old.read_text()
 
 
 def test_auto_adds_what_is_new_and_asks_for_nothing_twice(

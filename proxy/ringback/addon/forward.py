@@ -34,6 +34,16 @@ _RATE_LIMITED: Final = 20429  # Too Many Requests; 21611 comes with 429 too and 
 SERVER_ERROR: Final = "upstream.server-error"
 RATE_LIMITED: Final = "upstream.rate-limited"
 BUDGET: Final = "upstream.budget"
+# What is refused for what it is: no recording ever has an answer to it, so none lacks one.
+_REFUSED_FOR_GOOD: Final = frozenset(
+    (
+        "credentials.ambiguous",
+        "credentials.live",
+        "credentials.unproven",
+        "credentials.wrong",
+        "form.malformed",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,8 @@ class Forwarder:
         gateway: Sends.
         record: Records an exchange of the client that gave the proxy this name, or None.
         see: Looks at each live answer and where it was recorded, or None.
+        unanswered: Takes the name that a client gave the proxy for each of its requests that another time the
+            live API would have answered.
         max_live: How many requests may be forwarded, or None for any number.
         warn: Takes a sentence for people, each only once.
         patience: For how many seconds the live API is left alone after it did not answer in time (auto).
@@ -160,6 +172,7 @@ class Forwarder:
         *,
         record: Record | None = None,
         see: Callable[[Request, Answer, str], None] | None = None,
+        unanswered: Callable[[str | None], None] = lambda _: None,
         max_live: int | None = None,
         warn: Callable[[str], None] = lambda _: None,
         patience: float = 0.0,
@@ -168,6 +181,7 @@ class Forwarder:
         self._responder = responder
         self._record = record
         self._see = see
+        self._unanswered = unanswered
         self._left = max_live
         self._max = max_live
         self._warn = warn
@@ -179,6 +193,9 @@ class Forwarder:
     async def answer(self, forward: Forward) -> Answer:
         """The live API's answer to `forward`, or what takes its place; not counted yet."""
         got = self._withheld() or await self._ask(forward.request)
+        missing = _missing(got) if isinstance(got, Reply) else got
+        if missing and missing.rule not in _REFUSED_FOR_GOOD:
+            self._unanswered(forward.user)
         if isinstance(got, Reply):
             return await self._live(forward, got)
         if got.rule == BUDGET or (self._auto and not got.final):

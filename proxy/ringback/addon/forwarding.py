@@ -31,6 +31,7 @@ def forwarder(
         gateway(settings),
         record=replay.record,
         see=drift.see,
+        unanswered=replay.unanswered,
         max_live=settings.max_live,
         warn=warn,
         patience=max(settings.timeouts.connect, settings.timeouts.answer),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -81,6 +82,9 @@ class Used:
 class Replay:
     """Looks up and records.
 
+    Attributes:
+        partial: Why what is recorded afresh may not be all, so that old cassettes keep their names.
+
     Args:
         wanted: What the user asked for.
         mode: The mode.
@@ -98,6 +102,7 @@ class Replay:
     ) -> None:
         self.wanted = wanted
         self.mode = mode
+        self.partial = ""
         self._secrets = secrets
         self._tell = tell
         self._library: Library | None = None
@@ -148,6 +153,13 @@ class Replay:
         except (CassetteError, UnusableCassetteError) as error:
             return f"not recorded: {error}"
 
+    def unanswered(self, user: str | None) -> None:
+        """Note that a request of the client that named the cassette `user` had no live answer."""
+        with suppress(UnusableCassetteError):  # then nothing is recorded in it
+            session = self._session(user or self.wanted.name)
+            if session is not None:
+                session.count_unanswered()
+
     def remembers(self, name: str) -> bool:
         """Whether answers to clients of the cassette `name` depend on what was answered before."""
         try:
@@ -160,7 +172,7 @@ class Replay:
         if self._library is None:
             return ()
         found = [_used(session) for session in self._library.sessions]
-        self._library.close()
+        self._library.close(self.partial)
         self._sessions.clear()
         self._library = None
         # Whoever names cassettes for all clients has nothing to do with the one of the others.

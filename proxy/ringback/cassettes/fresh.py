@@ -1,13 +1,14 @@
-"""Recording afresh: beside the old cassette, whose name the new one takes at the end."""
+"""Recording afresh: beside the old cassette, whose name the new one takes at the end, if it is whole."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from ringback.cassettes import layout
+from ringback.cassettes import layout, reading
 from ringback.cassettes.appending import (
     CassetteFile,
     locked,
@@ -16,8 +17,9 @@ from ringback.cassettes.appending import (
     sync_directory,
     write_whole,
 )
-from ringback.cassettes.errors import CassetteBusyError, recording_error
+from ringback.cassettes.errors import CassetteBusyError, CassetteError, recording_error
 from ringback.cassettes.names import SUFFIX, free_path
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,15 +38,22 @@ class FreshFile(CassetteFile):
         metadata: What the new file gets as its metadata.
         redaction: As in `CassetteFile`.
         tell: Called with a line for people.
+        old: The file that the cassette has been read from so far, where that is another one.
     """
 
     def __init__(
-        self, final: Path, metadata: dict[str, Any], redaction: Redaction, tell: Callable[[str], None]
+        self,
+        final: Path,
+        metadata: dict[str, Any],
+        redaction: Redaction,
+        tell: Callable[[str], None],
+        old: Path | None = None,
     ) -> None:
         if final.is_symlink():  # the file that it leads to is what is recorded
             final = final.resolve()
         super().__init__(final.with_name(final.name + NEW_SUFFIX), metadata, redaction, tell)
         self.final = final
+        self._old = old or final
         self._before = _identity(final)
 
     def append(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
@@ -69,29 +78,51 @@ class FreshFile(CassetteFile):
         self.size = status.st_size
         return status.st_ino, offsets_of(status.st_size - sum(map(len, new)), new)
 
-    def finish(self) -> None:
+    def finish(self, recorded: int, partial: str = "") -> None:
         """Give the recording the cassette's name; nothing recorded leaves the old cassette in place.
+
+        Args:
+            recorded: How many exchanges it has.
+            partial: Why they may not be all, so that an old cassette keeps its name; empty if they are.
 
         Raises:
             RecordingError: The disk said no; the recording stays under its other name.
         """
         if self.handle < 0:
             return
+        held = _held(self._old)
         try:
             with locked(self.final) if self.final.exists() else nullcontext():
-                if _identity(self.final) == self._before:
-                    self.path.replace(self.final)
-                else:  # another process has added to the old one: keep both
-                    kept = free_path(self.final.parent, self.final.stem, "online")
-                    self.path.replace(kept)
+                if (
+                    _identity(self.final) != self._before
+                ):  # another process has added to the old one: keep both
+                    kept = self._keep("online")
                     self.tell(
                         f"{self.final}: changed by another process meanwhile; kept as cassette {kept.stem!r}"
                     )
+                elif held and partial:
+                    kept = self._keep("interrupted")
+                    self.tell(
+                        f"{self._old}: kept with its {held}, because {partial}; the new one has {recorded} "
+                        f"and is cassette {kept.stem!r}: record again, or use it by "
+                        f"`{shlex.join(['mv', str(kept), str(self.final)])}`"
+                    )
+                else:
+                    self.path.replace(self.final)
+                    if held:
+                        whose = "" if self._old == self.final else f" of {self._old}"
+                        self.tell(f"{self.final}: recorded afresh, {held}{whose} replaced by {recorded}")
             sync_directory(self.final.parent)
         except OSError as error:
             raise recording_error(self.final, error) from error
         finally:
             self.close()
+
+    def _keep(self, why: str) -> Path:
+        """Make the recording a cassette of its own."""
+        kept = free_path(self.final.parent, self.final.stem, why)
+        self.path.replace(kept)
+        return kept
 
 
 def adopt_interrupted(final: Path, tell: Callable[[str], None]) -> Path | None:
@@ -119,6 +150,25 @@ def adopt_interrupted(final: Path, tell: Callable[[str], None]) -> Path | None:
         os.close(handle)
     tell(f"{final}: an earlier recording was interrupted; what it had is kept as cassette {kept.stem!r}")
     return kept
+
+
+def _held(old: Path) -> str:
+    """How many recordings the cassette at `old` has, in words; empty if it has none."""
+    try:
+        index, handle = reading.read(old)
+    except FileNotFoundError:
+        return ""
+    except layout.ForeignLayoutError:
+        try:
+            count = len(reading.read_foreign(old)[0])
+        except (CassetteError, OSError):
+            return "unreadable recordings"
+    except (CassetteError, OSError):
+        return "unreadable recordings"
+    else:
+        os.close(handle)
+        count = len(index)
+    return many(count, "recording") if count else ""
 
 
 def _busy(final: Path) -> CassetteBusyError:

@@ -103,8 +103,11 @@ class Library:
                 known = self._sessions[name] = Session(name, self._settings, self._executor)
             return known
 
-    def close(self) -> tuple[CassetteError, ...]:
+    def close(self, partial: str = "") -> tuple[CassetteError, ...]:
         """Wait for what is being written, finish `online` recordings, give all files back.
+
+        Args:
+            partial: Why recordings may not be whole, so that old cassettes keep their names.
 
         Returns:
             What went wrong; each was told already.
@@ -113,7 +116,7 @@ class Library:
         wrong: list[CassetteError] = []
         for session in self.sessions:
             try:
-                session.close()
+                session.close(partial)
             except CassetteError as error:
                 self._settings.tell(str(error))
                 wrong.append(error)

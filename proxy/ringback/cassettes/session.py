@@ -16,6 +16,7 @@ from ringback.cassettes.provenance import check_key, provenance, redacted_fields
 from ringback.cassettes.recorder import Recorder
 from ringback.cassettes.recordings import Recordings
 from ringback.cassettes.redaction import Redaction
+from ringback.counting import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,11 +84,12 @@ class Session:
         missed: How many were not.
         recorded: How many exchanges were recorded and last.
         failed: How many could not be recorded.
+        unanswered: How many had no live answer that could be recorded.
     """
 
     def __init__(self, name: str, settings: Settings, executor: Executor) -> None:
         self.name = name
-        self.replayed = self.missed = self.recorded = self.failed = 0
+        self.replayed = self.missed = self.recorded = self.failed = self.unanswered = 0
         self._settings = settings
         self._executor = executor
         self._lock = threading.Lock()
@@ -102,11 +104,9 @@ class Session:
         if self._redaction.fields and not self._redaction.key:
             self._redaction = with_key(self._redaction, settings.fetch_key())
         metadata = {"ringback": provenance(self._redaction)}
-        if settings.mode == "online":
-            self._file: CassetteFile = FreshFile(self.path, metadata, self._redaction, settings.tell)
-        else:
-            carried = source if source != self.path else None
-            self._file = CassetteFile(self.path, metadata, self._redaction, settings.tell, carried)
+        make = FreshFile if settings.mode == "online" else CassetteFile
+        other = source if source != self.path else None
+        self._file = make(self.path, metadata, self._redaction, settings.tell, other)
         self._recorder = Recorder(
             self._file, self._redaction, settings.clock, executor, self._take_in, self._count_failure
         )
@@ -180,15 +180,29 @@ class Session:
             )
         return len(left), shown
 
-    def close(self) -> None:
+    def count_unanswered(self) -> None:
+        """Note that a request had no live answer: what `online` records is not all."""
+        with self._lock:
+            self.unanswered += 1
+
+    def close(self, partial: str = "") -> None:
         """Give the files back, and an `online` recording the cassette's name; all futures must be done.
+
+        Args:
+            partial: Why the recording may not have all that the old cassette has, so that this one keeps its
+                name; empty if it has. A request without a live answer or an exchange that could not be
+                recorded is reason enough.
 
         Raises:
             RecordingError: The recording could not take the cassette's name.
         """
+        if not partial and self.unanswered:
+            partial = f"{many(self.unanswered, 'request')} had no live answer"
+        elif not partial and self.failed:
+            partial = f"{many(self.failed, 'exchange')} could not be recorded"
         try:
             if isinstance(self._file, FreshFile):
-                self._file.finish()
+                self._file.finish(self.recorded, partial)
         finally:
             self._file.close()
             self._recordings.close()

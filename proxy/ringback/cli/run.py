@@ -106,6 +106,8 @@ async def _proxied(
             except _NotRunError as error:
                 say(str(error), colour="red")
                 return error.exit_code
+            if code and running.addon.replay is not None:
+                running.addon.replay.partial = f"{command_line[0]} ended with exit code {code}"
             counted = running.addon.responder.tally
             silent = counted.total == 0 and not allow_none
             bypassed = silent or bool(stopped_bypasses(launch.directory) or counted.distrusted)
