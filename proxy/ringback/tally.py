@@ -37,6 +37,8 @@ class Tally:
         probes: Requests that asked whether credentials are test credentials.
         missed: Requests that no cassette had an answer for, where that is an error.
         distrusted: TLS handshakes that a client ended because it does not trust the CA.
+        silent: TLS connections that a client ended without a request. A client that verifies certificates by
+            itself and does not trust the CA does so, but also one that opens connections ahead.
     """
 
     by_source: Counter[str] = field(default_factory=Counter)
@@ -50,6 +52,7 @@ class Tally:
     probes: int = 0
     missed: int = 0
     distrusted: int = 0
+    silent: int = 0
 
     @property
     def total(self) -> int:
@@ -103,6 +106,7 @@ class Tally:
             "probes": self.probes,
             "missed": self.missed,
             "distrusted": self.distrusted,
+            "silent": self.silent,
         }
 
 

@@ -369,6 +369,22 @@ def test_a_client_that_does_not_trust_the_ca_is_counted(tmp_path: Path) -> None:
             assert health["distrusted"] == 1
 
 
+def test_a_client_that_leaves_without_a_word_is_counted(tmp_path: Path) -> None:
+    for flows in (False, True):
+        (tmp_path / str(flows)).mkdir()
+        with inside(tmp_path / str(flows), flows=flows) as proxy:
+            with proxy.twilio():
+                pass  # as a client does that looks at the certificate after the handshake
+            with proxy.twilio() as wire:
+                assert wire.send(message()).everything()
+            with proxy.wire().tunnel() as wire, pytest.raises(ssl.SSLCertVerificationError):
+                wire.tls(Path(certifi.where()), "api.twilio.com")
+            asked = http("GET", "/ringback/health", host=f"127.0.0.1:{proxy.port}")
+            with proxy.wire() as wire:
+                health = wire.send(asked).response().json()
+            assert (health["silent"], health["distrusted"], health["answered"]) == (1, 1, 1)
+
+
 def test_a_password_is_wanted_before_the_short_way(tmp_path: Path) -> None:
     password = {"RINGBACK_PROXY_PASSWORD": "s3cret"}
     with inside(tmp_path, environment=password, ringback_seed=SEED) as proxy:

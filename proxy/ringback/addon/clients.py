@@ -12,7 +12,7 @@ from ringback.addon.tunnels import Tunnel, is_this_machine, proxy_credentials
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mitmproxy.connection import Client
+    from mitmproxy.connection import Client, Connection
     from mitmproxy.http import HTTPFlow
 
     from ringback.contract import Names
@@ -39,6 +39,17 @@ class Clients:
     def opened(self, client: Client, target: tuple[str, int], user: str | None) -> None:
         """Note that `client`, who calls itself `user`, has a tunnel to `target`."""
         self._tunnels[client.id] = Tunnel(target, user)
+
+    def heard(self, client: Connection) -> None:
+        """Note that `client` has asked for something in its tunnel, or said why it does not."""
+        tunnel = self._tunnels.get(client.id)
+        if tunnel is not None:
+            tunnel.heard = True
+
+    def is_silent(self, client: Client) -> bool:
+        """Whether `client` has a tunnel, and TLS inside, and nothing to tell of."""
+        tunnel = self.tunnel(client)
+        return tunnel is not None and not tunnel.heard and client.tls_established
 
     def meant(self, peer: tuple[str | int, ...]) -> None:
         """Note that `peer` asks as one asks a server: it means this proxy, whatever host it names.

@@ -100,7 +100,8 @@ class Front:
         """Close every connection."""
         if self._sweep:
             self._sweep.cancel()
-        for connection in list(self.connections):
+        left, self.connections = self.connections, set()
+        for connection in left:
             connection.transport.abort()
 
     def _close_idle(self) -> None:
@@ -321,10 +322,13 @@ class Tunnel(asyncio.Protocol):
         self._tls = cast("Tls", context.wrap_bio(self._incoming, self._outgoing, server_side=True))
         self._http: Http1 | None = None
         self._opening = b""
+        self._heard = False  # whether there is anything to tell of the client beside that it was here
         front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection."""
+        if not self._heard and self in self._front.connections:
+            self._front.addon.responder.tally.silent += 1
         self._front.connections.discard(self)
 
     def pause_writing(self) -> None:
@@ -347,7 +351,7 @@ class Tunnel(asyncio.Protocol):
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            done = True  # a failed handshake, or bytes that are no TLS; the alert goes out
+            done = self._heard = True  # a failed handshake, or bytes that are no TLS; the alert goes out
             if self._http is None and distrusts(error.reason or ""):
                 self._front.addon.responder.tally.distrusted += 1
         out = self._outgoing.read()
@@ -374,6 +378,7 @@ class Tunnel(asyncio.Protocol):
         while True:
             plain = tls.read(_CHUNK)
             if plain:
+                self._heard = True
                 answers = http.receive(plain)
                 if answers:
                     tls.write(answers)

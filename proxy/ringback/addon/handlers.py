@@ -227,6 +227,7 @@ class RingbackAddon:
         client = data.conn
         target = data.context.server.address
         named = [name for name in (client.sni, target[0] if target else None) if name]
+        self.clients.heard(client)
         if any(self._is_twilio(name) for name in named) and distrusts(client.error or ""):
             self.responder.tally.distrusted += 1
 
@@ -260,7 +261,9 @@ class RingbackAddon:
             data.server.error = "Ringback blocks other hosts: it was started with --block-other-hosts"
 
     def client_disconnected(self, client: Client) -> None:
-        """Forget the connection."""
+        """Forget the connection, and count one that has said nothing."""
+        if self.clients.is_silent(client) and self._is_twilio(client.sni or ""):
+            self.responder.tally.silent += 1
         self.clients.forget(client)
 
     # -- requests
@@ -270,6 +273,7 @@ class RingbackAddon:
         if flow.response or flow.error or not flow.live:
             return
         wire.acknowledge(wire.client_socket(flow.client_conn))
+        self.clients.heard(flow.client_conn)
         refused = direct.request_refusal(flow, self._is_twilio)
         if refused is not None:
             flow.response = refused_tunnel(refused)

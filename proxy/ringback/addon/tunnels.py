@@ -14,10 +14,17 @@ from ringback.addon.binding import is_loopback
 
 @dataclass
 class Tunnel:
-    """What is known of a client connection: its CONNECT target, and who it says it is."""
+    """What is known of a client connection.
+
+    Attributes:
+        target: Its CONNECT target.
+        user: Who it says it is.
+        heard: Whether it has asked for anything in its tunnel, or said why it does not.
+    """
 
     target: tuple[str, int] | None = None
     user: str | None = None
+    heard: bool = False
 
 
 def is_this_machine(host: str) -> bool:
