@@ -1,10 +1,8 @@
 """One command for every figure: `python -m benchmarks`.
 
     python -m benchmarks --quick            bare mitmdump and Ringback, seconds
-    python -m benchmarks                    every subject and the cost curves, ten minutes
+    python -m benchmarks                    every subject, the cost curves and two workers: half an hour
     python -m benchmarks --peers            mockttp and talkback as well (npm fetches them)
-    python -m benchmarks --workers          two workers against one
-    python -m benchmarks --cassettes        cassettes of 10 to 100,000 exchanges
     python -m benchmarks --go               a Go program, with HTTP/2 and without
     python -m benchmarks --million          and the memory after a million answers
     python -m benchmarks.cassettes          what a cassette costs by its size, beside vcrpy
@@ -38,10 +36,12 @@ from benchmarks.subjects import (
     TWO_WORKERS,
     Workplace,
 )
+from benchmarks.wanted import wanted_table
 
 CONNECTIONS = (1, 8, 32, 128, 256)
 BODIES = (40, 1_000, 10_000, 100_000)
 CASSETTES = (10, 1_000, 100_000)
+NUMBERS = (1, 100, 1_000)
 MILLION = 1_000_000
 
 
@@ -62,12 +62,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="also mockttp and talkback, by npm")
     parser.add_argument("--peers-directory", type=Path, help="where npm puts them, and finds them again")
     parser.add_argument("--million", action="store_true", help="also the memory after a million answers")
-    parser.add_argument("--workers", action="store_true", help="also two workers against one")
-    parser.add_argument("--cassettes", action="store_true", help="also cassettes of 10 to 100,000 exchanges")
     parser.add_argument("--go", action="store_true", help="also a Go program, with HTTP/2 and without")
     parser.add_argument("--rounds", type=int, help="turns of each subject")
     parser.add_argument("--seconds", type=float, help="of each load")
-    parser.add_argument("--no-curves", action="store_true", help="leave the cost curves out")
+    parser.add_argument("--no-curves", action="store_true", help="leave the cost curves and workers out")
     parser.add_argument("--json", default="benchmarks.json", help="where the same goes as JSON")
     return parser.parse_args()
 
@@ -85,47 +83,55 @@ def _measure(options: argparse.Namespace, place: Workplace) -> dict[str, Any]:
 
     table = measures.rates(subjects, place, plan, _say)
     found["rates"] = _plain(table)
+    whole = table.pop(measures.RUN_TRUE)
     _print("Answers a second", report.rates_table(table, BARE.name))
-    once = measures.once(place, plan, _say)
-    found["run -- true"] = once.as_dict()
-    _print("Starting", report.start_table(table, BARE.name, once))
+    _print("Starting", report.start_table(table, BARE.name, whole))
 
     of_clients = measures.clients([subject for subject in subjects if subject in SUBJECTS], place, plan, _say)
     found["clients"] = _plain(of_clients)
     _print("A client's own latency", report.clients_table(of_clients, BARE.name))
 
     if not options.quick and not options.no_curves:
-        few = Plan(max(1, plan.rounds // 2), plan.seconds, plan.messages, plan.pinned)
-        curve = measures.by_connections([BARE, RINGBACK], place, few, CONNECTIONS, _say)
-        found["connections"] = _plain(curve)
-        _print("Answers a second by connections", report.curve_table("what answers", "", curve, CONNECTIONS))
-        curve = measures.by_body([BARE, RINGBACK], place, few, BODIES, _say)
-        found["bodies"] = _plain(curve)
-        _print(
-            "Answers a second by the text's length",
-            report.curve_table("what answers", "bytes", curve, BODIES),
-        )
+        _measure_curves(place, plan, found)
     if options.go:
         table = measures.by_protocol([BARE, ORDINARY, RINGBACK], place, plan, _say)
         found["protocols"] = _plain(table)
         _print("HTTP/2 or not", report.protocols_table(table))
-    if options.cassettes:
-        table = measures.by_cassette(place, plan, CASSETTES, _say)
-        found["cassettes"] = _plain(table)
-        _print("Answers a second by the cassette's size", report.cassettes_table(table))
-    if options.workers:
-        free = Plan(plan.rounds, plan.seconds, plan.messages, pinned=False)
-        processors = os.cpu_count() or 1
-        table = measures.by_workers([RINGBACK, TWO_WORKERS], place, free, processors, _say)
-        found["workers"] = _plain(table)
-        _print("Workers, the generator on the same cores", report.workers_table(table, RINGBACK.name))
     if options.million:
         held = measures.memory(RINGBACK, place, plan, MILLION, _say)
         found["memory"] = held
         ratio = held["after"] / held["idle"]
         told = f"{held['idle']:.0f} MB idle, {held['after']:.0f} MB after {held['answers']:,.0f} answers: "
         _print("Memory", [f"{told}{ratio:.2f}"])
+    _print("Against what was wanted", wanted_table(found))
     return found
+
+
+def _measure_curves(place: Workplace, plan: Plan, found: dict[str, Any]) -> None:
+    few = Plan(max(1, plan.rounds // 2), plan.seconds, plan.messages, plan.pinned)
+    table = measures.by_connections([BARE, RINGBACK], place, few, CONNECTIONS, _say)
+    found["connections"] = _plain(table)
+    _print("Answers a second by connections", report.curve_table("what answers", "", table, CONNECTIONS))
+    table = measures.by_body([BARE, RINGBACK], place, few, BODIES, _say)
+    found["bodies"] = _plain(table)
+    _print(
+        "Answers a second by the text's length", report.curve_table("what answers", "bytes", table, BODIES)
+    )
+    table = measures.by_cassette(place, plan, CASSETTES, _say)
+    found["cassettes"] = _plain(table)
+    _print("Answers a second by the cassette's size", report.cassettes_table(table))
+    first = found["first answer"] = measures.first_answer(place, CASSETTES[-1], _say)
+    told = (
+        f"ringback {first['ours']:.2f} s, vcrpy {first['vcrpy']:.1f} s: {first['ours'] / first['vcrpy']:.3f}"
+    )
+    _print(f"The first answer from {CASSETTES[-1]:,} exchanges, in process", [told])
+    table = measures.by_number(place, few, NUMBERS, _say)
+    found["numbers"] = _plain(table)
+    _print("Answers by the number of cassettes", report.number_table(table["ringback"], NUMBERS))
+    free = Plan(plan.rounds, plan.seconds, plan.messages, pinned=False)
+    table = measures.by_workers([RINGBACK, TWO_WORKERS], place, free, os.cpu_count() or 1, _say)
+    found["workers"] = _plain(table)
+    _print("Workers, the generator on the same cores", report.workers_table(table, RINGBACK.name))
 
 
 def _plain(table: measures.Table) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Load:
         bodies: Bytes that the message's text has, about.
         recorded: How many exchanges the cassette has that is asked for, or 0 for messages of any content.
         resume: Whether connections resume the TLS session of the one before.
+        users: How many names the connections give to the proxy in turn, or 0 for none.
         core: The core to run on, or None.
     """
 
@@ -51,6 +52,7 @@ class Load:
     bodies: int = 40
     recorded: int = 0
     resume: bool = False
+    users: int = 0
     core: int | None = None
 
 
@@ -138,7 +140,7 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         if self.run.load.proxy:
-            transport.write(b"CONNECT api.twilio.com:443 HTTP/1.1\r\nHost: api.twilio.com:443\r\n\r\n")
+            transport.write(self.run.connect_head())
         else:
             self.start_tls()
 
@@ -229,7 +231,7 @@ class _Run:
             self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
         self.session: ssl.SSLSession | None = None
         self.result = Result()
-        self.at = 0
+        self.at = self.named = 0
         self.ends = 0.0
         self.open = 0
         self.done = asyncio.Event()
@@ -239,6 +241,14 @@ class _Run:
     def next(self) -> bytes:
         self.at += 1
         return self.requests[self.at % len(self.requests)]
+
+    def connect_head(self) -> bytes:
+        head = b"CONNECT api.twilio.com:443 HTTP/1.1\r\nHost: api.twilio.com:443\r\n"
+        if self.load.users:
+            self.named += 1
+            pair = base64.b64encode(b"client-%d:x" % (self.named % self.load.users))
+            head += b"Proxy-Authorization: Basic " + pair + b"\r\n"
+        return head + b"\r\n"
 
     def opened(self) -> float:
         self.open += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -11,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.cassettes import make_cassette
+from benchmarks.cassettes import run as run_cassette
 from benchmarks.load import Load, arguments
-from benchmarks.subjects import ROOT, Running, Subject, Workplace, run, with_cassette
+from benchmarks.subjects import ROOT, Running, Subject, Workplace, run, with_cassette, with_shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SERVER_CORE, LOAD_CORE = 0, 1
+RUN_TRUE = "ringback run -- true, in all"
 
 
 @dataclass
@@ -105,14 +108,24 @@ def ask(running: Running, place: Workplace, load: dict[str, Any]) -> dict[str, f
     return got
 
 
-def in_turns(
+def in_turns(  # noqa: PLR0913 - what a measurement is made of
     subjects: Sequence[Subject],
     place: Workplace,
     plan: Plan,
     measure: Callable[[Running], dict[str, float]],
     say: Callable[[str], None],
+    beside: Sequence[tuple[str, Callable[[], dict[str, float]]]] = (),
 ) -> Table:
-    """Each subject's figures, a fresh process for each of its turns."""
+    """Each subject's figures, a fresh process for each of its turns.
+
+    Args:
+        subjects: Who takes turns.
+        place: Where.
+        plan: How often, and on which core.
+        measure: Gives the figures of a subject that runs.
+        say: Tells how far it is.
+        beside: What takes its turn too and is no subject: its name, and what gives its figures.
+    """
     table: Table = {}
     for turn in range(plan.rounds):
         for subject in subjects:
@@ -120,11 +133,17 @@ def in_turns(
             with run(subject, place, plan.server_core) as running:
                 started = {"ready": running.ready, "ready cpu": running.cpu(), "idle": running.resident()}
                 put(table, subject.name, {**started, **measure(running)})
+        for name, other in beside:
+            say(f"round {turn + 1}/{plan.rounds}: {name}")
+            put(table, name, other())
     return table
 
 
 def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
-    """Answers a second over kept connections and over a new one for each, with their latencies."""
+    """Answers a second over kept connections and over a new one for each, with their latencies.
+
+    In the same turns: how long `ringback run -- true` takes in all, in seconds.
+    """
     common = {"seconds": plan.seconds, "core": plan.load_core}
 
     def measure(running: Running) -> dict[str, float]:
@@ -142,7 +161,7 @@ def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callab
             "fresh busy": fresh["busy"],
         }
 
-    return in_turns(subjects, place, plan, measure, say)
+    return in_turns(subjects, place, plan, measure, say, [(RUN_TRUE, lambda: run_true(place))])
 
 
 def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
@@ -151,12 +170,9 @@ def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Call
     def measure(running: Running) -> dict[str, float]:
         return client(place, {"port": running.port, "ca": str(place.ca), "messages": plan.messages})
 
-    table = in_turns([subject for subject in subjects if subject.proxy], place, plan, measure, say)
-    cassette = str(place.directory / "vcr.yaml")
-    for _ in range(plan.rounds):
-        told = {"cassette": cassette, "size": 100, "messages": plan.messages}
-        put(table, "vcrpy in process, 100 messages", client(place, told))
-    return table
+    told = {"cassette": str(place.directory / "vcr.yaml"), "size": 100, "messages": plan.messages}
+    beside = [("vcrpy in process, 100 messages", lambda: client(place, told))]
+    return in_turns([subject for subject in subjects if subject.proxy], place, plan, measure, say, beside)
 
 
 def client(place: Workplace, told: dict[str, Any]) -> dict[str, float]:
@@ -228,6 +244,7 @@ def by_cassette(place: Workplace, plan: Plan, sizes: Sequence[int], say: Callabl
     for size in sizes:
         subject = with_cassette(size)
         asked[subject.name] = size
+        say(f"a cassette of {size:,}")
         make_cassette(place.directory / f"size-{size}.yaml", size)
 
     def measure(running: Running) -> dict[str, float]:
@@ -293,18 +310,47 @@ def memory(
         return {"idle": idle, "answers": given, "after": running.resident()}
 
 
-def once(place: Workplace, plan: Plan, say: Callable[[str], None]) -> Figure:
+def by_number(place: Workplace, plan: Plan, counts: Sequence[int], say: Callable[[str], None]) -> Table:
+    """Answers a second where each of so many clients has a cassette of its own, of 10 exchanges."""
+    shelf = place.directory / "shelf"
+    shelf.mkdir()
+    make_cassette(shelf / "client-0.yaml", 10)
+    for number in range(1, max(counts)):
+        shutil.copy(shelf / "client-0.yaml", shelf / f"client-{number}.yaml")
+
+    def measure(running: Running) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for count in counts:
+            load = {"core": plan.load_core, "recorded": 10, "fresh": True, "users": count}
+            # Every cassette is opened when it is asked for the first time.
+            ask(running, place, {**load, "seconds": plan.seconds})
+            got = ask(running, place, {**load, "seconds": plan.seconds})
+            found |= {f"rate at {count}": got["rate"], f"cpu at {count}": got["cpu"]}
+        return found
+
+    return in_turns([with_shelf("shelf")], place, plan, measure, say)
+
+
+def first_answer(place: Workplace, size: int, say: Callable[[str], None]) -> dict[str, float]:
+    """Seconds until the first answer from a cassette of `size`: Ringback's library and vcrpy, in process."""
+    path = place.directory / f"size-{size}.yaml"
+    if not path.exists():
+        make_cassette(path, size)
+    found = {}
+    for who in ("ours", "vcrpy"):
+        say(f"the first answer of {size:,}: {who}")
+        found[who] = run_cassette(who, path, size)["first answer"]
+    return found
+
+
+def run_true(place: Workplace) -> dict[str, float]:
     """Seconds that `ringback run -- true` takes in all."""
-    figure = Figure()
-    for turn in range(plan.rounds):
-        say(f"round {turn + 1}/{plan.rounds}: ringback run -- true")
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "ringback", "run", "--allow-none", "-q", "--", "true"],
-            env=place.environment(),
-            cwd=place.directory,
-            check=True,
-            capture_output=True,
-        )
-        figure.values.append(time.perf_counter() - began)
-    return figure
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "ringback", "run", "--allow-none", "-q", "--", "true"],
+        env=place.environment(),
+        cwd=place.directory,
+        check=True,
+        capture_output=True,
+    )
+    return {"ready": time.perf_counter() - began}

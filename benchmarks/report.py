@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.measures import RUN_TRUE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.measures import Figure, Table
+    from benchmarks.measures import Figure, Row, Table
 
 
 def rates_table(table: Table, bare: str) -> list[str]:
@@ -47,14 +49,14 @@ def clients_table(table: Table, bare: str) -> list[str]:
     return lines
 
 
-def start_table(table: Table, bare: str, run: Figure) -> list[str]:
-    """Seconds to the first connection, and memory."""
+def start_table(table: Table, bare: str, run: Row) -> list[str]:
+    """Seconds to the first connection, and memory; of `run`, which is `ringback run -- true`, all of it."""
     lines = ["| starting | ready, ms | x | CPU, ms | x | idle, MB | x |", "|---|---|---|---|---|---|---|"]
     yard = table[bare]
     for name, row in table.items():
         cells = [
             name,
-            f"{row['ready'].median * 1000:.0f} ±{row['ready'].spread:.0%}",
+            f"{row['ready'].median * 1000:.0f} ±{row['ready'].spread / 2:.0%}",
             f"{row['ready'].median / yard['ready'].median:.2f}",
             f"{row['ready cpu'].median * 1000:.0f}",
             f"{row['ready cpu'].median / yard['ready cpu'].median:.2f}",
@@ -62,10 +64,10 @@ def start_table(table: Table, bare: str, run: Figure) -> list[str]:
             f"{row['idle'].median / yard['idle'].median:.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    share = run.median / yard["ready"].median
-    lines.append(
-        f"| ringback run -- true, in all | {run.median * 1000:.0f} ±{run.spread:.0%} | {share:.2f} | | | | |"
-    )
+    whole = run["ready"]
+    share = whole.median / yard["ready"].median
+    cells = [RUN_TRUE, f"{whole.median * 1000:.0f} ±{whole.spread / 2:.0%}", f"{share:.2f}"]
+    lines.append(f"| {' | '.join(cells)} | | | | |")
     return lines
 
 
@@ -79,6 +81,20 @@ def curve_table(title: str, unit: str, table: Table, points: Sequence[int]) -> l
         lines.append(
             f"| {name} | " + " | ".join(f"{row[f'rate at {point}'].median:,.0f}" for point in points) + " |"
         )
+    return lines
+
+
+def number_table(row: Row, counts: Sequence[int]) -> list[str]:
+    """Answers by the number of cassettes, each with its ratio to the smallest."""
+    lines = [
+        "| cassettes in use | a new connection each, answers/s | CPU us/answer | x |",
+        "|---|---|---|---|",
+    ]
+    yard = row[f"cpu at {counts[0]}"]
+    for count in counts:
+        rate, cpu = row[f"rate at {count}"], row[f"cpu at {count}"]
+        cells = [f"{count:,}", _with_spread(rate), f"{cpu.median:,.0f}", f"{cpu.median / yard.median:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

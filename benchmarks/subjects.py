@@ -255,4 +255,9 @@ def with_cassette(size: int) -> Subject:
     return Subject(f"{size:,} exchanges", recorded)
 
 
+def with_shelf(directory: str) -> Subject:
+    """Ringback with a directory of cassettes, of which each client names its own."""
+    return Subject("ringback", _serve("--strict", "--cassettes", directory))
+
+
 TWO_WORKERS = Subject("ringback --workers 2", _serve("--workers", "2"), processes=2)
