@@ -101,6 +101,25 @@ def test_a_contract_file_takes_effect(addon: RingbackAddon, context: taddons.con
     assert addon.responder.contract.magic("Messages", "Body", "x") is not None
 
 
+def test_fields_to_redact_are_spelled_as_the_contract_does(
+    addon: RingbackAddon, context: taddons.context
+) -> None:
+    context.configure(addon, ringback_redact=["to, status_callback", "TO"])
+    assert addon.settings.cassettes.redact == ("To", "StatusCallback")
+
+
+@pytest.mark.parametrize("mode", ["offline", "auto"])
+@pytest.mark.parametrize(
+    "fields, said",
+    [("to,boddy", "'boddy' is no parameter .* did you mean Body"), ("To;Body", "'To;Body' cannot name")],
+)
+def test_a_field_that_nothing_has_is_refused(
+    addon: RingbackAddon, context: taddons.context, mode: str, fields: str, said: str
+) -> None:
+    with pytest.raises(exceptions.OptionsError, match=f"ringback_redact: {said}"):
+        context.configure(addon, ringback_mode=mode, ringback_redact=[fields])
+
+
 def test_reconfiguring_keeps_the_counts(addon: RingbackAddon, context: taddons.context) -> None:
     tally = addon.responder.tally
     context.configure(addon, ringback_seed=3)

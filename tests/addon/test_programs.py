@@ -211,6 +211,7 @@ def _options(program: str) -> str:
         ("mitmdump", ["--listen-host", "0.0.0.0"], "set RINGBACK_PROXY_PASSWORD"),
         ("mitmdump", ["--set", "ringback_mode=sideways"], "'sideways' is not a mode"),
         ("mitmdump", ["--set", "ringback_contract=/no/such/file"], "/no/such/file: cannot be read"),
+        ("mitmdump", ["--set", "ringback_redact=to,boddy"], "did you mean Body?"),
         ("mitmweb", ["--set", "ignore_hosts=twilio"], "ignore_hosts could let Twilio's hosts past Ringback"),
         ("mitmweb", ["--listen-host", "0.0.0.0"], "set RINGBACK_PROXY_PASSWORD"),
     ],

@@ -129,6 +129,17 @@ def test_fields_are_added_to_those_that_have_pseudonyms(shelf: Shelf) -> None:
         assert numbered(library.session(), request(form)) == 1
 
 
+def test_pseudonyms_get_none_themselves_whatever_the_letters(shelf: Shelf) -> None:
+    form = {"To": "+14105550100", "Body": "private words"}
+    file = shelf.write((request(form), answer({"body": form["Body"], "n": 1})))
+    redact(file, Redaction(("To", "Body"), SECRET))
+    before = file.read_bytes()
+    redact(file, Redaction(("to", "BODY", "t_o"), SECRET))
+    assert file.read_bytes() == before
+    with shelf.library(repeats="error") as library:
+        assert numbered(library.session(), request(form)) == 1
+
+
 def test_another_key_is_refused(shelf: Shelf) -> None:
     file = shelf.write((A, answer(number=1)), redact=["To"])
     before = file.read_bytes()

@@ -8,7 +8,6 @@ from ringback.cassettes.patterns import (
     ACCOUNT_PLACEHOLDER,
     is_secret_header,
     is_secret_name,
-    plain_name,
     scrub_patterns,
 )
 from support.exchanges import SID, TOKEN
@@ -85,7 +84,3 @@ def test_names_of_secrets(name: str, secret: bool) -> None:
 )
 def test_header_fields_that_are_left_out(name: str, secret: bool) -> None:
     assert is_secret_header(name) is secret
-
-
-def test_names_are_compared_without_case_and_punctuation() -> None:
-    assert plain_name("Auth-Token_2") == plain_name("authtoken2") == "authtoken2"

@@ -211,6 +211,38 @@ def test_redact_rewrites_and_still_matches(shelf: Shelf) -> None:
     assert run("verify").exit_code == 0
 
 
+def test_what_cannot_be_redacted_is_told_and_the_others_are(shelf: Shelf) -> None:
+    for name in ("one", "two"):
+        written(shelf, (request(SENT), answer({"to": SENT["To"]})), name=name)
+    shelf.file("latin").write_bytes(b"interactions: [\xff]\n")
+    shelf.file("other").write_text("a: b")
+    result = run("redact", "--redact", "to")
+    assert result.exit_code == 1
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == [
+        str(Path("cassettes/one.yaml")),
+        str(Path("cassettes/two.yaml")),
+    ]
+    for name in ("one", "two"):
+        assert "4105550100" not in shelf.file(name).read_text()
+        assert "- To\n" in shelf.file(name).read_text()
+    assert result.stderr.splitlines() == [
+        f"not redacted: {Path('cassettes/latin.yaml')}:1: byte 15 is not UTF-8",
+        f"not redacted: {Path('cassettes/other.yaml')}:1: `interactions` is missing, it must be a list",
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields, said", [("to,boddy", "did you mean Body? There are:"), ("To;Body", "cannot name a form field")]
+)
+def test_a_typo_in_a_field_is_a_usage_error(shelf: Shelf, fields: str, said: str) -> None:
+    before = written(shelf, (request(SENT), answer())).read_bytes()
+    result = run("redact", "--redact", fields)
+    assert result.exit_code == 2
+    assert "'--redact'" in result.stderr
+    assert said in result.stderr
+    assert shelf.file().read_bytes() == before
+
+
 def test_redact_of_nothing_says_so(shelf: Shelf) -> None:
     assert "no cassettes in cassettes" in run("redact").stderr
     assert run("redact", "absent").exit_code == 2

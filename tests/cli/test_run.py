@@ -128,7 +128,14 @@ def test_a_command_that_cannot_be_run(
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--",), ("--mode", "fast", "--", "true"), ("--seed", "x", "--", "true")]
+    "arguments",
+    [
+        (),
+        ("--",),
+        ("--mode", "fast", "--", "true"),
+        ("--seed", "x", "--", "true"),
+        ("--redact", "to,boddy", "--", "true"),
+    ],
 )
 def test_usage(home: Path, arguments: tuple[str, ...]) -> None:
     done = ringback(home, "run", *arguments)

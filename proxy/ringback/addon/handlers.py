@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
-from ringback.addon import chaining, direct, flows, hello, wire
+from ringback.addon import chaining, direct, flows, hello, options, wire
 from ringback.addon.binding import is_loopback, rebound
 from ringback.addon.clients import Clients, asks_a_server, is_own
-from ringback.addon.options import OPTIONS, Settings, add_options, proxy_password, read_settings, secure
 from ringback.addon.replaying import Replay
 from ringback.addon.tls import distrusts
 from ringback.addon.tunnels import (
@@ -78,7 +77,7 @@ class RingbackAddon:
     """
 
     def __init__(self) -> None:
-        self.settings = Settings()
+        self.settings = options.Settings()
         self.responder = Responder(contract.load())
         self.forwarder: Forwarder | None = None
         self.replay: Replay | None = None
@@ -91,7 +90,7 @@ class RingbackAddon:
 
     def load(self, loader: Loader) -> None:
         """Register the options."""
-        add_options(loader)
+        options.add_options(loader)
 
     def configure(self, updated: set[str]) -> None:
         """Check the options and build the responder from them.
@@ -110,15 +109,13 @@ class RingbackAddon:
 
     def _configure(self, updated: set[str]) -> None:
         if updated & _SECURED:
-            secure(ctx.options, password=proxy_password())
-        if not updated & {name for name, *_ in OPTIONS}:
+            options.secure(ctx.options, password=options.proxy_password())
+        if not updated & {name for name, *_ in options.OPTIONS}:
             return
-        settings = read_settings(ctx.options)
-        secure(ctx.options, password=settings.password)
-        try:
-            loaded = contract.load(settings.contract)
-        except contract.ContractError as error:
-            raise exceptions.OptionsError(f"ringback_contract: {error}") from None
+        settings = options.read_settings(ctx.options)
+        options.secure(ctx.options, password=settings.password)
+        loaded = options.load_contract(settings)
+        settings = options.with_fields(settings, loaded)
         self._close()
         for told in settings.routes.egress.unusable:
             logger.warning("%s", told)

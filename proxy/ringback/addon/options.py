@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mitmproxy import exceptions
 from mitmproxy.proxy import mode_specs
 
+from ringback import contract
 from ringback.addon.binding import exposed, listen_host
 from ringback.addon.dialing import Timeouts, trust
 from ringback.addon.replaying import Repeats, Wanted
 from ringback.addon.routes import Address, Egress, Routes, stand_in
 from ringback.contract import Credentials
+from ringback.contract.naming import NamingError, parameters_named
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
 
 if TYPE_CHECKING:
     from mitmproxy.addonmanager import Loader
     from mitmproxy.options import Options
+
+    from ringback.contract import Contract
 
 MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
 # A report's form by its file's ending.
@@ -165,6 +169,31 @@ def read_settings(options: Options) -> Settings:
     )
 
 
+def load_contract(settings: Settings) -> Contract:
+    """The contract, with the user's files.
+
+    Raises:
+        OptionsError: One of these is none.
+    """
+    try:
+        return contract.load(settings.contract)
+    except contract.ContractError as error:
+        raise exceptions.OptionsError(f"ringback_contract: {error}") from None
+
+
+def with_fields(settings: Settings, loaded: Contract) -> Settings:
+    """`settings` with the fields that are recorded as pseudonyms, each once, as Twilio spells it.
+
+    Raises:
+        OptionsError: No resource has such a field, so that nothing would be redacted.
+    """
+    try:
+        fields = parameters_named(loaded, settings.cassettes.redact)
+    except NamingError as error:
+        raise exceptions.OptionsError(f"ringback_redact: {error}") from None
+    return replace(settings, cassettes=replace(settings.cassettes, redact=fields))
+
+
 def proxy_password() -> str | None:
     """What clients must give as the proxy URL's password, or None."""
     return os.environ.get(PASSWORD_VARIABLE) or None
@@ -301,9 +330,7 @@ def _cassettes(options: Options) -> Wanted:
         name=options.ringback_cassette,
         repeats=repeats,
         strict=options.ringback_strict,
-        redact=tuple(
-            name.strip() for entry in options.ringback_redact for name in entry.split(",") if name.strip()
-        ),
+        redact=tuple(options.ringback_redact),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ringback.cassettes import layout, reading
 from ringback.cassettes.errors import RedactionError, recording_error
 from ringback.cassettes.provenance import redacted_fields_of
+from ringback.cassettes.redaction import Redaction
 from ringback.counting import many
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.interactions import Interaction
     from ringback.cassettes.layout import Index
-    from ringback.cassettes.redaction import Redaction
 
 
 def write_whole(path: Path, parts: Iterable[bytes], *, overwrite: bool) -> int:
@@ -255,8 +255,8 @@ class CassetteFile:
             index = reading.scan(self.path, self.handle)
         except layout.ForeignLayoutError:
             return self._rewrite()
-        theirs, ours = redacted_fields_of(index.metadata), redacted_fields_of(self.metadata)
-        if "ringback" in index.metadata and set(theirs) != set(ours):
+        theirs, ours = (Redaction(redacted_fields_of(one)).names for one in (index.metadata, self.metadata))
+        if "ringback" in index.metadata and theirs != ours:
             raise RedactionError(
                 f"not recorded in {self.path}: another process records there with other fields for --redact"
             )

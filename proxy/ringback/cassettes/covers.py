@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from ringback.cassettes import pseudonyms
-from ringback.cassettes.patterns import plain_name
+from ringback.contract.naming import plain_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ringback.cassettes.fresh import NEW_SUFFIX
 from ringback.cassettes.names import SUFFIX
 from ringback.cassettes.provenance import check_key, provenance, redacted_fields
 from ringback.cassettes.redaction import Redaction
+from ringback.contract.naming import plain_name
 from ringback.counting import many
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def redact(path: Path, redaction: Redaction) -> int:
             before, key = redacted_fields(known)
             if before and redaction.key:
                 check_key(path, key, redaction.key)
-            new = tuple(name for name in redaction.fields if name not in before)
+            had = Redaction(before).names
+            new = tuple(name for name in redaction.fields if plain_name(name) not in had)
             said = (
                 provenance(Redaction(before + new, redaction.key))
                 if before + new

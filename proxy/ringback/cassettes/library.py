@@ -68,7 +68,7 @@ class Library:
             directory=directory,
             mode=mode,
             repeats=repeats,
-            redaction=Redaction(tuple(dict.fromkeys(redact)), b"", frozenset(secrets)),
+            redaction=Redaction(tuple(redact), b"", frozenset(secrets)),
             fetch_key=self._fetch_key,
             clock=clock,
             tell=tell,

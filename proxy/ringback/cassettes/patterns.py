@@ -6,6 +6,7 @@ import re
 from hashlib import sha256
 from typing import Final
 
+from ringback.contract.naming import plain_name
 from ringback.contract.remembering import remembered
 
 ACCOUNT_PLACEHOLDER: Final = "AC" + 32 * "0"
@@ -68,12 +69,6 @@ def scrub_patterns(text: str) -> str:
     text = PATTERNS["JSON web token"].sub(_digested, text)
     text = PATTERNS["auth token"].sub(_digested, text)
     return PATTERNS["named secret"].sub(rf"\1{REDACTED}", text)
-
-
-@remembered
-def plain_name(name: str) -> str:
-    """`name` as names are compared: lower case, without punctuation."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _digested(found: re.Match[str]) -> str:

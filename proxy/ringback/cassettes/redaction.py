@@ -25,11 +25,11 @@ from ringback.cassettes.patterns import (
     SECRET_HEADER,
     is_secret_header,
     is_secret_name,
-    plain_name,
     scrub_patterns,
 )
 from ringback.cassettes.strings import rewrite_body
 from ringback.contract.exchange import Answer, header_value
+from ringback.contract.naming import plain_name
 
 if TYPE_CHECKING:
     from ringback.cassettes.matching import Fields, MatchKey
@@ -64,7 +64,7 @@ class Redaction:
     """What is taken out.
 
     Attributes:
-        fields: The form fields whose values get pseudonyms.
+        fields: The form fields whose values get pseudonyms; of names that are compared as equal, the first.
         key: The key of the pseudonyms; needed when there are `fields`.
         secrets: Values that are searched for besides the request's own credentials.
     """
@@ -72,6 +72,12 @@ class Redaction:
     fields: tuple[str, ...] = ()
     key: bytes = field(default=b"", repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def __post_init__(self) -> None:
+        first: dict[str, str] = {}
+        for name in self.fields:
+            first.setdefault(plain_name(name), name)
+        object.__setattr__(self, "fields", tuple(first.values()))
 
     @cached_property
     def names(self) -> frozenset[str]:

@@ -219,7 +219,7 @@ class Session:
         if not isinstance(known, dict) or not len(self._recordings):
             return
         fields, wanted = redacted_fields(known)
-        if asked.fields and set(asked.fields) != set(fields) and self._settings.mode == "auto":
+        if asked.fields and asked.names != Redaction(fields).names and self._settings.mode == "auto":
             recorded = f"--redact {','.join(fields)}" if fields else "no --redact"
             wish = f"--redact {','.join(asked.fields)}"
             raise RedactionError(

@@ -18,6 +18,7 @@ from ringback.cassettes.matching import plain_key
 from ringback.cassettes.provenance import redacted_fields_of
 from ringback.cassettes.recordings import Recordings
 from ringback.cli import tables
+from ringback.contract.naming import NamingError, parameters_named
 from ringback.counting import many
 
 if TYPE_CHECKING:
@@ -146,23 +147,37 @@ def _as_json(looked: int, found: Iterable[checks.Finding], unjudged: Mapping[Pat
 @click.argument("wanted", metavar="[NAME]...", nargs=-1)
 @click.option("--redact", "fields", metavar="FIELD,...", help="Form fields whose values get pseudonyms.")
 @_DIRECTORY
-def redact(wanted: tuple[str, ...], fields: str | None, directory: Path) -> None:
+@click.pass_context
+def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, directory: Path) -> None:
     """Take secrets out of cassettes that exist, and put in pseudonyms for form fields.
 
-    Without a NAME all cassettes of the directory. They are rewritten whole or not at all.
+    Without a NAME all cassettes of the directory. Each is rewritten whole or not at all; exit 1 if any could
+    not be.
     """
-    named = tuple(name.strip() for name in (fields or "").split(",") if name.strip())
+    try:
+        named = parameters_named(contract.load(), [fields or ""])
+    except NamingError as error:
+        raise click.BadParameter(str(error), ctx, param_hint="'--redact'") from None
     secrets = frozenset(os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name))
     paths = [_path(directory, name) for name in wanted or cassette_names(directory)]
-    try:
-        key = pseudonyms.load_key(os.environ) if named else b""
-        for path in paths:
-            count = editing.redact(path, Redaction(named, key, secrets))
-            click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(count, 'exchange')} redacted")
-    except CassetteError as error:
-        raise click.ClickException(str(error)) from None
     if not paths:
         click.echo(f"no cassettes in {directory}", err=True)
+    try:
+        redaction = Redaction(named, pseudonyms.load_key(os.environ) if named else b"", secrets)
+    except CassetteError as error:
+        raise click.ClickException(str(error)) from None
+    failed: list[CassetteError] = []
+    for path in paths:
+        try:
+            count = editing.redact(path, redaction)
+        except CassetteError as error:
+            failed.append(error)
+        else:
+            click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(count, 'exchange')} redacted")
+    for each in failed:
+        click.echo(f"not redacted: {tables.printable(str(each))}", err=True)
+    if failed:
+        ctx.exit(EXIT_FINDINGS)
 
 
 def _path(directory: Path, name: str) -> Path:
