@@ -123,7 +123,7 @@ async def _proxied(
 
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
     if not quiet or tally.refused or failing:
-        for line in summary(tally, options.mode, used, found):
+        for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
             say(line)
     if code == 0 and bypassed:
         _tell_bypass(command_line[0], _said(silent, counted.challenged), hint)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ringback.addon.replaying import Used
     from ringback.addon.server import Listening
+    from ringback.drift import Finding
     from ringback.tally import Tally
 
 EXIT_WORKER = 1
@@ -80,7 +81,7 @@ async def _serve(options: ProxyOptions) -> int:
                 await stop.wait()
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
-    return _end(options, summary(tally, options.mode, used, found), tally, used)
+    return _end(options, tally, used, found)
 
 
 def _serve_together(options: ProxyOptions, workers: int) -> int:
@@ -99,13 +100,12 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
         except WorkerDiedError as error:
             say(str(error), colour="red")
             return EXIT_WORKER
-    lines = summary(outcome.tally, options.mode, outcome.used)
-    return _end(options, lines, outcome.tally, outcome.used)
+    return _end(options, outcome.tally, outcome.used)
 
 
-def _end(options: ProxyOptions, lines: list[str], tally: Tally, used: Sequence[Used]) -> int:
+def _end(options: ProxyOptions, tally: Tally, used: Sequence[Used], found: Sequence[Finding] = ()) -> int:
     """Print the summary; the exit code."""
-    for line in lines:
+    for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
         say(line)
     return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
 

@@ -19,14 +19,29 @@ _LISTED = 10  # findings that are shown by themselves
 _REASONS = 5  # of one rule that are shown by themselves
 
 
-def summary(tally: Tally, mode: str, used: Sequence[Used] = (), found: Sequence[Finding] = ()) -> list[str]:
-    """The lines that tell what was answered, by whom, and why some of it was refused."""
+def summary(
+    tally: Tally,
+    mode: str,
+    used: Sequence[Used] = (),
+    found: Sequence[Finding] = (),
+    *,
+    list_unused: bool = False,
+) -> list[str]:
+    """The lines that tell what was answered, by whom, and why some of it was refused.
+
+    Args:
+        tally: What was answered.
+        mode: The mode.
+        used: What became of the cassettes.
+        found: The drift that was seen.
+        list_unused: Whether unused recordings are named, not only counted.
+    """
     sources = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_source.items()))
     lines = [f"{many(tally.total, 'Twilio request')} answered, {mode}" + (f" ({sources})" if sources else "")]
     lines += _by_reason("refused ", tally.refused, tally) + _by_reason("error ", tally.failed, tally)
     if tally.distrusted:
         lines.append(f"  {tally.distrusted} x TLS ended by a client that does not trust Ringback's CA")
-    return lines + _live(tally) + _drift(found) + _cassettes(tally, used)
+    return lines + _live(tally) + _drift(found) + _cassettes(tally, used, list_unused=list_unused)
 
 
 def _by_reason(title: str, counts: Counter[str], tally: Tally) -> list[str]:
@@ -63,7 +78,7 @@ def findings(running: Running) -> Sequence[Finding]:
     return running.addon.drift.findings() if running.addon.drift else ()
 
 
-def _cassettes(tally: Tally, used: Sequence[Used]) -> list[str]:
+def _cassettes(tally: Tally, used: Sequence[Used], *, list_unused: bool) -> list[str]:
     """What became of the cassettes."""
     lines = [f"  {tally.missed} x not in the cassette (--strict)"] if tally.missed else []
     for one in used:
@@ -72,6 +87,8 @@ def _cassettes(tally: Tally, used: Sequence[Used]) -> list[str]:
         said = ", ".join(f"{count} {what}" for what, count in counts if count)
         if said:
             lines.append(f"  cassette {one.name}: {said}")
+        if not list_unused:
+            continue
         lines += [f"    unused: {label}" for label in one.labels]
         if one.unused > len(one.labels):
             lines.append(f"    and {one.unused - len(one.labels)} more")
