@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringback.cassettes import CassetteNameError, check_name
-from ringback.cassettes.names import cassette_names, cassette_path, existing_path, free_path
+from ringback.cassettes.names import (
+    cassette_files,
+    cassette_names,
+    cassette_path,
+    existing_path,
+    free_path,
+    used_instead,
+)
 
 GOOD = ["default", "a", "0", "Test_send-sms.2", "a..b", "x" * 100]
 BAD = [
@@ -54,6 +61,10 @@ def test_yaml_comes_before_the_other_endings(tmp_path: Path) -> None:
     assert existing_path(tmp_path, "a") == tmp_path / "a.yml"
     (tmp_path / "a.yaml").touch()
     assert existing_path(tmp_path, "a") == tmp_path / "a.yaml"
+    files = [tmp_path / f"a{suffix}" for suffix in (".yaml", ".yml", ".json")]
+    assert cassette_files(tmp_path, "a") == files
+    assert [used_instead(path) for path in files] == [None, files[0], files[0]]
+    assert used_instead(tmp_path / "a.yaml.new") is None
 
 
 def test_cassettes_are_listed_by_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `cassettes verify` finds in a recording."""
+"""What `cassettes verify` finds in a recording, and `cassettes show` masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from ringback.cassettes.interactions import Interaction
 from ringback.cassettes.patterns import ACCOUNT_PLACEHOLDER
-from ringback.cassettes.searching import secrets_in
+from ringback.cassettes.searching import masked, secrets_in
 from support.exchanges import FORM, JSON, SID, TOKEN, answer, request
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def test_nothing_is_found_in_a_clean_recording() -> None:
         ),
         (replace(CLEAN, headers=(FORM, ("Cookie", "a=b"))), "the request's header Cookie", "a=b"),
         (
-            replace(CLEAN, headers=(FORM, ("Proxy-Authorization", "x"))),
+            replace(CLEAN, headers=(FORM, ("Proxy-Authorization", "Odd 1=2"))),
             "the request's header Proxy-Authorization",
-            "x",
+            "Odd 1=2",
         ),
         (
             replace(CLEAN, headers=(FORM, ("X-Note", TOKEN))),
@@ -63,6 +63,7 @@ def test_nothing_is_found_in_a_clean_recording() -> None:
 )
 def test_where_a_secret_can_stand_in_a_request(asked: Request, where: str, value: str) -> None:
     assert found(asked)[where] == value
+    assert value not in str(masked(Interaction(asked, GOOD)).request)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +85,17 @@ def test_where_a_secret_can_stand_in_a_request(asked: Request, where: str, value
     ],
 )
 def test_where_a_secret_can_stand_in_an_answer(got: Answer, where: str) -> None:
-    assert where in found(got=got)
+    value = found(got=got)[where]
+    shown = masked(Interaction(CLEAN, got)).answer
+    assert where not in found(got=shown) or "Set-Cookie" in where
+    assert value.encode() not in shown.body
+    assert value not in dict(shown.headers).values()
 
 
 def test_a_secret_that_the_user_knows_of_is_found_whatever_it_looks_like() -> None:
     asked = replace(CLEAN, body=b"Body=the+blue+horse")
     assert found(asked, known=("blue horse",)) == {"a configured secret in the request's form": "blue horse"}
+    assert b"horse" not in masked(Interaction(asked, GOOD), ["blue horse"]).request.body
     assert found(asked, known=("horse",)) == {}  # too short: it stands anywhere by chance
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from ringback.cassettes import ACCOUNT_PLACEHOLDER
 from ringback.cli import ringback
 from ringback.cli.cassettes import command
-from support.exchanges import KEY, SID, TOKEN, Shelf, answer, numbered, request, written
+from support.exchanges import KEY, SID, TOKEN, Shelf, answer, basic, numbered, request, written
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -93,6 +94,33 @@ def test_show_shows_one_exchange(shelf: Shelf) -> None:
     assert "has 3 exchanges, no number 4" in result.stderr
 
 
+def test_show_masks_the_secrets_of_a_cassette_of_vcrpy(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "an-odd-token")
+    told = answer(
+        {"account_sid": SID, "text": "an-odd-token", "auth_token": "named"},
+        headers=(("Content-Type", "application/json"), ("Set-Cookie", "session=kept"), ("X-From", SID)),
+    )
+    written(shelf, (request({**SENT, "Body": TOKEN, "AuthToken": "secret words"}), told))
+    shown = run("show", "default", "1").stdout
+    rows = run("show", "default").stdout
+    for secret in (
+        SID,
+        TOKEN,
+        basic()[1].partition(" ")[2],
+        "an-odd-token",
+        "named",
+        "secret",
+        "session=kept",
+    ):
+        assert secret not in shown + rows, secret
+    assert "Authorization: REDACTED\n" in shown
+    assert "Set-Cookie: REDACTED\n" in shown
+    assert f"X-From: {ACCOUNT_PLACEHOLDER}\n" in shown
+    assert f'"account_sid": "{ACCOUNT_PLACEHOLDER}"' in shown
+    assert "To=%2B14105550100" in shown
+    assert TOKEN in shelf.file().read_text()
+
+
 @pytest.mark.parametrize("name", ["absent", "../x", "a b"])
 def test_show_of_what_is_not_there_is_a_usage_error(shelf: Shelf, name: str) -> None:
     shelf.write((request(), answer()))
@@ -149,7 +177,19 @@ def test_verify_tells_what_it_cannot_judge(shelf: Shelf) -> None:
     )
     told = json.loads(run("verify", "--json").stdout)
     skipped = [{"path": str(FILE), "why": why}]
-    assert told == {"checked": 1, "findings": [], "not_held_against_contract": skipped}
+    assert told == {"checked": 1, "findings": [], "not_held_against_contract": skipped, "not_used": []}
+
+
+def test_of_two_files_with_one_name_it_is_told_which_is_used(shelf: Shelf) -> None:
+    shelf.write((request(SENT), answer()))
+    other = FILE.with_suffix(".json")
+    other.write_text('{"version": 1, "interactions": []}')
+    said = f"{other}: not used, because {FILE} has the same name\n"
+    assert run("list").stderr == said
+    result = run("verify")
+    assert (result.exit_code, result.stderr) == (0, f"{said}2 cassettes checked, 0 findings\n")
+    told = json.loads(run("verify", "--json").stdout)
+    assert told["not_used"] == [{"path": str(other), "used": str(FILE)}]
 
 
 def test_verify_as_json(shelf: Shelf) -> None:

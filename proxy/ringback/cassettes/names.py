@@ -47,12 +47,22 @@ def cassette_path(directory: Path, name: str) -> Path:
 
 def existing_path(directory: Path, name: str) -> Path:
     """Where the cassette `name` is read from: the first of `READ_SUFFIXES` that exists, else `.yaml`."""
-    check_name(name)
-    for suffix in READ_SUFFIXES:
-        path = directory / f"{name}{suffix}"
-        if path.is_file():
-            return path
-    return cassette_path(directory, name)
+    path = cassette_path(directory, name)
+    return next(iter(cassette_files(directory, name)), path)
+
+
+def used_instead(path: Path) -> Path | None:
+    """The file that the cassette with the name of `path` is read from, if that is another one."""
+    if path.suffix not in READ_SUFFIXES:
+        return None
+    earlier = READ_SUFFIXES[: READ_SUFFIXES.index(path.suffix)]
+    return next((other for suffix in earlier if (other := path.with_suffix(suffix)).is_file()), None)
+
+
+def cassette_files(directory: Path, name: str) -> list[Path]:
+    """All files with the name of the cassette `name`; the first is the one that is read."""
+    paths = (directory / f"{name}{suffix}" for suffix in READ_SUFFIXES)
+    return [path for path in paths if path.is_file()]
 
 
 def free_path(directory: Path, name: str, why: str) -> Path:

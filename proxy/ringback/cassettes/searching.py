@@ -1,15 +1,16 @@
-"""Looking for secrets in an interaction that is on disk already."""
+"""Looking for secrets in an interaction that is on disk already, and showing it without them."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from ringback.cassettes import codings, matching
 from ringback.cassettes.errors import CodingError
 from ringback.cassettes.patterns import PATTERNS, REDACTED, is_secret_header, is_secret_name
+from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.strings import rewrite_body
 
 if TYPE_CHECKING:
@@ -44,12 +45,35 @@ def secrets_in(one: Interaction, known: Iterable[str] = ()) -> dict[str, str]:
     else:
         search.fields(form, "the request's form")
     search.headers(one.request.headers, "the request's header", _CREDENTIALS.__contains__)
-    body = one.answer.body
-    with suppress(CodingError):  # some of vcrpy's stubs keep the field of a coding that they have opened
-        body = codings.decode(body, one.answer.header("Content-Encoding"))
-    search.body(body, "the answer's body")
+    search.body(_plain_body(one), "the answer's body")
     search.headers(one.answer.headers, "the answer's header", is_secret_header)
     return search.found
+
+
+def masked(one: Interaction, known: Iterable[str] = ()) -> Interaction:
+    """`one` as people may see it: with `REDACTED` or a placeholder for what `secrets_in` finds, decoded."""
+    exchange = Redaction(secrets=frozenset(known)).scrub(one.request)
+    request = replace(
+        exchange.request,
+        headers=_masked(one.request.headers, exchange.text, _CREDENTIALS.__contains__),
+    )
+    answer = replace(
+        one.answer,
+        headers=_masked(one.answer.headers, exchange.text, is_secret_header),
+        body=rewrite_body(_plain_body(one), exchange.text),
+    )
+    return replace(one, request=request, answer=answer)
+
+
+def _masked(headers: Headers, clean: Callable[[str], str], is_secret: Callable[[str], bool]) -> Headers:
+    return tuple((name, REDACTED if is_secret(name.lower()) else clean(value)) for name, value in headers)
+
+
+def _plain_body(one: Interaction) -> bytes:
+    """The answer's body without content coding, as far as it can be opened."""
+    with suppress(CodingError):  # some of vcrpy's stubs keep the field of a coding that they have opened
+        return codings.decode(one.answer.body, one.answer.header("Content-Encoding"))
+    return one.answer.body
 
 
 @dataclass

@@ -17,18 +17,20 @@ from ringback.cassettes.interactions import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.provenance import redacted_fields_of
 from ringback.cassettes.recordings import Recordings
+from ringback.cassettes.searching import masked
 from ringback.cli import tables
 from ringback.contract.naming import NamingError, parameters_named
 from ringback.counting import many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ringback.cassettes.checks import Cassette, Placed
     from ringback.cassettes.interactions import Interaction
 
 EXIT_FINDINGS: Final = 1
 SECRET_VARIABLES: Final = ("RINGBACK_TEST_AUTH_TOKEN", "TWILIO_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD")
+_NOT_USED: Final = "{}: not used, because {} has the same name"
 
 _DIRECTORY = click.option(
     "--cassettes",
@@ -59,6 +61,10 @@ def list_cassettes(directory: Path) -> None:
     tables.show(("name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"), rows)
     for fault in faults:
         click.echo(tables.printable(str(fault)), err=True)
+    for name in found:
+        used, *others = names.cassette_files(directory, name)
+        for path in others:
+            click.echo(_NOT_USED.format(path, used), err=True)
 
 
 @command.command(short_help="Show the exchanges of a cassette, or one of them.")
@@ -66,7 +72,7 @@ def list_cassettes(directory: Path) -> None:
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @_DIRECTORY
 def show(name: str, number: int | None, directory: Path) -> None:
-    """Show the exchanges of the cassette NAME, one a line; or all of exchange NUMBER."""
+    """Show the exchanges of the cassette NAME, one a line; or all of exchange NUMBER, its secrets masked."""
     cassette = _load(_path(directory, name))
     if number is None:
         rows = [
@@ -108,39 +114,56 @@ def verify(
     if not paths and not directory.is_dir():
         raise click.UsageError(f"there is no directory {directory}; name one, or use --cassettes")
     if repair:
-        for path in list(checks.files_of(wanted)):
-            try:
-                editing.repair(path, lambda line: click.echo(f"repaired: {line}", err=as_json))
-            except CassetteError as error:
-                click.echo(f"not repaired: {error}", err=True)
+        _repair(list(checks.files_of(wanted)), lambda line: click.echo(f"repaired: {line}", err=as_json))
     loaded = contract.load()
-    secrets = [os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)]
+    secrets = tuple(_secrets())
+    files = list(dict.fromkeys(checks.files_of(wanted)))
     found: list[checks.Finding] = []
     unjudged: dict[Path, str] = {}
-    files = list(dict.fromkeys(checks.files_of(wanted)))
+    unused = {path: used for path in files if (used := names.used_instead(path))}
     for path in files:
         found += checks.check(path, loaded, secrets, partial(unjudged.__setitem__, path))
     if as_json:
-        click.echo(_as_json(len(files), found, unjudged))
+        click.echo(_as_json(len(files), found, unjudged, unused))
     else:
         for finding in found:
             click.echo(str(finding))
         for path, why in unjudged.items():
             click.echo(f"{path}: not held against the contract: {why}", err=True)
+        for path, used in unused.items():
+            click.echo(_NOT_USED.format(path, used), err=True)
         click.echo(f"{many(len(files), 'cassette')} checked, {many(len(found), 'finding')}", err=True)
     if found:
         ctx.exit(EXIT_FINDINGS)
 
 
-def _as_json(looked: int, found: Iterable[checks.Finding], unjudged: Mapping[Path, str]) -> str:
+def _repair(paths: Iterable[Path], tell: Callable[[str], None]) -> None:
+    for path in paths:
+        try:
+            editing.repair(path, tell)
+        except CassetteError as error:
+            click.echo(f"not repaired: {error}", err=True)
+
+
+def _as_json(
+    looked: int,
+    found: Iterable[checks.Finding],
+    unjudged: Mapping[Path, str],
+    unused: Mapping[Path, Path],
+) -> str:
     """What `verify` looked at, found, and could not judge."""
     findings = [
         {"path": str(one.path), "line": one.line, "rule": one.rule, "detail": one.detail} for one in found
     ]
     skipped = [{"path": str(path), "why": why} for path, why in unjudged.items()]
-    return json.dumps(
-        {"checked": looked, "findings": findings, "not_held_against_contract": skipped}, indent=2
-    )
+    others = [{"path": str(path), "used": str(used)} for path, used in unused.items()]
+    said = {
+        "checked": looked,
+        "findings": findings,
+        "not_held_against_contract": skipped,
+        "not_used": others,
+    }
+    return json.dumps(said, indent=2)
 
 
 @command.command(short_help="Take secrets and form fields out of cassettes.")
@@ -158,12 +181,11 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         named = parameters_named(contract.load(), [fields or ""])
     except NamingError as error:
         raise click.BadParameter(str(error), ctx, param_hint="'--redact'") from None
-    secrets = frozenset(os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name))
     paths = [_path(directory, name) for name in wanted or cassette_names(directory)]
     if not paths:
         click.echo(f"no cassettes in {directory}", err=True)
     try:
-        redaction = Redaction(named, pseudonyms.load_key(os.environ) if named else b"", secrets)
+        redaction = Redaction(named, pseudonyms.load_key(os.environ) if named else b"", _secrets())
     except CassetteError as error:
         raise click.ClickException(str(error)) from None
     failed: list[CassetteError] = []
@@ -228,7 +250,16 @@ def _kind(one: Interaction) -> str:
 
 
 def _label(one: Placed) -> str:
-    return plain_key(one.interaction.request).label
+    return plain_key(_shown(one).request).label
+
+
+def _shown(one: Placed) -> Interaction:
+    """What may be shown of an exchange, which vcrpy may have recorded: no secret."""
+    return masked(one.interaction, _secrets())
+
+
+def _secrets() -> frozenset[str]:
+    return frozenset(os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name))
 
 
 def _outcome(one: Placed) -> str:
@@ -237,11 +268,12 @@ def _outcome(one: Placed) -> str:
 
 
 def _exchange(path: Path, one: Placed) -> None:
-    request, answer = one.interaction.request, one.interaction.answer
+    shown = _shown(one)
+    request, answer = shown.request, shown.answer
     lines = [f"# {path}:{one.line}", f"{request.method} {request.scheme}://{request.host}{request.target}"]
     lines += _message(request.headers, request.body)
     lines += ["", f"{answer.status} {answer.reason}"]
-    lines += _message((*answer.headers, *one.interaction.provenance), answer.body)
+    lines += _message((*answer.headers, *shown.provenance), answer.body)
     for line in lines:
         click.echo(tables.printable(line))
 
