@@ -43,7 +43,7 @@ def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
         *((request({"To": "+14105550100", "From": "+15005550006", "Body": "x"}), answer()) for _ in range(2))
     )
     lines = block("sh").splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         result = CliRunner().invoke(
             command, line.removeprefix("ringback cassettes ").split(), catch_exceptions=False

@@ -48,9 +48,7 @@ def page() -> documented.Page:
 
 def test_the_file_is_what_the_contract_makes_of_it() -> None:
     made = documentation.cassette(LOADED)
-    assert FILE.read_bytes() == made, (
-        "python -m ringback.cassettes.documentation cassettes/documentation.yaml"
-    )
+    assert FILE.read_bytes() == made, "ringback cassettes documentation --output cassettes/documentation.yaml"
 
 
 def test_its_metadata_says_where_it_comes_from() -> None:

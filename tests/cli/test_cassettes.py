@@ -283,6 +283,17 @@ def test_a_typo_in_a_field_is_a_usage_error(shelf: Shelf, fields: str, said: str
     assert shelf.file().read_bytes() == before
 
 
+def test_the_documentations_cassette_is_the_one_that_ships(shelf: Shelf) -> None:
+    shipped = (Path(__file__).parents[2] / "cassettes" / "documentation.yaml").read_bytes()
+    assert run("documentation").stdout_bytes == shipped
+    result = run("documentation", "--output", "cassettes/documentation.yaml")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert shelf.file("documentation").read_bytes() == shipped
+    result = run("documentation", "--output", "cassettes/documentation.yaml/x")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: cassettes/documentation.yaml/x cannot be written: ")
+
+
 def test_redact_of_nothing_says_so(shelf: Shelf) -> None:
     assert "no cassettes in cassettes" in run("redact").stderr
     assert run("redact", "absent").exit_code == 2

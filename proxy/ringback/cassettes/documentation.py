@@ -2,19 +2,16 @@
 
 Made from the contract, which has the page's examples and errata as data: the page's own mistakes are
 corrected and named, and fields that the live API has added since stand beside the page's.
-`python -m ringback.cassettes.documentation FILE` writes it.
+`ringback cassettes documentation` writes it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from ringback import contract
 from ringback.cassettes import documented, layout, reading
 from ringback.cassettes.interactions import FIELD_SOURCE, Interaction
 from ringback.cassettes.matching import FORM_TYPE
@@ -76,7 +73,3 @@ def _interactions(loaded: Contract, example: Example) -> Iterator[Interaction]:
         if example.errata:
             said += f"; errata={','.join(example.errata)}"
         yield reading.scrubbed(Interaction(request, answer, ((FIELD_SOURCE, said),)), Redaction())
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(cassette(contract.load()))

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ringback import contract
-from ringback.cassettes import CassetteError, Redaction, cassette_names, checks, editing, names, pseudonyms
+from ringback.cassettes import (
+    CassetteError,
+    Redaction,
+    cassette_names,
+    checks,
+    documentation,
+    editing,
+    names,
+    pseudonyms,
+)
 from ringback.cassettes.errors import reading_error
 from ringback.cassettes.interactions import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.matching import plain_key
@@ -200,6 +209,27 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         click.echo(f"not redacted: {tables.printable(str(each))}", err=True)
     if failed:
         ctx.exit(EXIT_FINDINGS)
+
+
+@command.command("documentation", short_help="Write the documentation page's examples as a cassette.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it here, e.g. to cassettes/documentation.yaml, instead of stdout.",
+)
+def write_documentation(output: Path | None) -> None:
+    """Write a cassette of the documentation page's eight examples, in JSON and XML."""
+    made = documentation.cassette(contract.load())
+    if output is None:
+        click.echo(made, nl=False)
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(made)
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: written", err=True)
 
 
 def _path(directory: Path, name: str) -> Path:
