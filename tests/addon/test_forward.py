@@ -122,9 +122,17 @@ def post_as(token: str) -> Request:
 def test_what_the_live_api_did_not_answer_is_told_with_its_client(
     reply: Reply | Exception, probe: Reply, more: dict[str, int], count: int
 ) -> None:
-    told: list[str | None] = []
-    run(Scripted([reply], probe), "online", unanswered=told.append, **more)
-    assert told == [None] * count
+    told: list[tuple[str | None, int]] = []
+    run(Scripted([reply], probe), "online", unanswered=lambda *one: told.append(one), **more)
+    assert {user for user, _ in told} == {None}
+    assert sum(more for _, more in told) == count
+
+
+def test_what_fails_unforeseen_has_no_answer() -> None:
+    told: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        run(Scripted([ZeroDivisionError()]), "online", unanswered=lambda _, more: told.append(more))
+    assert told == [1]
 
 
 @pytest.mark.parametrize("mode", ["online", "auto"])

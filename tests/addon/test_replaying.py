@@ -79,8 +79,8 @@ def test_a_request_without_a_live_answer_keeps_the_old_cassette_of_its_client(tm
     replay = Replay(Wanted(tmp_path), "online")
     for user in (None, "mine"):
         asyncio.run(replay.record(OTHER, ANSWER, user))
-    replay.unanswered("mine")
-    replay.unanswered("../x")
+    for user, more in (("mine", 1), (None, 1), (None, -1), ("../x", 1)):
+        replay.unanswered(user, more)
     replay.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "default.yaml",

@@ -155,7 +155,7 @@ def test_so_is_one_that_lacks_an_answer_and_no_other(shelf: Shelf) -> None:
     with shelf.library("online") as library:
         for name in ("lacks", "failed", "whole"):
             record(library.session(name), (A, answer(number=2)))
-        library.session("lacks").count_unanswered()
+        library.session("lacks").count_unanswered(1)
         library.session("failed").record(A, answer(headers=(("Content-Encoding", "rot13"),))).exception(30)
     assert [recorded(shelf.file(name)) for name in ("lacks", "failed", "whole")] == [[1], [1], [2]]
     told = "\n".join(shelf.told)

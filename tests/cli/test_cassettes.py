@@ -67,7 +67,7 @@ def test_a_slip_in_the_last_exchange_is_named_by_list_and_verify(shelf: Shelf) -
     line = text[: text.rindex("# ringback")].count("\n") + 1
     said = "`response.status.code` is text, it must be a number from 200 to 599"
     assert run("list").stderr.startswith(f"{FILE}:{line}: {said}; ")
-    assert run("verify").stdout == f"{FILE}:{line}: format: {said}; --repair takes it out\n"
+    assert run("verify").stdout == f"{FILE}:{line}: format: {said}; correct it, or --repair takes it out\n"
 
 
 def test_show_lists_the_exchanges(shelf: Shelf) -> None:

@@ -158,8 +158,8 @@ class Forwarder:
         gateway: Sends.
         record: Records an exchange of the client that gave the proxy this name, or None.
         see: Looks at each live answer and where it was recorded, or None.
-        unanswered: Takes the name that a client gave the proxy for each of its requests that another time the
-            live API would have answered.
+        unanswered: Takes the name that a client gave the proxy, and by how many its requests without a live
+            answer are more now: one more when it asks, one less when it is answered or never can be.
         max_live: How many requests may be forwarded, or None for any number.
         warn: Takes a sentence for people, each only once.
         patience: For how many seconds the live API is left alone after it did not answer in time (auto).
@@ -172,7 +172,7 @@ class Forwarder:
         *,
         record: Record | None = None,
         see: Callable[[Request, Answer, str], None] | None = None,
-        unanswered: Callable[[str | None], None] = lambda _: None,
+        unanswered: Callable[[str | None, int], None] = lambda _user, _more: None,
         max_live: int | None = None,
         warn: Callable[[str], None] = lambda _: None,
         patience: float = 0.0,
@@ -192,10 +192,11 @@ class Forwarder:
 
     async def answer(self, forward: Forward) -> Answer:
         """The live API's answer to `forward`, or what takes its place; not counted yet."""
+        self._unanswered(forward.user, 1)  # also if the end comes first, or something unforeseen
         got = self._withheld() or await self._ask(forward.request)
         missing = _missing(got) if isinstance(got, Reply) else got
-        if missing and missing.rule not in _REFUSED_FOR_GOOD:
-            self._unanswered(forward.user)
+        if missing is None or missing.rule in _REFUSED_FOR_GOOD:
+            self._unanswered(forward.user, -1)
         if isinstance(got, Reply):
             return await self._live(forward, got)
         if got.rule == BUDGET or (self._auto and not got.final):

@@ -153,12 +153,12 @@ class Replay:
         except (CassetteError, UnusableCassetteError) as error:
             return f"not recorded: {error}"
 
-    def unanswered(self, user: str | None) -> None:
-        """Note that a request of the client that named the cassette `user` had no live answer."""
+    def unanswered(self, user: str | None, more: int) -> None:
+        """Note that `more` requests of clients that named the cassette `user` have no live answer."""
         with suppress(UnusableCassetteError):  # then nothing is recorded in it
             session = self._session(user or self.wanted.name)
             if session is not None:
-                session.count_unanswered()
+                session.count_unanswered(more)
 
     def remembers(self, name: str) -> bool:
         """Whether answers to clients of the cassette `name` depend on what was answered before."""

@@ -110,7 +110,9 @@ def load(path: Path) -> Cassette:
             return _load_foreign(path, data)
         except layout.DamageError as error:
             line = data.count(b"\n", 0, error.offset) + 1
-            raise CassetteFormatError(path, line, f"{error.detail}; --repair takes it out") from None
+            raise CassetteFormatError(
+                path, line, f"{error.detail}; correct it, or --repair takes it out"
+            ) from None
     except OSError as error:
         raise reading_error(path, error) from error
     placed, line, before = [], 1, 0

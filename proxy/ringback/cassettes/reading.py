@@ -63,7 +63,7 @@ def scan(path: Path, handle: int) -> Index:
             return layout.scan(data)
         except layout.DamageError as error:
             line = data[: error.offset].count(b"\n") + 1
-            detail = f"{error.detail}; `ringback cassettes verify --repair` takes it out"
+            detail = f"{error.detail}; correct it there, or `ringback cassettes verify --repair` takes it out"
             raise CassetteFormatError(path, line, detail) from None
 
 

@@ -84,7 +84,7 @@ class Session:
         missed: How many were not.
         recorded: How many exchanges were recorded and last.
         failed: How many could not be recorded.
-        unanswered: How many had no live answer that could be recorded.
+        unanswered: How many have no live answer that could be recorded.
     """
 
     def __init__(self, name: str, settings: Settings, executor: Executor) -> None:
@@ -180,10 +180,10 @@ class Session:
             )
         return len(left), shown
 
-    def count_unanswered(self) -> None:
-        """Note that a request had no live answer: what `online` records is not all."""
+    def count_unanswered(self, more: int) -> None:
+        """Note that `more` requests (-1: one less) have no live answer: what `online` records lacks them."""
         with self._lock:
-            self.unanswered += 1
+            self.unanswered += more
 
     def close(self, partial: str = "") -> None:
         """Give the files back, and an `online` recording the cassette's name; all futures must be done.
