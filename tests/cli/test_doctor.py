@@ -137,6 +137,18 @@ def test_a_dotnet_that_cannot_do_tls_is_told_apart(path: Path) -> None:
     assert "OpenSSL" in found["advice"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["python", "Python", "python3", "py", "node", "nodejs", "node.js", "dotnet", ".NET", "C#", "golang"],
+)
+def test_a_runtime_by_any_of_its_names(path: Path, name: str) -> None:
+    (path / "python3").symlink_to(sys.executable)
+    done = _doctor(path, "--json", name)
+    assert (done.returncode, done.stderr) == (0, "")
+    runtimes = [finding["runtime"] for finding in json.loads(done.stdout)]
+    assert runtimes == (["Python"] if name.lower().startswith("py") else [])
+
+
 def test_an_unknown_runtime(path: Path) -> None:
     done = _doctor(path, "cobol")
     assert done.returncode == 2

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,6 +24,8 @@ from ringback.launch.state import State, read_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Other names of the runtimes than their own and their programs'.
+_ALSO: Final = {"nodejs": "node.js", "golang": "go", "py": "python", "c#": ".net", "csharp": ".net"}
 COLUMNS = ("runtime", "version", "client", "proxied", "CA trusted", "what to do")
 
 
@@ -42,8 +44,9 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
       1  a client would not reach the proxy, or does not trust it
       2  usage
     """  # noqa: D301 - click wants a real backspace
-    wanted = {name.lower() for name in runtimes}
     known = {probe.runtime.lower() for probe in PROBES}
+    also = {probe.program: probe.runtime.lower() for probe in PROBES} | _ALSO
+    wanted = {also.get(name.lower(), name.lower()) for name in runtimes}
     if wanted - known:
         unknown = ", ".join(sorted(wanted - known)) or "''"
         raise click.UsageError(f"unknown runtime {unknown}; known: {', '.join(sorted(known))}")
