@@ -43,6 +43,15 @@ def test_there_is_no_socks_beside_a_password(
         assert found.listen.socks is socks
 
 
+def test_a_variable_that_nothing_reads_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RINGBACK_STRCIT", "1")
+    begun(tmp_path, monkeypatch)
+    said = capsys.readouterr().err
+    assert said == "ringback: RINGBACK_STRCIT is set, but nothing reads it: did you mean RINGBACK_STRICT?\n"
+
+
 def test_why_it_cannot_start_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

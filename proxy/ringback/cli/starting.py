@@ -17,6 +17,7 @@ import click
 from ringback.addon.server import Listen, StartError
 from ringback.cli.given import argued
 from ringback.cli.proxy import EXIT_START, ProxyOptions, child_proxy, say, show_log, write_ready
+from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.environment import Launch, prepare
 from ringback.launch.state import KEPT
@@ -90,6 +91,8 @@ def start(options: ProxyOptions) -> Iterator[Start]:
         CannotStartError: The CA, the address or a file is no good.
     """
     show_log()
+    for warning in unread(os.environ):
+        say(warning, colour="yellow")
     try:
         authority = ensure_authority()
         for warning in authority.warnings:

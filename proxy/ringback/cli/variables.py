@@ -1,0 +1,37 @@
+"""Variables that look like Ringback's and that nothing reads: a slip there must not pass unseen."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PREFIX: Final = "RINGBACK_"
+_FAMILIES: Final = ("RINGBACK_SDK_",)  # read by the tests, each by a name of its own
+# A test holds this to what the commands' options and the sources say: importing them all takes too long.
+READ: Final = frozenset(
+    f"{_PREFIX}{name}"
+    for name in (
+        *("ALLOW_NONE", "BLOCK_OTHER_HOSTS", "CASSETTE", "CASSETTES", "CONNECT_TIMEOUT", "CONTRACT"),
+        *("DRIFT_REPORT", "EGRESS_PROXY", "ENV_BEFORE", "FAIL_ON_UNUSED", "HOME", "HOST", "MAX_LIVE", "MODE"),
+        *("PORT", "PROXY_PASSWORD", "PROXY_URL", "QUIET", "READY_FILE", "REDACT", "REDACT_KEY", "REPEATS"),
+        *("REQUIRE_SDKS", "REVERSE", "SEED", "STRICT", "TEST_ACCOUNT_SID", "TEST_AUTH_TOKEN", "TIMEOUT"),
+        *("TRANSPARENT", "UPSTREAM", "UPSTREAM_CA", "WORKERS"),
+    )
+)
+
+
+def unread(names: Iterable[str]) -> list[str]:
+    """A sentence for each of `names` that begins like Ringback's and is none."""
+    plain = [name.removeprefix(_PREFIX) for name in READ]
+    told = []
+    for name in sorted(names):
+        # The shells' completion has a name that begins with an underscore.
+        if not name.startswith(_PREFIX) or name in READ or name.startswith(_FAMILIES):
+            continue
+        near = get_close_matches(name.removeprefix(_PREFIX), plain, 1)
+        advice = f"did you mean {_PREFIX}{near[0]}?" if near else "see `ringback run --help`"
+        told.append(f"{name} is set, but nothing reads it: {advice}")
+    return told
