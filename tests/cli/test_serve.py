@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,6 +92,27 @@ def test_an_open_bind_wants_a_password(home: Path, host: str) -> None:
     assert done.returncode == 5
     assert f"{host} is reachable from other machines: set RINGBACK_PROXY_PASSWORD" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("host, here", [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_an_open_bind_is_told_by_an_address_that_can_be_connected_to(
+    home: Path, tmp_path: Path, host: str, here: str
+) -> None:
+    with serve(home, tmp_path, "--host", host, more={"RINGBACK_PROXY_PASSWORD": "open-sesame"}) as running:
+        assert running.url == f"http://{here}:{running.port}"
+        socket.create_connection((here.strip("[]"), running.port)).close()
+    told = running.stderr()
+    assert f"listening on http://{here}:{running.port} (offline)" in told
+    assert f"other machines reach it on port {running.port}, with the proxy password" in told
+    assert "health" not in told  # it would be refused without the password
+    assert "stop: Ctrl-C" in told
+
+
+def test_the_health_line_works(serving: Serving) -> None:
+    found = re.search(r"health: curl (\S+)", serving.stderr())
+    assert found is not None
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(found[1]) as answer:
+        assert json.loads(answer.read())["status"] == "ok"
 
 
 def test_a_host_that_is_not_here(home: Path) -> None:

@@ -18,7 +18,7 @@ import click
 from ringback import __version__
 from ringback.cli.given import Option
 from ringback.cli.summary import cassettes_fail, findings, summary
-from ringback.launch.settings import Proxy
+from ringback.launch.settings import Proxy, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -321,7 +321,7 @@ def write_ready(options: ProxyOptions, running: Listening, root: Path, bundle: P
     state = {
         "pid": os.getpid(),
         "port": running.port,
-        "proxy": Proxy(running.host, running.port).url,
+        "proxy": Proxy(reachable(running.host), running.port).url,
         "ca": str(root),
         "bundle": str(bundle),
         "mode": options.mode,
@@ -358,4 +358,4 @@ def child_proxy(options: ProxyOptions, running: Listening) -> Proxy:
     With a password the proxy URL has a user name too, and that names the cassette.
     """
     user = options.cassette if options.password else None
-    return Proxy(running.host, running.port, user, options.password, running.socks_port)
+    return Proxy(reachable(running.host), running.port, user, options.password, running.socks_port)

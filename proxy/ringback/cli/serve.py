@@ -20,6 +20,7 @@ from ringback.cli.proxy import (
     say,
     summary,
 )
+from ringback.launch.settings import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,4 +135,8 @@ def _announce(running: Listening, state: dict[str, Any]) -> None:
         say(f"  as api.twilio.com on port {running.reverse_port}")
     if running.transparent_port is not None:
         say(f"  redirected connections on port {running.transparent_port}")
-    say(f"  health: curl {state['proxy']}/ringback/health   stop: Ctrl-C")
+    if running.host != reachable(running.host):
+        say(f"  other machines reach it on port {running.port}, with the proxy password")
+    # With a password, curl would need it too, and not as it gives one to a proxy.
+    health = "" if state["user"] else f"health: curl {state['proxy']}/ringback/health   "
+    say(f"  {health}stop: Ctrl-C")

@@ -46,6 +46,11 @@ class Proxy:
         return f"http://{user}:{password}@{host}:{self.port}"
 
 
+def reachable(host: str) -> str:
+    """Where this machine reaches what listens on `host`, which can stand for all its addresses."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+
+
 @dataclass(frozen=True)
 class Context:
     """What a setting's value can depend on.
