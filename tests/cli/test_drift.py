@@ -274,6 +274,12 @@ def test_mistakes_are_told_in_a_line(drift: Any, arguments: list[str], said: str
     assert "Traceback" not in result.output
 
 
+def test_how_claims_are_called_is_told_by_some_that_exist(drift: Any) -> None:
+    told = re.search(r"called like (.*), and \* stands", " ".join(drift("--only", "x").output.split()))
+    assert told is not None
+    assert set(re.split(r", | and ", told[1])) <= set(BOOK.claims)
+
+
 def test_without_credentials_it_says_which(drift: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RINGBACK_TEST_AUTH_TOKEN")
     result = drift()

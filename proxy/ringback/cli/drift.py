@@ -253,7 +253,9 @@ def _check_only(book: Book, only: Sequence[str]) -> None:
     wrong = unknown(book, only)
     if wrong:
         raise click.UsageError(
-            f"no claim is like {wrong[0]!r}; docs/drift.md shows how they are called, e.g. 'Messages.to.*'"
+            f"no claim is like {wrong[0]!r}; they are called like Messages.to.blocked, Calls.answer.sid, "
+            "example.call.placed, text.21610, status.429, format.date and resource.unsupported, and * stands "
+            "for anything"
         )
 
 
