@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ringback.drift.judging import Frame, report
 from ringback.drift.report.page import text
 from support.chromium import chromium
+from support.drifting import BOOK, NOW, edit, look, probe
 from support.reports import SCRIPT, empty, full
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from ringback.contract import Answer
 
 SHOWN = "[...document.querySelectorAll('.finding')].filter((item) => item.checkVisibility()).length"
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -46,9 +52,42 @@ def test_what_the_page_says_is_never_denied() -> None:
     assert "Known from" not in text(full())
 
 
+def without_headers(change: Callable[[Answer], Answer]) -> Callable[[Answer], Answer]:
+    return lambda answer: replace(change(answer), headers=answer.headers[:3])
+
+
+def test_what_a_finding_is_about_comes_first_and_the_rest_is_folded() -> None:
+    sent, other = probe("example.message.sent"), probe("outside.api.get.queues")
+    compared = [
+        look(sent, without_headers(edit(status="accepted", num_media=0, tags={"a": 1}))),
+        look(other, lambda answer: replace(answer, status=200, body=b"{}")),
+        look(probe("Messages.to.blocked", "xml"), lambda answer: replace(answer, body=b"{}")),
+    ]
+    shown = {}
+    for part in text(report(BOOK, compared, [], Frame("live", "x", made=NOW))).split(
+        '<details class="finding'
+    )[1:]:
+        rule = re.findall("<h2>(.*?)</h2>", part)[0]
+        first, _, rest = part.partition('<details class="more">')
+        shown[rule] = (
+            re.findall(r'<th scope="row">([^<]+)', first),
+            re.findall("<summary>(.*?)</summary>", rest),
+        )
+    assert shown["Messages.answer.status"] == (
+        ["/status"],
+        ["35 more rows of this exchange, 15 of them with another difference"],
+    )
+    assert shown["Messages.answer.num_media"][0] == ["/num_media"]
+    assert shown["Messages.answer.tags"][0] == ["/tags/a", "/tags"]
+    assert "X-Powered-By" in shown["header.api"][0]
+    assert "/status" not in shown["header.api"][0]
+    assert shown["outside.api.get.queues"][0] == ["HTTP status", "/code", "/message"]
+    assert shown["format.body"][0] == ["body"]
+
+
 def test_in_a_browser(tmp_path: Path) -> None:
-    report = full()
-    asyncio.run(_look(page(tmp_path, text(report)), len(report.findings)))
+    found = full()
+    asyncio.run(_look(page(tmp_path, text(found)), len(found.findings)))
 
 
 async def _look(url: str, total: int) -> None:

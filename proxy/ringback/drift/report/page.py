@@ -7,7 +7,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from ringback.counting import times
+from ringback.counting import many, times
 from ringback.drift.findings import SEVERITIES
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ _AGAINST: Final = {
     "passive": "what the live API answered",
 }
 _OPEN: Final = 3  # findings whose details are open from the start
+_WHOLE: Final = ("body", "outer element")  # rows about a body as a whole
+# The rows that show how an outcome differs.
+_OUTCOME: Final = {
+    "status": ("HTTP status",),
+    **dict.fromkeys(("allowed", "refused", "code"), ("HTTP status", "/code", "/message")),
+}
 _KINDS: Final = {
     "added": "new",
     "removed": "gone",
@@ -101,16 +107,43 @@ def _finding(finding: Finding, *, is_open: bool) -> str:
         f'<span class="kind">{_KINDS[finding.kind]}</span>'
         f'<span class="change">{escape(place)}{": " if place else ""}documented'
         f" <b>{escape(finding.documented)}</b>, live <b>{escape(finding.observed)}</b></span></summary>"
-        f'<div class="inside">{_table(finding.rows)}{_facts(finding)}</div></details>'
+        f'<div class="inside">{_exchange(finding)}{_facts(finding)}</div></details>'
     )
 
 
-def _table(rows: Sequence[Row]) -> str:
-    if not rows:
+def _exchange(finding: Finding) -> str:
+    """What the finding is about in one of its exchanges; the rest of the exchange is a click away."""
+    about = [row for row in finding.rows if _is_about(finding, row)]
+    about = about or [row for row in finding.rows if row.mark] or list(finding.rows)
+    if not about:
         return ""
+    rest = [row for row in finding.rows if row not in about]
+    shown = _table("One of the exchanges, side by side", about)
+    if not rest:
+        return shown
+    differing = sum(row.mark is not None for row in rest)
+    title = f"{many(len(rest), 'more row')} of this exchange"
+    title += f", {differing} of them with another difference" if differing else ""
+    inner = _table("The rest of the exchange", rest)
+    return f'{shown}<details class="more"><summary>{title}</summary>{inner}</details>'
+
+
+def _is_about(finding: Finding, row: Row) -> bool:
+    if finding.kind == "header":
+        names = {name.removeprefix("header.") for name in (finding.rule, *finding.claims)}
+        return row.pointer.lower() in names
+    pointers = [pointer for pointer in (finding.pointer, *finding.pointers) if pointer]
+    if any(row.pointer == pointer or row.pointer.startswith(f"{pointer}/") for pointer in pointers):
+        return True
+    if finding.rule.startswith("format."):
+        return row.pointer in _WHOLE
+    return row.pointer in _OUTCOME.get(finding.kind, ())
+
+
+def _table(caption: str, rows: Sequence[Row]) -> str:
     body = "".join(_row(row) for row in rows)
     return (
-        "<table><caption>One of the exchanges, side by side</caption><thead><tr>"
+        f"<table><caption>{caption}</caption><thead><tr>"
         '<th scope="col">Field</th><th scope="col">Documentation</th><th scope="col">Live</th>'
         f'<th scope="col">Offline</th></tr></thead><tbody>{body}</tbody></table>'
     )
