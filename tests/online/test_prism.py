@@ -10,10 +10,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
+from ringback.addon.proof import verdict_of
+from ringback.addon.upstream import Reply
 from support.clients import GOOD, basic, http, path
 from support.proxying import serve
 
@@ -23,32 +26,19 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("prism")  # one installs it
 PACKAGE = "@stoplight/prism-cli"
 CACHE = Path(__file__).parents[1] / ".cache" / "prism"
-ACCOUNT = {"name": "sid", "in": "path", "required": True, "schema": {"type": "string"}}
+DESCRIBED = Path(__file__).parents[2] / "docs" / "examples" / "stand-in.yaml"
+PAGE = DESCRIBED.parents[1] / "online.md"
 
 
-def answer(status: int, example: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
-    return {str(status): {"description": "an example", "content": content}}
-
-
-def described() -> dict[str, Any]:
-    """Two routes: the one that proves test credentials, and messages."""
-    form = {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}
-    post = {
-        "requestBody": {"content": form},
-        "responses": answer(201, {"sid": "SM-from-prism", "status": "queued"}),
-    }
-    return {
-        "openapi": "3.0.3",
-        "info": {"title": "a part of an API", "version": "1"},
-        "paths": {
-            "/2010-04-01/Accounts/{sid}.json": {
-                "parameters": [ACCOUNT],
-                "get": {"responses": answer(403, {"code": 20008, "message": "test", "status": 403})},
-            },
-            "/2010-04-01/Accounts/{sid}/Messages.json": {"parameters": [ACCOUNT], "post": post},
-        },
-    }
+def test_the_page_shows_how(request: pytest.FixtureRequest) -> None:
+    """What the other tests do is what docs/online.md shows, and the description has the probe's answer."""
+    shown = PAGE.read_text(encoding="utf-8").partition("### A stand-in")[2]
+    assert f"{PACKAGE} mock -p 4010 {DESCRIBED.relative_to(request.config.rootpath)}\n" in shown
+    described = yaml.safe_load(DESCRIBED.read_text(encoding="utf-8"))
+    answers = described["paths"]["/2010-04-01/Accounts/{sid}.json"]["get"]["responses"]
+    ((status, answer),) = answers.items()
+    body = json.dumps(answer["content"]["application/json"]["example"]).encode()
+    assert verdict_of(Reply(int(status), "", (), body)) == "test"
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +65,8 @@ def program() -> list[str]:
 
 @pytest.fixture(scope="module")
 def prism(program: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    file = tmp_path_factory.mktemp("prism") / "described.json"
-    file.write_text(json.dumps(described()))
-    command = [*program, "mock", "--host", "127.0.0.1", "--port", "0", str(file)]
-    names = {"PATH": os.environ["PATH"], "HOME": str(file.parent), "NO_COLOR": "1"}
+    command = [*program, "mock", "--host", "127.0.0.1", "--port", "0", str(DESCRIBED)]
+    names = {"PATH": os.environ["PATH"], "HOME": str(tmp_path_factory.mktemp("prism")), "NO_COLOR": "1"}
     with subprocess.Popen(
         command, env=names, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
