@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def unread(names: Iterable[str]) -> list[str]:
         # The shells' completion has a name that begins with an underscore.
         if not name.startswith(_PREFIX) or name in READ or name.startswith(_FAMILIES):
             continue
+        from difflib import get_close_matches  # noqa: PLC0415 - slow to import, and only for a mistake
+
         near = get_close_matches(name.removeprefix(_PREFIX), plain, 1)
         advice = f"did you mean {_PREFIX}{near[0]}?" if near else "see `ringback run --help`"
         told.append(f"{name} is set, but nothing reads it: {advice}")

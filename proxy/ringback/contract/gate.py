@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import lru_cache
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -135,6 +134,8 @@ def _near(contract: Contract, name: str) -> str:
     """The resource that `name` was probably meant to be, or an empty string."""
     if not _NAME.fullmatch(name):
         return ""
+    from difflib import get_close_matches  # noqa: PLC0415 - slow to import, and only for a mistake
+
     known = {path.lower(): path for path in contract.by_path}
     found = get_close_matches(name.rstrip("/").lower(), known, 1, _NEAR)
     return known[found[0]] if found else ""
