@@ -57,7 +57,8 @@ def test_a_kill_in_the_middle_of_a_write_is_cut_at_the_next(shelf: Shelf) -> Non
 def test_a_last_line_without_its_newline_gets_it_before_the_append(shelf: Shelf) -> None:
     """As editors and shells leave it."""
     file = shelf.write(*((request({"Body": str(n)}), answer(number=n)) for n in range(2)))
-    file.write_bytes(file.read_bytes()[:-1])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
     with shelf.library() as library:
         assert numbered(library.session(), request({"Body": "1"})) == 1
     with shelf.library("auto") as library:
@@ -65,6 +66,7 @@ def test_a_last_line_without_its_newline_gets_it_before_the_append(shelf: Shelf)
         record(session, *((request({"Body": str(n)}), answer(number=n)) for n in (2, 3)))
         assert [numbered(session, request({"Body": str(n)})) for n in range(4)] == [0, 1, 2, 3]
     assert recorded(file) == [0, 1, 2, 3]
+    assert file.read_bytes().startswith(whole + b"# ringback key=")
     assert shelf.told == []
     with vcr.use_cassette(str(file), record_mode="none") as cassette:
         assert len(cassette) == 4

@@ -60,6 +60,7 @@ def test_damage_is_taken_out_and_kept_beside(shelf: Shelf, broken: int) -> None:
     kept = file.with_name("default.yaml.damaged-1")
     assert f"1 damaged exchange taken out, kept in {kept}; 2 whole exchanges left" in told
     assert kept.read_bytes() == damage
+    assert sorted(path.name for path in shelf.directory.iterdir()) == [file.name, kept.name]
     assert recorded(file) == [number for number in (1, 2, 3) if number != broken + 1]
 
 

@@ -285,12 +285,12 @@ def test_auto_does_not_mix_redactions(shelf: Shelf, recorded: list[str], asked: 
 
 
 def test_the_letters_of_a_redacted_name_are_none_of_the_redaction(shelf: Shelf) -> None:
-    shelf.write((A, answer(number=1)), redact=["Body"])
-    with (
-        shelf.library("auto", redact=["body", "BODY"]) as library,
-        shelf.library("auto", redact=["Body"]) as other,
-    ):
-        assert numbered(library.session(), A) == 1
-        for each in (library, other, library):
-            record(each.session(), (B, answer(number=2)))
+    libraries = [shelf.library("auto", redact=names) for names in (["Body"], ["body", "BODY"])]
+    for library in libraries:
+        library.session()  # neither finds a file
+    for library in libraries:
+        record(library.session(), (A, answer(number=1)))
+        library.close()
     assert "fields:\n      - Body\n      key:" in shelf.file().read_text()
+    with shelf.library("auto", redact=["body"]) as library:
+        assert numbered(library.session(), A) == 1
