@@ -4,6 +4,7 @@ import java.net.HttpURLConnection;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Proxy;
+import java.net.ProxySelector;
 import java.net.Socket;
 import java.net.URI;
 import java.net.URL;
@@ -17,14 +18,27 @@ public class Clients {
     static final String PATH = "/2010-04-01/Accounts/AC0/Messages.json";
 
     public static void main(String[] args) throws Exception {
-        switch (args[0]) {
+        for (String arg : args) {
+            run(arg);
+        }
+    }
+
+    static void run(String client) throws Exception {
+        switch (client) {
             case "url": url(Proxy.NO_PROXY, false); break;
             case "direct": url(Proxy.NO_PROXY, true); break;
-            case "http": http(); break;
+            case "http": http(true); break;
+            case "http-direct": http(false); break;
             case "socket": socket(new Socket()); break;
             case "unproxied": socket(new Socket(Proxy.NO_PROXY)); break;
             case "channel": SocketChannel.open(new InetSocketAddress(HOST, 443)); break;
-            default: System.out.println(InetAddress.getByName(args[0]).isLoopbackAddress());
+            case "equal": System.out.println(new URL("https://" + HOST).equals(new URL("https://" + HOST))); break;
+            default:
+                if (client.startsWith("https:")) {
+                    System.out.println(((HttpURLConnection) new URL(client).openConnection()).getResponseCode());
+                } else {
+                    System.out.println(InetAddress.getByName(client).isLoopbackAddress());
+                }
         }
     }
 
@@ -36,7 +50,7 @@ public class Clients {
     }
 
     /** java.net.http by reflection, so that Java 8 can compile the rest. */
-    static void http() throws Exception {
+    static void http(boolean proxied) throws Exception {
         Class<?> clientType = Class.forName("java.net.http.HttpClient");
         Class<?> requestType = Class.forName("java.net.http.HttpRequest");
         Class<?> builderType = Class.forName("java.net.http.HttpRequest$Builder");
@@ -45,7 +59,12 @@ public class Clients {
         builderType.getMethod("header", String.class, String.class).invoke(builder, "Authorization", "Basic eDp5");
         Object request = builderType.getMethod("build").invoke(builder);
         Object handler = Class.forName("java.net.http.HttpResponse$BodyHandlers").getMethod("discarding").invoke(null);
-        Object client = clientType.getMethod("newHttpClient").invoke(null);
+        Object made = clientType.getMethod("newBuilder").invoke(null);
+        Class<?> clientBuilder = Class.forName("java.net.http.HttpClient$Builder");
+        if (!proxied) {
+            clientBuilder.getMethod("proxy", ProxySelector.class).invoke(made, clientBuilder.getField("NO_PROXY").get(null));
+        }
+        Object client = clientBuilder.getMethod("build").invoke(made);
         Object answer = clientType.getMethod("send", requestType, handlerType).invoke(client, request, handler);
         System.out.println(Class.forName("java.net.http.HttpResponse").getMethod("statusCode").invoke(answer));
     }

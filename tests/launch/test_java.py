@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ringback.launch import agent
 from ringback.launch.java import SHIM
-from ringback.launch.traces import seen_runtimes
-from ringback.launch.truststore import PASSWORD
+from ringback.launch.traces import seen_runtimes, stopped_bypasses
 from support.launching import needs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.launching import Launched, Launcher
-
-SOURCE = Path(__file__).with_name("Clients.java")
-INSTALLED = sorted({path.resolve() for path in Path("/usr/lib/jvm").glob("*/bin/java")})
-
-
-@pytest.fixture(scope="module")
-def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("classes")
-    command = [needs("javac"), "--release", "8", "-Xlint:-options", "-d", str(place), str(SOURCE)]
-    subprocess.run(command, check=True)
-    return place
-
-
-@pytest.fixture(params=INSTALLED or ["java"], ids=lambda java: java if java == "java" else java.parts[-3])
-def java(request: pytest.FixtureRequest) -> str:
-    return needs(str(request.param))
 
 
 def _complaints(launched: Launched, stderr: str) -> str:
@@ -52,17 +36,43 @@ def test_every_way_of_the_jdk_ends_at_the_proxy(
     assert done.stdout == "201\n"
     assert len(launched.requests()) == 1
     assert [mark.runtime for mark in seen_runtimes(launched.launch.directory)] == ["java"]
+    assert stopped_bypasses(launched.launch.directory) == ()
 
 
-@pytest.mark.parametrize("client", ["unproxied", "channel"])
-def test_a_socket_that_wants_no_proxy_reaches_nobody(
-    client: str, java: str, classes: Path, launcher: Launcher
+@pytest.mark.parametrize("before", [[], ["socket"], ["http"]], ids=["alone", "after a socket", "after http"])
+@pytest.mark.parametrize("client", ["unproxied", "channel", "http-direct"])
+def test_a_client_that_wants_no_proxy_reaches_nobody_and_is_told(
+    client: str, before: list[str], java: str, classes: Path, launcher: Launcher
 ) -> None:
     launched = launcher()
-    done = launched.run([java, "-cp", classes, "Clients", client])
+    done = launched.run([java, "-cp", classes, "Clients", *before, client])
     assert done.returncode == 1
     assert re.search(r"ConnectException|SocketException|NoRouteToHost", done.stderr)
-    assert launched.requests() == []
+    assert len(launched.requests()) == len(before)
+    (mark,) = stopped_bypasses(launched.launch.directory)
+    assert (mark.runtime, mark.host) == ("java", "api.twilio.com")
+    assert mark.program == " ".join(["Clients", *before, client])
+
+
+def test_equal_urls_are_no_way_past_the_proxy(java: str, classes: Path, launcher: Launcher) -> None:
+    launched = launcher()
+    done = launched.run([java, "-cp", classes, "Clients", "equal"])
+    assert done.stdout == "true\n"
+    assert stopped_bypasses(launched.launch.directory) == ()
+
+
+def test_where_the_agent_may_do_nothing_it_says_so_in_a_line(
+    java: str, classes: Path, launcher: Launcher, tmp_path: Path
+) -> None:
+    """Under a security manager; the newest Java knows none."""
+    (tmp_path / "policy").write_text('grant { permission java.net.SocketPermission "*", "resolve"; };')
+    manager = ["-Djava.security.manager", f"-Djava.security.policy=={tmp_path}/policy"]
+    if subprocess.run([java, *manager, "-version"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{java} knows no security manager")
+    done = launcher().run([java, *manager, "-cp", classes, "Clients", "localhost"])
+    assert done.stdout == "true\n"
+    assert done.stderr.count("Ringback: the agent does not work in this JVM: ") == 1
+    assert "\tat " not in done.stderr
 
 
 def test_other_names_resolve_as_ever(java: str, classes: Path, launcher: Launcher) -> None:
@@ -76,34 +86,11 @@ def test_options_that_are_there_go_on_to_hold(java: str, classes: Path, launcher
     assert "-Dhttps.proxyHost=proxy.invalid" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["JKS", "PKCS12"])
-def test_a_trust_store_of_the_programs_own_is_extended(
-    kind: str, java: str, classes: Path, launcher: Launcher, tmp_path: Path
-) -> None:
-    launched = launcher()
-    own = tmp_path / "own store"
-    keytool = [needs("keytool"), "-genkeypair", "-keyalg", "EC", "-dname", "CN=own", "-alias", "own"]
-    where = ["-keystore", str(own), "-storetype", kind, "-storepass", "secret", "-keypass", "secret"]
-    subprocess.run([*keytool, *where], check=True, capture_output=True)
-    options = [f"-Djavax.net.ssl.trustStore={own}", "-Djavax.net.ssl.trustStorePassword=secret"]
-    done = launched.run([java, *options, "-cp", classes, "Clients", "socket"])
-    assert done.stdout == "201\n", done.stderr
-
-
 def test_a_directory_with_spaces(java: str, classes: Path, launcher: Launcher, tmp_path: Path) -> None:
     directory = tmp_path / "with space"
     directory.mkdir()
     done = launcher(directory=directory).run([java, "-cp", classes, "Clients", "http"])
     assert done.stdout == "201\n", done.stderr
-
-
-def test_keytool_reads_the_trust_store(launcher: Launcher) -> None:
-    launched = launcher()
-    store = launched.launch.directory / "truststore.jks"
-    command = [needs("keytool"), "-list", "-keystore", str(store), "-storepass", PASSWORD]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    number = launched.launch.bundle.read_bytes().count(b"BEGIN CERTIFICATE")
-    assert listed.count("trustedCertEntry") == number > 50
 
 
 def test_the_jar_comes_from_the_source() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.launch.bundles import Bundles, read_certificates
-from ringback.launch.truststore import PASSWORD, jks, trust_store
+from ringback.launch.truststore import PASSWORD, jks
 from support.launching import needs
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ def listed(store: Path, password: str = PASSWORD) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_java_finds_every_certificate_of_a_bundle(authority: Authority, tmp_path: Path) -> None:
+def test_java_finds_every_certificate(authority: Authority, tmp_path: Path) -> None:
     bundle = Bundles(tmp_path, authority.root_pem, lambda _: None).default
-    (tmp_path / "store").write_bytes(trust_store(bundle))
+    ders = [ssl.PEM_cert_to_DER_cert(block.decode()) for block in read_certificates(bundle)]
+    (tmp_path / "store").write_bytes(jks(ders))
     done = listed(tmp_path / "store")
     assert done.returncode == 0, done.stdout
     found = set(re.findall(r"SHA-256\): ([0-9A-F:]+)", done.stdout))
-    ders = [ssl.PEM_cert_to_DER_cert(block.decode()) for block in read_certificates(bundle)]
     assert found == {hashlib.sha256(der).digest().hex(":").upper() for der in ders}
     assert len(found) > 50
     assert done.stdout.count("trustedCertEntry") == len(ders)
@@ -51,10 +51,3 @@ def test_the_number_of_entries_stands_in_front(count: int) -> None:
     content = jks([b"der"] * count)
     assert content[:12] == b"\xfe\xed\xfe\xed\0\0\0\2" + count.to_bytes(4)
     assert content.count(b"ringback-") == count
-
-
-def test_openssl_s_own_kind_of_certificate_is_left_out(authority: Authority, tmp_path: Path) -> None:
-    bundle = tmp_path / "bundle.pem"
-    trusted = "-----BEGIN TRUSTED CERTIFICATE-----\nAAAA\n-----END TRUSTED CERTIFICATE-----\n"
-    bundle.write_text(trusted + authority.root_pem.read_text())
-    assert trust_store(bundle) == trust_store(authority.root_pem)

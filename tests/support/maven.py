@@ -39,12 +39,14 @@ def maven(directory: Path, *goals: str) -> None:
         pytest.skip(f"Maven cannot fetch what this needs: {(done.stdout + done.stderr).strip()[:300]}")
 
 
-def jars(artifact: str, version: str) -> Path:
-    """The SDK with everything it needs, fetched once."""
+def jars(artifact: str, version: str, group: str = "com.twilio.sdk") -> Path:
+    """A library with everything it needs, fetched once."""
     with alone_in(CACHE / "java" / f"{artifact}-{version}") as place:
         if (place / "jars").is_dir():
             return place / "jars"
-        (place / "pom.xml").write_text(POM.format(artifact=artifact, version=version, more=""))
+        (place / "pom.xml").write_text(
+            POM.format(artifact=artifact, version=version, more="").replace("com.twilio.sdk", group)
+        )
         maven(place, "dependency:copy-dependencies", "-DoutputDirectory=fetched")
         (place / "fetched").rename(place / "jars")
     return place / "jars"

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 SHIMS = Path(__file__).with_name("shims")
-SOURCES = (SHIMS / "RingbackAgent.java", SHIMS / "RingbackProbe.java")
+SOURCES = tuple(SHIMS / f"Ringback{name}.java" for name in ("Agent", "Roots", "Netty", "Probe"))
 JAR = SHIMS / "ringback-agent.jar"
 JAVAC = 17
 

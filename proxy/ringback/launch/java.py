@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ringback.launch.settings import Setting, place, quoted, shim
-from ringback.launch.truststore import trust_store
+from ringback.launch.settings import Setting, quoted, shim
 
 if TYPE_CHECKING:
     from ringback.launch.settings import Context
@@ -19,7 +18,6 @@ SHIM = "ringback-agent.jar"
 
 def _options(context: Context, old: str) -> str:
     jar = shim(context, "java", SHIM)
-    place(context.directory / "truststore.jks", trust_store(context.bundles.default))
     proxy = context.proxy
     # Without a SOCKS listener bare sockets find nobody at port 0 and fail, which is better than a bypass.
     argument = f"{proxy.host},{proxy.port},{proxy.socks_port or 0},{context.directory}"

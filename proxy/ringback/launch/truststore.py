@@ -9,27 +9,17 @@ The format: magic, version 2, entries (tag 2 is a trusted certificate), SHA-1 ov
 from __future__ import annotations
 
 import hashlib
-import ssl
 import struct
 from typing import TYPE_CHECKING
 
-from ringback.launch.bundles import read_certificates
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 PASSWORD = "changeit"  # noqa: S105 - every JDK's own; it protects nothing, the store holds certificates only
 
 _MAGIC = 0xFEEDFEED
 _VERSION = 2
 _TRUSTED = 2
-
-
-def trust_store(bundle: Path) -> bytes:
-    """A JKS store with all certificates of a PEM bundle as trusted entries."""
-    pems = (block.decode("ascii") for block in read_certificates(bundle))
-    return jks(ssl.PEM_cert_to_DER_cert(pem) for pem in pems if "TRUSTED" not in pem)
 
 
 def jks(certificates: Iterable[bytes]) -> bytes:

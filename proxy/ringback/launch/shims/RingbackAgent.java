@@ -1,9 +1,8 @@
 import java.io.File;
-import java.io.FileInputStream;
-import java.io.FileOutputStream;
 import java.io.IOException;
 import java.lang.instrument.Instrumentation;
 import java.lang.reflect.Field;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.net.InetAddress;
@@ -12,13 +11,16 @@ import java.net.Proxy;
 import java.net.ProxySelector;
 import java.net.SocketAddress;
 import java.net.URI;
-import java.security.KeyStore;
-import java.security.cert.CertificateFactory;
+import java.net.UnknownHostException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.security.Security;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 
 /**
@@ -30,26 +32,54 @@ import java.util.stream.Stream;
  *
  * <p>Argument: HOST,HTTP-PORT,SOCKS-PORT,DIRECTORY. Built by {@code python -m ringback.launch.agent}.
  */
-public final class RingbackAgent extends ProxySelector {
-    private static final byte[] NOWHERE = {-1, -1, -1, -1};
-
+public final class RingbackAgent extends ProxySelector implements InvocationHandler {
     private final ProxySelector others = ProxySelector.getDefault();
+    private final AtomicInteger lookups = new AtomicInteger();
+    private final ThreadLocal<File> unproxied = new ThreadLocal<>();
     private final List<Proxy> http;
     private final List<Proxy> socks;
+    private final File directory;
+    private Object resolver;
+    private Map<?, ?> cache = Collections.emptyMap();
 
-    private RingbackAgent(String host, int httpPort, int socksPort) {
+    private RingbackAgent(String host, int httpPort, int socksPort, File directory) {
         http = Collections.singletonList(new Proxy(Proxy.Type.HTTP, new InetSocketAddress(host, httpPort)));
         socks = Collections.singletonList(new Proxy(Proxy.Type.SOCKS, new InetSocketAddress(host, socksPort)));
+        this.directory = directory;
     }
 
-    public static void premain(String argument, Instrumentation jvm) throws Exception {
-        String[] words = argument.split(",", 4);
-        ProxySelector.setDefault(
-                new RingbackAgent(words[0], Integer.parseInt(words[1]), Integer.parseInt(words[2])));
-        File directory = new File(words[3]);
-        trust(directory);
-        resolveNowhere(jvm);
-        leaveMark(directory);
+    public static void premain(String argument, Instrumentation jvm) {
+        try {
+            String[] words = argument.split(",", 4);
+            RingbackAgent agent = new RingbackAgent(
+                    words[0], Integer.parseInt(words[1]), Integer.parseInt(words[2]), new File(words[3]));
+            agent.leaveMark("started-java", System.getProperty("java.version"));
+            agent.install(jvm);
+        } catch (Throwable error) {
+            tell("the agent does not work in this JVM", error);
+        }
+    }
+
+    /** One thing after the other, so that what fails takes nothing else with it; a failure is never green. */
+    private void install(Instrumentation jvm) {
+        try {
+            ProxySelector.setDefault(this);
+            resolveNowhere(jvm);
+        } catch (Throwable error) {
+            tell("a client of this JVM that uses no proxy would reach Twilio itself", error);
+            leaveSuspicion("twilio.com");
+        }
+        try {
+            Security.insertProviderAt(
+                    new RingbackRoots(Files.readAllBytes(new File(directory, "root.pem").toPath())), 1);
+        } catch (Throwable error) {
+            tell("this JVM does not trust Ringback's CA, so Twilio will be refused", error);
+        }
+        jvm.addTransformer(new RingbackNetty(this));
+    }
+
+    static void tell(String what, Throwable why) {
+        System.err.println("Ringback: " + what + ": " + why);
     }
 
     @Override
@@ -57,7 +87,16 @@ public final class RingbackAgent extends ProxySelector {
         if (!isTwilio(uri.getHost())) {
             return others.select(uri);
         }
-        return "socket".equals(uri.getScheme()) ? socks : http;
+        if (!"socket".equals(uri.getScheme())) {
+            return http;
+        }
+        File mark = unproxied.get();
+        if (mark != null) {
+            mark.delete();
+            unproxied.remove();
+        }
+        cache.remove(uri.getHost()); // or the next lookup would not be seen
+        return socks;
     }
 
     @Override
@@ -67,70 +106,41 @@ public final class RingbackAgent extends ProxySelector {
         }
     }
 
-    private static boolean isTwilio(String host) {
+    static boolean isTwilio(String host) {
         return host != null && ("." + host).toLowerCase(Locale.ROOT).matches(".*\\.twilio\\.com\\.?");
     }
 
-    /** The launch's trust store, or the one that the program chose with our root added. */
-    private static void trust(File directory) throws Exception {
-        String own = System.getProperty("javax.net.ssl.trustStore");
-        File store = new File(directory, "truststore.jks");
-        String type = "JKS";
-        String password = "changeit";
-        if (own != null && new File(own).isFile()) {
-            type = System.getProperty("javax.net.ssl.trustStoreType", KeyStore.getDefaultType());
-            password = System.getProperty("javax.net.ssl.trustStorePassword", password);
-            KeyStore roots = KeyStore.getInstance(type);
-            try (FileInputStream file = new FileInputStream(own)) {
-                roots.load(file, password.toCharArray());
-            }
-            try (FileInputStream file = new FileInputStream(new File(directory, "root.pem"))) {
-                roots.setCertificateEntry(
-                        "ringback", CertificateFactory.getInstance("X.509").generateCertificate(file));
-            }
-            store = File.createTempFile("truststore", "", directory);
-            try (FileOutputStream file = new FileOutputStream(store)) {
-                roots.store(file, password.toCharArray());
-            }
-        }
-        System.setProperty("javax.net.ssl.trustStore", store.getPath());
-        System.setProperty("javax.net.ssl.trustStoreType", type);
-        System.setProperty("javax.net.ssl.trustStorePassword", password);
+    static InetAddress nowhere(String host) throws UnknownHostException {
+        return InetAddress.getByAddress(host, new byte[] {-1, -1, -1, -1});
     }
 
-    /** Puts a resolver of ours in front of the JVM's, which lies in another place in Java 8, 9 to 17, and 18 on. */
-    private static void resolveNowhere(Instrumentation jvm) throws Exception {
+    /** Puts this in front of the JVM's resolver, which lies in another place in Java 8, 9 to 17, and 18 on. */
+    @SuppressWarnings("unchecked")
+    private void resolveNowhere(Instrumentation jvm) throws Exception {
         open(jvm);
+        Field field;
         try {
             Method loaded = InetAddress.class.getDeclaredMethod("resolver");
             loaded.setAccessible(true);
-            Field field = field("resolver");
-            field.set(null, inFrontOf(loaded.invoke(null), field.getType()));
+            resolver = loaded.invoke(null);
+            field = field("resolver");
         } catch (NoSuchMethodException before18) {
             try {
-                Field field = field("nameService");
-                field.set(null, inFrontOf(field.get(null), field.getType()));
+                field = field("nameService");
+                resolver = field.get(null);
             } catch (NoSuchFieldException before9) {
-                @SuppressWarnings("unchecked")
                 List<Object> services = (List<Object>) field("nameServices").get(null);
-                services.set(0, inFrontOf(services.get(0), Class.forName("sun.net.spi.nameservice.NameService")));
+                resolver = services.get(0);
+                services.set(0, inFront(Class.forName("sun.net.spi.nameservice.NameService")));
+                return;
             }
         }
+        field.set(null, inFront(field.getType()));
+        cache = (Map<?, ?>) field("cache").get(null);
     }
 
-    private static Object inFrontOf(Object resolver, Class<?> type) {
-        return java.lang.reflect.Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, (proxy, method, given) -> {
-            if (given != null && given[0] instanceof String && isTwilio((String) given[0])) {
-                InetAddress nowhere = InetAddress.getByAddress((String) given[0], NOWHERE);
-                return method.getReturnType() == Stream.class ? Stream.of(nowhere) : new InetAddress[] {nowhere};
-            }
-            method.setAccessible(true);
-            try {
-                return method.invoke(resolver, given);
-            } catch (InvocationTargetException error) {
-                throw error.getCause();
-            }
-        });
+    private Object inFront(Class<?> type) {
+        return java.lang.reflect.Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, this);
     }
 
     private static Field field(String name) throws NoSuchFieldException {
@@ -147,28 +157,62 @@ public final class RingbackAgent extends ProxySelector {
         } catch (NoSuchMethodException java8) {
             return;
         }
-        Object base = moduleOf.invoke(Object.class);
-        Map<String, Set<Object>> opens = Collections.singletonMap(
-                "java.net", Collections.singleton(moduleOf.invoke(RingbackAgent.class)));
+        Map<String, Set<Object>> opens =
+                Collections.singletonMap("java.net", Collections.singleton(moduleOf.invoke(RingbackAgent.class)));
         Instrumentation.class
                 .getMethod("redefineModule", moduleOf.getReturnType(), Set.class, Map.class, Map.class, Set.class, Map.class)
-                .invoke(jvm, base, Collections.emptySet(), Collections.emptyMap(), opens,
+                .invoke(jvm, moduleOf.invoke(Object.class), Collections.emptySet(), Collections.emptyMap(), opens,
                         Collections.emptySet(), Collections.emptyMap());
     }
 
-    private static void leaveMark(File directory) {
-        String name = "started-java-" + System.nanoTime();
+    /** The resolver's methods. */
+    @Override
+    public Object invoke(Object proxy, Method method, Object[] given) throws Throwable {
+        if (given != null && given[0] instanceof String && isTwilio((String) given[0])) {
+            suspect((String) given[0]);
+            InetAddress nowhere = nowhere((String) given[0]);
+            return method.getReturnType() == Stream.class ? Stream.of(nowhere) : new InetAddress[] {nowhere};
+        }
+        method.setAccessible(true);
+        try {
+            return method.invoke(resolver, given);
+        } catch (InvocationTargetException error) {
+            throw error.getCause();
+        }
+    }
+
+    /** Who looks Twilio up is on the way past the proxy, unless the same thread then asks for a SOCKS proxy. */
+    private void suspect(String host) {
+        boolean certain = false;
+        for (StackTraceElement frame : new Throwable().getStackTrace()) {
+            if (frame.getClassName().equals("java.net.URLStreamHandler")) {
+                return; // URLs are equal if their addresses are
+            }
+            certain |= frame.getClassName().startsWith("jdk.internal.net.http.");
+        }
+        File mark = leaveSuspicion(host);
+        unproxied.set(certain ? null : mark);
+    }
+
+    File leaveSuspicion(String host) {
+        String program = System.getProperty("sun.java.command", "");
+        return leaveMark("bypassed-java-" + lookups.incrementAndGet(), host + "\n" + program);
+    }
+
+    private File leaveMark(String kind, String text) {
+        String pid = String.valueOf(System.nanoTime());
         try {
             Class<?> handle = Class.forName("java.lang.ProcessHandle");
-            Object current = handle.getMethod("current").invoke(null);
-            name = "started-java-" + handle.getMethod("pid").invoke(current);
+            pid = handle.getMethod("pid").invoke(handle.getMethod("current").invoke(null)).toString();
         } catch (ReflectiveOperationException java8) {
             // Any number will do.
         }
-        try (FileOutputStream mark = new FileOutputStream(new File(directory, name))) {
-            mark.write(System.getProperty("java.version").getBytes("UTF-8"));
+        File mark = new File(directory, kind + "-" + pid);
+        try {
+            Files.write(mark.toPath(), text.getBytes(StandardCharsets.UTF_8));
         } catch (IOException gone) {
             // The launch is over, or this user may not write to its directory: nobody is there to read it.
         }
+        return mark;
     }
 }
