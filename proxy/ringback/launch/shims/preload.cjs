@@ -1,7 +1,10 @@
 /* Runs at the start of every Node program that Ringback launches, in its workers too. Node 8 can read it.
  *
- * - fetch: before Node 22.21 and 24 it knows no proxy. Its connections to Twilio go through ours.
- * - dns.lookup: a client that looks up Twilio's address is on its way past the proxy. It is stopped there.
+ * - fetch before Node 22.21 and 24, which knows no proxy until then, and undici 8 from npm on Node 22, which does not
+ *   find the dispatcher that Node made. Their connections to Twilio go through ours.
+ * - https's global agent (https.get, got, node-fetch) and `agent: false` (superagent): before 22.21 and 24.5 the one
+ *   knows no proxy, the other never. An agent that a program makes stays what it is.
+ * - dns: a client that looks up Twilio's address is on its way past the proxy. It is stopped there.
  *
  * twilio itself (axios, request) reads HTTP_PROXY and needs nothing of this.
  */
@@ -9,9 +12,11 @@
 
 const fs = require('fs');
 const path = require('path');
+const { URL } = require('url'); // no global in Node 8
 
 const LAUNCH = path.dirname(__dirname);
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
+const NEWER_DISPATCHER = Symbol.for('undici.globalDispatcher.2'); // undici 8's
 
 function leaveMark(kind, text) {
   try {
@@ -36,12 +41,10 @@ function proxyUrl() {
   return text ? new URL(text) : null;
 }
 
-/** undici's `connect` option: a tunnel through the proxy, then TLS. */
-function connectThroughProxy(options, callback) {
+/** A socket through the proxy to HOST:PORT. */
+function tunnel(target, callback) {
   const http = require('http');
   const proxy = proxyUrl();
-  const port = options.port || (options.protocol === 'http:' ? 80 : 443);
-  const target = `${options.hostname}:${port}`;
   const headers = { Host: target };
   if (proxy.username) {
     const pair = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
@@ -62,19 +65,38 @@ function connectThroughProxy(options, callback) {
       callback(new Error(`the proxy refused the tunnel to ${target} with ${answer.statusCode}`), null);
       return;
     }
-    if (options.protocol === 'http:') {
-      callback(null, socket);
-      return;
-    }
-    const secure = require('tls').connect({
-      socket,
-      servername: options.servername || options.hostname,
-      ALPNProtocols: ['http/1.1'],
-    });
-    secure.once('error', (error) => callback(error, null));
-    secure.once('secureConnect', () => callback(null, secure));
+    callback(null, socket);
   });
   request.end();
+}
+
+function secured(options, callback) {
+  const secure = require('tls').connect(options);
+  secure.once('error', callback);
+  secure.once('secureConnect', () => callback(null, secure));
+}
+
+/** undici's `connect` option. */
+function connectThroughProxy(options, callback) {
+  const plain = options.protocol === 'http:';
+  const servername = options.servername || options.hostname;
+  tunnel(`${options.hostname}:${options.port || (plain ? 80 : 443)}`, (error, socket) => {
+    if (error || plain) callback(error, socket);
+    else secured({ socket, servername, ALPNProtocols: ['http/1.1'] }, callback);
+  });
+}
+
+/** Twilio through the proxy, everything else by `direct`, an agent of an undici. */
+function dividing(direct) {
+  const Agent = direct.constructor;
+  const proxied = new Agent({ connect: connectThroughProxy });
+  class TwilioThroughProxy extends Agent {
+    dispatch(options, handler) {
+      const host = new URL(String(options.origin)).hostname;
+      return (isTwilio(host) ? proxied : direct).dispatch(options, handler);
+    }
+  }
+  return new TwilioThroughProxy();
 }
 
 function giveFetchTheProxy() {
@@ -86,15 +108,40 @@ function giveFetchTheProxy() {
   process.emitWarning = emitWarning;
   const direct = globalThis[DISPATCHER];
   if (!direct) return;
-  const Agent = direct.constructor;
-  const proxied = new Agent({ connect: connectThroughProxy });
-  class TwilioThroughProxy extends Agent {
-    dispatch(options, handler) {
-      const host = new URL(String(options.origin)).hostname;
-      return (isTwilio(host) ? proxied : direct).dispatch(options, handler);
+  globalThis[DISPATCHER] = dividing(direct);
+}
+
+/** undici 8 finds no dispatcher of its kind on Node 22, and puts its own in the place of that and of Node's. */
+function giveNewerUndiciTheProxy() {
+  if (!process.version.startsWith('v22.') || NEWER_DISPATCHER in globalThis || !proxyUrl()) return;
+  const define = Object.defineProperty;
+  Object.defineProperty = function defineProperty(target, key, descriptor) {
+    if (target === globalThis && key === NEWER_DISPATCHER) {
+      return define(target, key, Object.assign({}, descriptor, { value: dividing(descriptor.value) }));
+    }
+    if (target === globalThis && key === DISPATCHER && NEWER_DISPATCHER in globalThis) {
+      Object.defineProperty = define; // what a program sets from now on is its own affair
+      return target;
+    }
+    return define(target, key, descriptor);
+  };
+}
+
+/** Also for `agent: false`, which takes the class of the global agent for one of its own. */
+function giveHttpsTheProxy() {
+  const https = require('https');
+  if (!proxyUrl()) return;
+  class TwilioThroughProxy extends https.Agent {
+    createConnection(options, callback) {
+      if (!isTwilio(options.host)) return super.createConnection(options, callback);
+      tunnel(`${options.host}:${options.port || 443}`, (error, socket) => {
+        if (error) callback(error);
+        else secured(Object.assign({ servername: options.host }, options, { socket }), callback);
+      });
+      return undefined;
     }
   }
-  globalThis[DISPATCHER] = new TwilioThroughProxy();
+  Object.setPrototypeOf(https.globalAgent, TwilioThroughProxy.prototype);
 }
 
 /** Node 22 calls NODE_USE_ENV_PROXY experimental in every program, used or not; all other warnings stay. */
@@ -115,21 +162,29 @@ function guardLookups() {
     );
     return Object.assign(error, { code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname: host });
   };
-  const lookup = dns.lookup;
-  const guarded = function (host, ...rest) {
-    if (!isTwilio(host)) return lookup.call(this, host, ...rest);
-    process.nextTick(rest[rest.length - 1], refusal(host));
-    return {};
+  const guard = (owner, promised) => {
+    for (const name of ['lookup', 'resolve', 'resolve4', 'resolve6', 'resolveAny']) {
+      const original = owner[name];
+      if (!original) continue;
+      const guarded = function (host, ...rest) {
+        if (!isTwilio(host)) return original.call(this, host, ...rest);
+        if (promised) return Promise.reject(refusal(host));
+        process.nextTick(rest[rest.length - 1], refusal(host));
+        return {};
+      };
+      owner[name] = Object.defineProperties(guarded, Object.getOwnPropertyDescriptors(original));
+    }
   };
-  dns.lookup = Object.defineProperties(guarded, Object.getOwnPropertyDescriptors(lookup));
+  guard(dns);
+  if (dns.Resolver) guard(dns.Resolver.prototype);
   if (!dns.promises) return; // before Node 10.6
-  const promised = dns.promises.lookup;
-  dns.promises.lookup = function (host, ...rest) {
-    return isTwilio(host) ? Promise.reject(refusal(host)) : promised.call(this, host, ...rest);
-  };
+  guard(dns.promises, true);
+  guard(dns.promises.Resolver.prototype, true);
 }
 
 leaveMark('started', process.version);
 if (process.version.startsWith('v22.')) silenceExperimentalProxy();
 guardLookups();
 giveFetchTheProxy();
+giveNewerUndiciTheProxy();
+giveHttpsTheProxy();
