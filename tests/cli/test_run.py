@@ -87,7 +87,7 @@ def test_a_client_that_does_not_trust_the_ca_is_a_failure_with_a_hint(
     assert done.returncode == 3
     assert "1 x TLS ended by a client that does not trust Ringback's CA" in done.stderr
     assert "1 connection reached the proxy and ended there" in done.stderr
-    assert "mitmproxy-ca-cert.pem" in done.stderr
+    assert f"Let it trust {home}/ringback/ca/current/mitmproxy-ca-cert.pem" in done.stderr
     assert ("not every Twilio request came to the proxy" in done.stderr) is with_a_good_one
 
 
@@ -104,8 +104,27 @@ def test_no_request_may_be_allowed(home: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "ringback: 0 Twilio requests answered, offline\n")
 
 
-def test_the_childs_own_failure_comes_before_no_request(home: Path) -> None:
-    assert run(home, "false").returncode == 1
+def test_the_childs_own_failure_comes_before_no_request_which_is_told_all_the_same(home: Path) -> None:
+    done = run(home, "sh", "-c", "ssh 2>&-; exit 6")
+    assert done.returncode == 6
+    assert "sh: no Twilio request came from it\n" in done.stderr
+    assert "`ssh`: the other machine has another environment" in done.stderr
+    allowed = run(home, "false", options=("--allow-none",))
+    assert (allowed.returncode, allowed.stderr) == (1, "ringback: 0 Twilio requests answered, offline\n")
+
+
+def test_a_client_that_was_stopped_is_told_also_where_it_failed(home: Path) -> None:
+    program = SENDING[2] + "import socket; socket.getaddrinfo('api.twilio.com', 443)"
+    done = run(home, sys.executable, "-c", program)
+    assert (done.returncode, done.stdout) == (1, "201\n")
+    assert "not every Twilio request came to the proxy" in done.stderr
+    assert "was on its way to api.twilio.com past the proxy and was stopped" in done.stderr
+
+
+def test_a_client_that_distrusts_is_told_also_where_it_failed(home: Path) -> None:
+    done = run(home, sys.executable, "-c", DISTRUSTING + "sys.exit(6)")
+    assert done.returncode == 6
+    assert f"Let it trust {home}/ringback/ca/current/mitmproxy-ca-cert.pem" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -225,7 +244,7 @@ def test_a_signal_that_the_child_does_not_handle_ends_both(
 ) -> None:
     code, _, said = signalled(home, number, (), {"TMPDIR": str(tmp_path)})
     assert code == 128 + number
-    assert "0 Twilio requests answered" in said
+    assert said == "ringback: 0 Twilio requests answered, offline\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -42,7 +42,7 @@ def test_it_says_where_it_is_and_what_it_did(home: Path, tmp_path: Path) -> None
     assert running.process.returncode == 0
     assert stdout == b""
     assert f"listening on {running.url} (offline)" in told
-    assert f"clients trust {running.ca}" in told
+    assert f"clients trust {home}/ringback/ca/current/mitmproxy-ca-cert.pem" in told
     assert "2 Twilio requests answered, offline (contract 1, gate 1)" in told
     assert "1 x refused resource.unsupported: " in told
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 import tempfile
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from ringback.cli.proxy import EXIT_START, ProxyOptions, proxy_options
-from ringback.launch.state import KEPT, keep
+from ringback.launch.directories import keep
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
 from ringback.addon.server import StartError  # isort: skip - as below
-from ringback.cli.starting import CannotStartError, launch_directory, start  # isort: skip - after the import above
+from ringback.cli.starting import CannotStartError, start  # isort: skip - after the import above
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,18 +127,12 @@ def test_what_is_told_is_what_this_run_was_asked(tmp_path: Path, monkeypatch: py
     assert started(monkeypatch, tmp_path, RINGBACK_MAX_LIVE="3") == (0, "")
 
 
-def test_what_a_shell_was_told_of_outlives_the_proxy_for_a_week(
+def test_shells_that_took_its_variables_are_told_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("RINGBACK_HOME", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with launch_directory() as kept:
-        (kept / "preload.cjs").touch()
-        keep(kept)
+    with start(ProxyOptions(password=None)) as found:
+        keep(found.directory)
     assert "ringback env --unset" in capsys.readouterr().err
-    with launch_directory() as other:
-        assert (kept / "preload.cjs").exists()
-    assert not other.exists()
-    week_ago = time.time() - 8 * 24 * 3600
-    os.utime(kept / KEPT, (week_ago, week_ago))
-    with launch_directory():
-        assert not kept.exists()
+    assert found.directory.exists()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.launching import needs
-from support.product import SID, TOKEN, product
+from support.product import SID, TOKEN, finished, product
 
 if TYPE_CHECKING:
     from support.product import Product
@@ -114,10 +114,42 @@ def _written(path: Path, text: str) -> Path:
 def test_of_a_run_inside_a_run_the_inner_one_answers(runtime: str, product: Product, tmp_path: Path) -> None:
     command = INSIDE[runtime](tmp_path)
     inner = [sys.executable, "-m", "ringback", "run", "--", *command]
-    done = product.run(inner, options=["--allow-none"])
+    done = product.run(inner)
     assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
     assert done.stderr.count("ringback: 1 Twilio request answered") == 1
-    assert done.stderr.endswith("ringback: 0 Twilio requests answered, offline\n")
+    assert done.stderr.endswith(
+        "ringback: 0 Twilio requests answered, offline\n"
+        "ringback:   1 request answered by the Ringback that ran inside this one\n"
+    )
+
+
+def test_a_run_inside_a_run_that_answered_nothing_is_no_excuse(product: Product) -> None:
+    inner = [sys.executable, "-m", "ringback", "run", "--allow-none", "--", "true"]
+    done = product.run([sys.executable, "-m", "ringback", "run", "--allow-none", "--", *inner])
+    assert done.returncode == 3
+    assert "ran inside" not in done.stderr
+
+
+def test_the_innermost_of_three_answers_for_all(product: Product) -> None:
+    inside = [sys.executable, "-m", "ringback", "run", "-q", "--"] * 2
+    done = product.run([*inside, sys.executable, "-c", PYTHON])
+    assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
+
+
+def test_home_is_not_set_at_all(product: Product, tmp_path: Path) -> None:
+    environment = product.environment({"TMPDIR": str(tmp_path)})
+    del environment["HOME"], environment["RINGBACK_HOME"]
+    command = [sys.executable, "-m", "ringback", "run", "--", sys.executable, "-c", PYTHON]
+    done = finished(command, environment | {"XDG_DATA_HOME": str(tmp_path / "data")})
+    assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
+    assert done.stderr == "ringback: 1 Twilio request answered, offline (contract 1)\n"
+
+
+def test_a_sitecustomize_of_ones_own_runs_too(product: Product, tmp_path: Path) -> None:
+    own = "import os, socket\nif 'RINGBACK_PROXY_URL' in os.environ: print('mine')\n"
+    (tmp_path / "sitecustomize.py").write_text(own)
+    done = product.run([sys.executable, "-c", PYTHON], more={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (0, "mine\n201\n"), done.stderr
 
 
 def test_what_was_wrong_is_said(product: Product, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ringback.launch.directories import keep
 from ringback.launch.environment import Proxy, prepare
-from ringback.launch.state import NoProxyError, State, keep, read_state
+from ringback.launch.state import NoProxyError, State, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

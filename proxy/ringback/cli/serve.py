@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from ringback.launch.settings import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ringback.addon.replaying import Used
     from ringback.addon.server import Listening
@@ -78,7 +80,7 @@ async def _serve(options: ProxyOptions) -> int:
     with start(options) as begun:
         async with serve(begun.listen) as running:
             with _found_by_others(begun.ready(running, begun.launch(running))) as state:
-                _announce(running, state)
+                _announce(running, state, begun.authority.lasting_pem)
                 await stop.wait()
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
@@ -94,7 +96,8 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
 
         def started(listening: Listening) -> None:
             state = begun.ready(listening, begun.launch(listening))
-            _announce(listening, stack.enter_context(_found_by_others(state)))
+            state = stack.enter_context(_found_by_others(state))
+            _announce(listening, state, begun.authority.lasting_pem)
 
         try:
             outcome = run(begun.listen, workers, started=started)
@@ -106,6 +109,9 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
 
 def _end(options: ProxyOptions, tally: Tally, used: Sequence[Used], found: Sequence[Finding] = ()) -> int:
     """Print the summary; the exit code."""
+    from ringback.launch.directories import tell_outer  # noqa: PLC0415 - see run
+
+    tell_outer(os.environ, tally.total)
     for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
         say(line)
     return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
@@ -126,9 +132,9 @@ def _found_by_others(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
         remove_state()
 
 
-def _announce(running: Listening, state: dict[str, Any]) -> None:
+def _announce(running: Listening, state: dict[str, Any], root: Path) -> None:
     say(f"listening on {state['proxy']} ({state['mode']})")
-    say(f"  clients trust {state['ca']}")
+    say(f"  clients trust {root}")
     if running.socks_port is not None:
         say(f"  SOCKS5 on port {running.socks_port}")
     if running.reverse_port is not None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
@@ -19,17 +15,17 @@ from ringback.cli.given import argued
 from ringback.cli.proxy import EXIT_START, ProxyOptions, child_proxy, say, show_log, write_ready
 from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
+from ringback.launch.directories import KEPT, launch_directory
 from ringback.launch.environment import Launch, prepare
-from ringback.launch.state import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ringback.addon.server import Listening
 
 
 _REFUSED: Final = re.compile(r"ringback_(?P<name>\w+): (?P<why>.*)", re.DOTALL)
-_WEEK: Final = 7 * 24 * 3600  # seconds
 _FILES: Final = ("contract", "cassette")  # what stands in them is refused, told with its place
 _NEEDS_LIVE: Final = ("upstream", "upstream_ca", "connect_timeout", "timeout", "max_live", "redact")
 
@@ -99,34 +95,14 @@ def start(options: ProxyOptions) -> Iterator[Start]:
             say(warning, colour="yellow")
         with launch_directory() as directory:
             yield Start(options, authority, directory)
+            if (directory / KEPT).exists():
+                say('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')
     except StartError as error:
         raise _told(str(error)) from None
     except AuthorityError as error:
         raise CannotStartError(str(error)) from None
     except OSError as error:
         raise CannotStartError(f"{error.filename}: {error.strerror}") from None
-
-
-@contextmanager
-def launch_directory() -> Iterator[Path]:
-    """A directory for what clients read, removed at the end unless `ringback env` told a shell of it.
-
-    Such a shell starts Node.js and Java by files in there: without them they would not even start. What is
-    left is removed by a later start, after a week.
-    """
-    for left in Path(tempfile.gettempdir()).glob(f"ringback-*/{KEPT}"):
-        with suppress(OSError):
-            status = left.stat()
-            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _WEEK:
-                shutil.rmtree(left.parent, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix="ringback-"))
-    try:
-        yield directory
-    finally:
-        if (directory / KEPT).exists():
-            say('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _told(message: str) -> click.ClickException:

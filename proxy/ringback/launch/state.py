@@ -15,7 +15,6 @@ from ringback.launch.ca import private_temporary
 from ringback.launch.settings import place
 
 FILE = "serve.json"
-KEPT = "kept"  # in a launch directory that outlives its proxy
 CONNECT_SECONDS = 2.0
 
 
@@ -57,12 +56,6 @@ class State:
     def host(self) -> str:
         """The host of the proxy URL."""
         return urlsplit(self.proxy).hostname or "127.0.0.1"
-
-
-def keep(directory: Path) -> None:
-    """Note that a shell has variables that name files in the proxy's `directory`."""
-    with suppress(OSError):
-        (directory / KEPT).touch()
 
 
 def state_path() -> Path:

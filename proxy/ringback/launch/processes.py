@@ -1,0 +1,120 @@
+"""Other processes, as far as the system tells of them: who started this one, who is left, who uses a file.
+
+Linux tells by /proc, other systems by `ps`; what a process has in its environment is told by Linux alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PROC = Path("/proc")
+_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+_MOST_ANCESTORS = 20
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that runs.
+
+    Attributes:
+        pid: Its id.
+        parent: Its parent's.
+        name: Its program's name.
+    """
+
+    pid: int
+    parent: int
+    name: str
+
+
+def adopt_orphans() -> bool:
+    """Make this process the parent of every descendant that loses its own, as a daemon does by intention.
+
+    Returns:
+        Whether this system can: Linux alone.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def descendants(pid: int) -> list[Process]:
+    """The processes below `pid` that have not ended, in the order of their ids."""
+    everybody = list(_processes())
+    found, above = [], {pid}
+    while below := [one for one in everybody if one.parent in above]:
+        found += below
+        above = {one.pid for one in below}
+    return sorted(found, key=lambda one: one.pid)
+
+
+def ancestors() -> Iterator[str]:
+    """The names of the programs that this one was started by, the nearest first."""
+    pid = os.getppid()
+    for _ in range(_MOST_ANCESTORS):
+        process = _process(pid)
+        if process is None:
+            return
+        yield process.name
+        pid = process.parent
+
+
+def users(directory: Path) -> bool | None:
+    """Whether a process of this user's has `directory` in its environment; None if that cannot be told.
+
+    What counts is the environment that a program was started with.
+    """
+    if not (_PROC / "self" / "environ").exists():
+        return None
+    wanted = os.fsencode(directory)
+    for place in _PROC.iterdir():
+        # Another user's, or one that has just ended.
+        with suppress(OSError):
+            if place.name.isdecimal() and wanted in (place / "environ").read_bytes():
+                return True
+    return False
+
+
+def _processes() -> Iterator[Process]:
+    for place in _PROC.iterdir() if _PROC.is_dir() else ():
+        if place.name.isdecimal() and (process := _from_proc(int(place.name))):
+            yield process
+
+
+def _process(pid: int) -> Process | None:
+    if (_PROC / "self" / "stat").exists():
+        return _from_proc(pid)
+    command = ["ps", "-o", "ppid=,comm=", "-p", str(pid)]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout  # noqa: S603
+    except OSError:
+        return None
+    parent, _, name = said.strip().partition(" ")
+    return Process(pid, int(parent), _plain(name)) if parent.isdecimal() else None
+
+
+def _from_proc(pid: int) -> Process | None:
+    try:
+        before, _, after = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")
+    except OSError:
+        return None
+    state, parent, *_ = after.split()
+    return None if state in "ZX" else Process(pid, int(parent), _plain(before.partition("(")[2]))
+
+
+def _plain(name: str) -> str:
+    """A program's name without its place, and without what marks a login shell."""
+    return name.strip().rpartition("/")[2].removeprefix("-")
