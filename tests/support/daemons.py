@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 _PROGRAM = """
 import json, os, subprocess, sys
 orders, answers = sys.argv[1:]
+read, write = os.pipe()
 if os.fork():
+    os.close(write)
+    os.read(read, 1)  # until the daemon has closed everything
     os._exit(0)
 os.setsid()
 if os.fork():

@@ -117,7 +117,6 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
     from ringback.launch.directories import tell_outer, told_by_inner  # noqa: PLC0415 - as above
     from ringback.launch.traces import bypass_hint, stopped_bypasses  # noqa: PLC0415 - as above
 
-    command_line = asked.command_line
     with start(options) as begun:
         async with serve(begun.listen) as running:
             launch = begun.launch(running)
@@ -125,36 +124,35 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
                 say(warning, colour="yellow")
             begun.ready(running, launch)
             try:
-                code = await child.run(command_line, launch.environment)
+                code = await child.run(asked.command_line, launch.environment)
             except NotRunError as error:
                 say(str(error), colour="red")
                 return error.exit_code
             if code and running.addon.replay is not None:
-                running.addon.replay.partial = f"{command_line[0]} ended with exit code {code}"
+                running.addon.replay.partial = f"{asked.command_line[0]} ended with exit code {code}"
             await _linger(child, asked, launch.directory)
             counted, inner = running.addon.responder.tally, told_by_inner(launch.directory)
             silent = counted.total + inner == 0 and not asked.allow_none
-            bypassed = silent or bool(stopped_bypasses(launch.directory) or counted.distrusted)
-            hint = ""
+            why = ""
             if counted.distrusted:
-                hint = _DISTRUST.format(many(counted.distrusted, "connection"), begun.authority.lasting_pem)
+                why = _DISTRUST.format(many(counted.distrusted, "connection"), begun.authority.lasting_pem)
             elif silent and counted.challenged:
-                hint = _CHALLENGED.format(many(counted.challenged, "request"))
-            elif bypassed:
-                hint = bypass_hint(command_line, launch.directory, launch.environment)
+                why = _CHALLENGED.format(many(counted.challenged, "request"))
+            elif silent or stopped_bypasses(launch.directory):
+                why = bypass_hint(asked.command_line, launch.directory, launch.environment)
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
 
     tell_outer(os.environ, tally.total + inner)
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
     if not asked.quiet or tally.refused or failing:
-        for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
+        lines = summary(tally, options.mode, used, found, list_unused=options.fail_on_unused)
+        inside = f"  {many(inner, 'request')} answered by the Ringback that ran inside this one"
+        for line in lines + ([inside] if inner else []):
             say(line)
-        if inner:
-            say(f"  {many(inner, 'request')} answered by the Ringback that ran inside this one")
     # Who ends a program does not ask why it had sent nothing yet.
-    if bypassed and not (silent and code >= EXIT_SIGNALLED):
-        _tell_bypass(command_line[0], _said(code, silent, counted.challenged), hint)
+    if why and not (silent and code >= EXIT_SIGNALLED):
+        _tell_bypass(asked.command_line[0], _said(code, silent, counted.challenged), why)
         code = code or EXIT_NONE
     return EXIT_CASSETTES if code == 0 and failing else code
 
