@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from ringback.cli.ca import command
+from support.proxying import RINGBACK, environment
 
 
 @pytest.fixture
@@ -64,6 +66,31 @@ def test_mistakes(arguments: list[str], said: str, runner: CliRunner) -> None:
     done = runner.invoke(command, arguments)
     assert done.exit_code != 0
     assert said in done.stderr
+
+
+def test_rotating_without_a_home(tmp_path: Path) -> None:
+    nowhere = {"RINGBACK_HOME": None, "XDG_DATA_HOME": None, "HOME": "/nonexistent"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path))
+        done = CliRunner(env=nowhere).invoke(command, ["--rotate"])
+    assert done.exit_code == 0, done.stderr
+    assert _shown(done.stdout)["path"].startswith(str(tmp_path))
+    assert "no home directory" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--export", "pem"], ["--export", "der"], ["--path"], []])
+def test_an_output_that_is_full(arguments: list[str], home: Path) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [*RINGBACK, "ca", *arguments],
+            env=environment(home),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert done.stderr == "ringback: the output cannot be written: No space left on device\n"
 
 
 def test_a_key_that_others_can_read(runner: CliRunner, tmp_path: Path) -> None:

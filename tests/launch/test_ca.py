@@ -74,6 +74,29 @@ def test_it_renews_itself_30_days_before_its_end(tmp_path: Path, days: int, rene
     assert first.root_pem.exists(), "a running proxy still reads it"
 
 
+def test_one_that_has_not_begun_is_replaced_and_said_so(tmp_path: Path) -> None:
+    """Made while the clock was ahead; it begins a day before it was made."""
+    first = ensure_authority(tmp_path, now=NOW + timedelta(days=10))
+    again = ensure_authority(tmp_path, now=NOW)
+    assert again.fingerprint != first.fingerprint
+    assert again.not_before < NOW
+    (told,) = again.warnings
+    assert told.startswith("the CA begins on 2026-03-13 05:06 UTC, after what the clock says; a new one was")
+    assert ensure_authority(tmp_path, now=NOW + timedelta(hours=-23)).fingerprint == again.fingerprint
+
+
+@pytest.mark.parametrize("what", ["another certificate", "nothing"])
+def test_a_root_that_is_not_the_keys_is_replaced_and_said_so(tmp_path: Path, what: str) -> None:
+    made = ensure_authority(tmp_path / "ca", now=NOW)
+    other = ensure_authority(tmp_path / "other", now=NOW).root_pem.read_bytes()
+    made.root_pem.write_bytes(other if what == "another certificate" else b"")
+    again = ensure_authority(tmp_path / "ca", now=NOW)
+    assert again.fingerprint != made.fingerprint
+    root = x509.load_pem_x509_certificate(again.root_pem.read_bytes())
+    assert root.fingerprint(hashes.SHA256()).hex(":").upper() == again.fingerprint
+    assert f"{made.root_pem} is damaged; a new CA was made" in again.warnings[0]
+
+
 def test_rotating_keeps_one_generation_for_proxies_that_run(tmp_path: Path) -> None:
     first = ensure_authority(tmp_path, now=NOW)
     second = rotate_authority(tmp_path, now=NOW)
@@ -186,6 +209,10 @@ def test_a_read_only_home(home: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     made = ensure_authority(now=NOW)
     assert made.directory.is_relative_to(tmp_path / "tmp")
     assert "Read-only file system" in made.warnings[0]
+    again = rotate_authority(now=NOW)
+    assert (again.lasting_pem, again.warnings) == (made.lasting_pem, made.warnings)
+    assert again.fingerprint != made.fingerprint
+    assert ensure_authority(now=NOW).fingerprint == again.fingerprint
 
 
 def test_a_read_only_directory_that_was_asked_for_is_an_error(

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ringback.launch.certificates import make_chain, read_certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MITMPROXY_PEM = "mitmproxy-ca.pem"
 ROOT_PEM = "mitmproxy-ca-cert.pem"
@@ -103,10 +103,26 @@ def ensure_authority(directory: Path | None = None, *, now: datetime | None = No
     now = now or datetime.now(UTC)
     if directory is not None:
         return _ensure(directory, now)
-    wanted = default_directory()
+    return _where_possible(_ensure, now)
+
+
+def rotate_authority(directory: Path | None = None, *, now: datetime | None = None) -> Authority:
+    """Replace the CA by a new one, whatever state the old one is in; `directory` as in `ensure_authority`.
+
+    A proxy that is running keeps the old one until it ends.
+
+    Raises:
+        AuthorityError: The directory is somebody else's or cannot be written.
+    """
+    now = now or datetime.now(UTC)
+    return _rotate(directory, now) if directory else _where_possible(_rotate, now)
+
+
+def _where_possible(act: Callable[[Path, datetime], Authority], now: datetime) -> Authority:
+    """Act on the default directory, or on a temporary one where the user has none that can be written."""
     if os.environ.get("RINGBACK_HOME") or _has_home():
         try:
-            return _ensure(wanted, now)
+            return act(default_directory(), now)
         except _NotWritableError as error:
             if os.environ.get("RINGBACK_HOME"):
                 raise
@@ -117,20 +133,11 @@ def ensure_authority(directory: Path | None = None, *, now: datetime | None = No
     warning = (
         f"{why}; the CA lives in {substitute} for now. Set RINGBACK_HOME to a directory that can be written."
     )
-    found = _ensure(substitute, now)
+    found = act(substitute, now)
     return replace(found, warnings=(warning, *found.warnings))
 
 
-def rotate_authority(directory: Path | None = None, *, now: datetime | None = None) -> Authority:
-    """Replace the CA by a new one, whatever state the old one is in.
-
-    A proxy that is running keeps the old one until it ends.
-
-    Raises:
-        AuthorityError: The directory is somebody else's or cannot be written.
-    """
-    now = now or datetime.now(UTC)
-    directory = directory or default_directory()
+def _rotate(directory: Path, now: datetime) -> Authority:
     with _locked(directory):
         _make(directory, now)
         found = _current(directory, now)
@@ -176,25 +183,35 @@ def _current(directory: Path, now: datetime) -> Authority | str:
         ) from None
     except (ValueError, TypeError) as error:
         return f"{key_file} {str(error) or 'is damaged'}; a new CA was made"
+    start = max(intermediate.not_valid_before_utc, root.not_valid_before_utc)
     end = min(intermediate.not_valid_after_utc, root.not_valid_after_utc)
-    if end - now < RENEW_BEFORE:
-        return (
-            ""
-            if end > now
-            else f"the CA ended on {end:%Y-%m-%d}; a new one was made: trust it where you trusted the old one"
-        )
+    if start > now or end - now < RENEW_BEFORE:
+        return _why_renewed(start, end, now)
     root_pem = confdir / ROOT_PEM
     if not root_pem.is_file() or not (confdir / DHPARAM_PEM).is_file():
         return f"{confdir} is not complete; a new CA was made"
+    if root_pem.read_bytes() != root.public_bytes(serialization.Encoding.PEM):
+        return f"{root_pem} is damaged; a new CA was made: trust it where you trusted the old one"
     return Authority(
         directory=confdir,
         root_pem=root_pem,
         mitmproxy_pem=key_file,
         lasting_pem=link / ROOT_PEM,
         fingerprint=root.fingerprint(hashes.SHA256()).hex(":").upper(),
-        not_before=max(intermediate.not_valid_before_utc, root.not_valid_before_utc),
+        not_before=start,
         not_after=end,
     )
+
+
+def _why_renewed(start: datetime, end: datetime, now: datetime) -> str:
+    """What to say of a CA of another time; nothing while it is still good."""
+    if start > now:  # made while the clock was ahead
+        why = f"begins on {start:%Y-%m-%d %H:%M} UTC, after what the clock says"
+    elif end <= now:
+        why = f"ended on {end:%Y-%m-%d}"
+    else:
+        return ""
+    return f"the CA {why}; a new one was made: trust it where you trusted the old one"
 
 
 def _read_private(path: Path) -> bytes:
