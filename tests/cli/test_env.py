@@ -48,7 +48,9 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
 
 @pytest.mark.parametrize("shell, form", [("sh", "sh"), ("bash", "sh"), ("fish", "fish")])
 def test_a_shell_gets_there_and_back(shell: str, form: str, environment: dict[str, str]) -> None:
-    environment = environment | {"PYTHONPATH": "/it's mine", "NO_PROXY": "*", "SHELL": f"/bin/{shell}"}
+    # Who logs in with another shell is asked for by name: SHELL is not the one that calls.
+    login = "/bin/sh" if shell == "fish" else "/usr/bin/fish"
+    environment = environment | {"PYTHONPATH": "/it's mine", "NO_PROXY": "*", "SHELL": login}
     curl = f"{needs('curl')} -s -o /dev/null -w '%{{http_code}}\\n' -u {SID}:{TOKEN} '{URL}' -d To=1"
     evaluate = {"sh": 'eval "$({})"', "fish": "{} | source"}[form]
     lines = [DUMP, evaluate.format(ENV), DUMP, evaluate.format(ENV), DUMP, curl]
@@ -65,6 +67,19 @@ def test_a_shell_gets_there_and_back(shell: str, form: str, environment: dict[st
     assert "*" not in first["NO_PROXY"]
     assert second == first
     assert after == before
+
+
+@pytest.mark.parametrize("caller", ["bash", "fish"])
+def test_the_shell_is_found_behind_what_starts_ringback(
+    caller: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """As `uv run` does; and another language's program gets sh's lines."""
+    wrapper = tmp_path / "wrapper.py"
+    wrapper.write_text(f"import subprocess\nsubprocess.run({ENV.split()!r})\n")
+    line = f"{sys.executable} {wrapper}; true"
+    done = _run([needs(caller), "-c", line], environment | {"SHELL": "/usr/bin/fish"})
+    start = {"bash": "export ", "fish": "set -gx "}[caller]
+    assert {line.startswith(start) for line in done.stdout.splitlines()} == {True}, done.stderr
 
 
 @pytest.mark.parametrize("cassette, user", [([], "default"), (["--cassette", "orders"], "orders")])
@@ -109,6 +124,29 @@ def test_an_env_file(environment: dict[str, str], running: Serving) -> None:
     assert found["HTTPS_PROXY"] == running.state.proxy
     assert Path(found["SSL_CERT_FILE"]) == Path(running.state.bundle)
     assert "RINGBACK_ENV_BEFORE" not in found
+
+
+def test_an_env_file_has_no_quotes_that_docker_would_take_for_text(environment: dict[str, str]) -> None:
+    more = {"GOFLAGS": "-buildvcs=false", "NODE_OPTIONS": "", "NO_PROXY": "[::1],*.corp.example"}
+    done = _run([*ENV.split(), "--shell", "dotenv"], environment | more)
+    assert "'" not in done.stdout.replace("GOFLAGS='-buildvcs=false -count=1'\n", "")
+    assert done.stderr == (
+        "ringback: GOFLAGS had to be quoted: compose reads that, `docker run --env-file` does not\n"
+    )
+    assert _run([*ENV.split(), "--shell", "dotenv"], environment).stderr == ""
+
+
+def test_the_env_files_node_options_are_nodes(environment: dict[str, str]) -> None:
+    done = _run([*ENV.split(), "--shell", "dotenv"], environment)
+    variables = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    preloaded = "console.log(Object.keys(require.cache).some((name) => name.endsWith('preload.cjs')))"
+    assert _run([needs("node"), "-e", preloaded], environment | variables).stdout == "true\n"
+
+
+@pytest.mark.parametrize("form", ["dotenv", "github"])
+def test_a_variable_that_a_file_cannot_take_away_is_told(form: str, environment: dict[str, str]) -> None:
+    done = _run([*ENV.split(), "--shell", form], environment | {"SSL_CERT_DIR": "/not/there"})
+    assert f"a {form} file cannot take SSL_CERT_DIR away: unset it where the file is read" in done.stderr
 
 
 def test_a_github_job(environment: dict[str, str], running: Serving) -> None:

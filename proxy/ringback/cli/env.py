@@ -13,6 +13,7 @@ import click
 
 from ringback.launch.directories import keep
 from ringback.launch.environment import Proxy, prepare
+from ringback.launch.processes import ancestors
 from ringback.launch.state import NoProxyError, State, read_state
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ SAVED = "RINGBACK_ENV_BEFORE"
 
 PASSWORD = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
 
+SHELLS = frozenset({"sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "yash", "zsh"})
+
 # GitHub refuses to take these from $GITHUB_ENV.
 GITHUB_REFUSES = ("NODE_OPTIONS",)
 
@@ -32,7 +35,11 @@ def _fish(value: str) -> str:
 
 
 def _dotenv(value: str) -> str:
-    return value if re.fullmatch(r"[\w@%+=:,./-]*", value) else _fish(value)
+    return _fish(value) if _needs_quotes(value) else value
+
+
+def _needs_quotes(value: str) -> bool:
+    return not re.fullmatch(r"[\w@%+=:,./*\[\]-]*", value)
 
 
 # name: (a line that sets, a line that takes away or None where the form has none)
@@ -50,7 +57,7 @@ FORMS: dict[str, tuple[Callable[[str, str], str], Callable[[str], str] | None]] 
     "--shell",
     "form",
     type=click.Choice(list(FORMS)),
-    help="How the lines are written. sh serves bash and zsh too; default: fish if SHELL is fish, else sh.",
+    help="How the lines are written. sh serves bash and zsh too; default: fish if fish calls this, else sh.",
 )
 @click.option("--unset", is_flag=True, help="Print what brings the variables back as they were.")
 @click.option(
@@ -68,10 +75,15 @@ def command(*, form: str | None, unset: bool, ready_file: Path | None) -> None:
     ringback env --shell dotenv > .env.ringback     env files, e.g. compose's
     ringback env --shell github >> "$GITHUB_ENV"    later steps of a GitHub job
     """  # noqa: D301 - click wants a real backspace
-    form = form or ("fish" if Path(os.environ.get("SHELL", "")).name == "fish" else "sh")
+    form = form or ("fish" if _calling_shell() == "fish" else "sh")
     parent = before(os.environ)
     for line in _restoring(form, parent) if unset else _setting(form, parent, ready_file):
         click.echo(line)
+
+
+def _calling_shell() -> str:
+    """The shell that reads the lines: SHELL is only the one that its user logs in with."""
+    return next((name for name in ancestors() if name in SHELLS), "sh")
 
 
 def before(environment: Mapping[str, str]) -> dict[str, str]:
@@ -110,7 +122,23 @@ def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list
             if value:
                 _warn(f"GitHub takes no {name} from GITHUB_ENV; set it in the step's own `env:` to {value}")
     removed = [unset_line(name) for name in launch.removed] if unset_line else []
+    if form == "dotenv":
+        variables = _for_docker(variables)
+    if launch.removed and not unset_line:
+        gone = ", ".join(launch.removed)
+        _warn(f"a {form} file cannot take {gone} away: unset it where the file is read")
     return removed + [set_line(name, value) for name, value in variables.items()]
+
+
+def _for_docker(variables: dict[str, str]) -> dict[str, str]:
+    """As far as possible without quotes: compose reads them, `docker run --env-file` takes them for text."""
+    # Node 12 and newer take this form as well.
+    plain = {name: value.replace("--require ", "--require=") for name, value in variables.items()}
+    found = {name: variables[name] if _needs_quotes(value) else value for name, value in plain.items()}
+    quoted = [name for name, value in found.items() if _needs_quotes(value)]
+    if quoted:
+        _warn(f"{', '.join(quoted)} had to be quoted: compose reads that, `docker run --env-file` does not")
+    return found
 
 
 def _password(state: State) -> str | None:
