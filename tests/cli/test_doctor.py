@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -82,6 +85,26 @@ def test_what_is_broken_is_named_and_fails(path: Path) -> None:
     assert "~/.curlrc" in findings["curl"]["advice"]
     assert (findings["wget"]["proxied"], findings["wget"]["trusted"]) == (True, False)
     assert "WGETRC" in findings["wget"]["advice"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_with_its_proxy_and_leaves_nothing(
+    path: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    home, temporary, told = tmp_path / "home", tmp_path / "tmp", tmp_path / "told"
+    home.mkdir()
+    temporary.mkdir()
+    os.mkfifo(told)
+    _program(path, "curl", f'echo "$HTTPS_PROXY" > {told}; exec {needs("sleep")} 60')
+    environment = {"PATH": str(path), "RINGBACK_HOME": str(home), "TMPDIR": str(temporary)}
+    with subprocess.Popen([*DOCTOR, "curl"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        proxy = urlsplit(told.read_text().strip())
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (128 + number, "")
+    assert list(temporary.iterdir()) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((proxy.hostname or "", proxy.port or 0))
 
 
 def test_a_program_that_cannot_be_run(path: Path) -> None:

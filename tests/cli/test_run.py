@@ -121,6 +121,15 @@ def test_a_client_that_was_stopped_is_told_also_where_it_failed(home: Path) -> N
     assert "was on its way to api.twilio.com past the proxy and was stopped" in done.stderr
 
 
+def test_a_client_that_was_stopped_is_told_also_where_a_signal_ended_it(home: Path) -> None:
+    program = (
+        "import os, socket, sys\ntry: socket.getaddrinfo('api.twilio.com', 443)\nexcept OSError: os.abort()"
+    )
+    done = run(home, sys.executable, "-c", program)
+    assert done.returncode == 128 + signal.SIGABRT
+    assert "was on its way to api.twilio.com past the proxy and was stopped" in done.stderr
+
+
 def test_a_client_that_distrusts_is_told_also_where_it_failed(home: Path) -> None:
     done = run(home, sys.executable, "-c", DISTRUSTING + "sys.exit(6)")
     assert done.returncode == 6

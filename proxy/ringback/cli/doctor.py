@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,11 @@ from ringback.launch.state import State, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 # Other names of the runtimes than their own and their programs'.
 _ALSO: Final = {"nodejs": "node.js", "golang": "go", "py": "python", "c#": ".net", "csharp": ".net"}
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COLUMNS = ("runtime", "version", "client", "proxied", "CA trusted", "what to do")
 
 
@@ -43,6 +46,7 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
       0  all is well
       1  a client would not reach the proxy, or does not trust it
       2  usage
+      128+n  ended by signal n
     """  # noqa: D301 - click wants a real backspace
     known = {probe.runtime.lower() for probe in PROBES}
     also = {probe.program: probe.runtime.lower() for probe in PROBES} | _ALSO
@@ -50,6 +54,8 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
     if wanted - known:
         unknown = ", ".join(sorted(wanted - known)) or "''"
         raise click.UsageError(f"unknown runtime {unknown}; known: {', '.join(sorted(known))}")
+    for number in _ENDING:
+        signal.signal(number, _leave)
     _check_authority()
     findings = list(_findings(wanted or known, progress=not as_json and sys.stderr.isatty()))
     if as_json:
@@ -58,6 +64,13 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
         _show(findings)
     if not all(finding.ok for finding in findings):
         sys.exit(1)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End by way of what cleans up, once: a second signal must not end the cleaning."""
+    for other in _ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _check_authority() -> None:

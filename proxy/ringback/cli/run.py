@@ -133,12 +133,12 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
             await _linger(child, asked, launch.directory)
             counted, inner = running.addon.responder.tally, told_by_inner(launch.directory)
             silent = counted.total + inner == 0 and not asked.allow_none
-            why = ""
+            why = ""  # also for a command that a signal ended before it had sent anything
             if counted.distrusted:
                 why = _DISTRUST.format(many(counted.distrusted, "connection"), begun.authority.lasting_pem)
             elif silent and counted.challenged:
                 why = _CHALLENGED.format(many(counted.challenged, "request"))
-            elif silent or stopped_bypasses(launch.directory):
+            elif stopped_bypasses(launch.directory) or (silent and code < EXIT_SIGNALLED):
                 why = bypass_hint(asked.command_line, launch.directory, launch.environment)
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
@@ -150,8 +150,7 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
         inside = f"  {many(inner, 'request')} answered by the Ringback that ran inside this one"
         for line in lines + ([inside] if inner else []):
             say(line)
-    # Who ends a program does not ask why it had sent nothing yet.
-    if why and not (silent and code >= EXIT_SIGNALLED):
+    if why:
         _tell_bypass(asked.command_line[0], _said(code, silent, counted.challenged), why)
         code = code or EXIT_NONE
     return EXIT_CASSETTES if code == 0 and failing else code
