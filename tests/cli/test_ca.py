@@ -69,7 +69,7 @@ def test_mistakes(arguments: list[str], said: str, runner: CliRunner) -> None:
 
 
 def test_rotating_without_a_home(tmp_path: Path) -> None:
-    nowhere = {"RINGBACK_HOME": None, "XDG_DATA_HOME": None, "HOME": "/nonexistent"}
+    nowhere = {"RINGBACK_HOME": None, "XDG_DATA_HOME": None, "HOME": str(tmp_path / "gone")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path))
         done = CliRunner(env=nowhere).invoke(command, ["--rotate"])

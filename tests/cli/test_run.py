@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.clients import GOOD
+from support.launching import needs
 from support.proxying import RINGBACK, environment, requesting, ringback
 
 if TYPE_CHECKING:
@@ -89,6 +90,26 @@ def test_a_client_that_does_not_trust_the_ca_is_a_failure_with_a_hint(
     assert "1 connection reached the proxy and ended there" in done.stderr
     assert f"Let it trust {home}/ringback/ca/current/mitmproxy-ca-cert.pem" in done.stderr
     assert ("not every Twilio request came to the proxy" in done.stderr) is with_a_good_one
+
+
+# Node looks at a certificate when the handshake is over, and hangs up without a word.
+HANGING_UP = """
+const proxy = new URL(process.env.HTTPS_PROXY);
+const head = { host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: 'api.twilio.com:443' };
+require('http').request(head).on('connect', (_, socket) => {
+  const tls = require('tls');
+  const options = { socket, servername: 'api.twilio.com', ca: tls.rootCertificates };
+  tls.connect(options).on('error', (error) => console.log(error.code));
+}).end();
+"""
+
+
+def test_a_client_that_hangs_up_for_the_ca_is_a_failure_with_a_hint(home: Path) -> None:
+    done = run(home, needs("node"), "-e", HANGING_UP)
+    assert done.stdout == "UNABLE_TO_GET_ISSUER_CERT_LOCALLY\n"
+    assert done.returncode == 3
+    assert "1 connection reached the proxy and ended without a request" in done.stderr
+    assert f"let it trust {home}/ringback/ca/current/mitmproxy-ca-cert.pem" in done.stderr
 
 
 @pytest.mark.parametrize("code", [0, 7])

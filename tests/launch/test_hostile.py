@@ -43,7 +43,7 @@ HOSTILE = {
     "a missing CA directory": {"SSL_CERT_DIR": "/not/there"},
     "options for node": {"NODE_OPTIONS": "--max-old-space-size=512 --no-warnings"},
     "a python path": {"PYTHONPATH": "/not/there:{tmp}"},
-    "no home": {"HOME": "/nonexistent", "RINGBACK_HOME": ""},
+    "no home": {"HOME": "{tmp}/gone", "RINGBACK_HOME": ""},
     "a home that cannot be written": {"HOME": "/proc", "RINGBACK_HOME": ""},
     "paths with spaces": {"TMPDIR": "{tmp}/a b", "RINGBACK_HOME": "{tmp}/c d"},
     "settings of ringback's own": {"RINGBACK_ENV_BEFORE": "not json", "RINGBACK_READY_FILE": ""},

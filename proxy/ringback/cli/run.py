@@ -29,12 +29,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ringback.tally import Tally
+
 EXIT_SIGNALLED: Final = 128
 _MOMENT: Final = 0.2  # seconds in which what ends together with the command has ended
 _MOST_NAMED: Final = 5
 _CHALLENGED = (
     "{} came without credentials and got 401: give the client an AccountSid and an auth token, "
     "e.g. `curl -u AccountSid:token`."
+)
+_HUNG_UP = (
+    "{} reached the proxy and ended without a request, as a client ends it that looks at certificates by "
+    "itself and does not trust Ringback's CA: let it trust {} as well; docs/clients.md tells how in its "
+    "language."
 )
 _DISTRUST = (
     "{} reached the proxy and ended there, because the client does not trust Ringback's CA: it brings roots "
@@ -133,12 +140,9 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
             await _linger(child, asked, launch.directory)
             counted, inner = running.addon.responder.tally, told_by_inner(launch.directory)
             silent = counted.total + inner == 0 and not asked.allow_none
-            why = ""  # also for a command that a signal ended before it had sent anything
-            if counted.distrusted:
-                why = _DISTRUST.format(many(counted.distrusted, "connection"), begun.authority.lasting_pem)
-            elif silent and counted.challenged:
-                why = _CHALLENGED.format(many(counted.challenged, "request"))
-            elif stopped_bypasses(launch.directory) or (silent and code < EXIT_SIGNALLED):
+            why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, silent=silent)
+            # Who ends a program by a signal does not ask why it had sent nothing yet.
+            if not why and (stopped_bypasses(launch.directory) or (silent and code < EXIT_SIGNALLED)):
                 why = bypass_hint(asked.command_line, launch.directory, launch.environment)
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
@@ -154,6 +158,17 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
         _tell_bypass(asked.command_line[0], _said(code, silent, counted.challenged), why)
         code = code or EXIT_NONE
     return EXIT_CASSETTES if code == 0 and failing else code
+
+
+def _seen_by_the_proxy(counted: Tally, root: Path, *, silent: bool) -> str:
+    """Why requests did not come, where it can be told from those connections that did; else nothing."""
+    if counted.distrusted:
+        return _DISTRUST.format(many(counted.distrusted, "connection"), root)
+    if silent and counted.silent:
+        return _HUNG_UP.format(many(counted.silent, "connection"), root)
+    if silent and counted.challenged:
+        return _CHALLENGED.format(many(counted.challenged, "request"))
+    return ""
 
 
 async def _linger(child: Child, asked: _Asked, directory: Path) -> None:
