@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,13 +46,17 @@ HOSTILE = {
     "a python path": {"PYTHONPATH": "/not/there:{tmp}"},
     "no home": {"HOME": "{tmp}/gone", "RINGBACK_HOME": ""},
     "a home that cannot be written": {"HOME": "/proc", "RINGBACK_HOME": ""},
+    "options for java": {"JAVA_TOOL_OPTIONS": "-Xmx256m -Dhttps.proxyHost=proxy.invalid -Dhttps.proxyPort=1"},
+    "a directory that java cannot be told": {"TMPDIR": "{tmp}/c=d"},
+    "a directory that python and php cannot be told": {"TMPDIR": '{tmp}/e:f"g'},
     "paths with spaces": {"TMPDIR": "{tmp}/a b", "RINGBACK_HOME": "{tmp}/c d"},
     "settings of ringback's own": {"RINGBACK_ENV_BEFORE": "not json", "RINGBACK_READY_FILE": ""},
 }
 
 
 def _hostile(name: str, tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "a b").mkdir()
+    for directory in ("a b", "c=d", 'e:f"g'):
+        (tmp_path / directory).mkdir()
     return {"TMPDIR": str(tmp_path)} | {
         name: value.replace("{tmp}", str(tmp_path)) for name, value in HOSTILE[name].items()
     }
@@ -110,6 +115,28 @@ def _written(path: Path, text: str) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("compiled")
+    command = [needs("javac"), "-nowarn", "-d", str(place), str(_written(place / "Send.java", JAVA))]
+    subprocess.run(command, check=True, capture_output=True)
+    return place
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_java(name: str, product: Product, compiled: Path, tmp_path: Path) -> None:
+    done = product.run([needs("java"), "-cp", compiled, "Send"], more=_hostile(name, tmp_path))
+    assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
+    given = HOSTILE[name].get("JAVA_TOOL_OPTIONS", "")
+    assert f"Picked up JAVA_TOOL_OPTIONS: {given}".strip() in done.stderr
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_php(name: str, product: Product, tmp_path: Path) -> None:
+    done = product.run([needs("php"), "-r", PHP], more=_hostile(name, tmp_path))
+    assert (done.returncode, done.stdout) == (0, "201\n"), done.stderr
+
+
 @pytest.mark.parametrize("runtime", INSIDE)
 def test_of_a_run_inside_a_run_the_inner_one_answers(runtime: str, product: Product, tmp_path: Path) -> None:
     command = INSIDE[runtime](tmp_path)
@@ -158,6 +185,7 @@ def test_what_was_wrong_is_said(product: Product, tmp_path: Path) -> None:
         "a missing CA directory": "SSL_CERT_DIR names /not/there",
         "no home": "this user has no home directory",
         "a home that cannot be written": "cannot be written",
+        "a directory that java cannot be told": "has a '=' that not every runtime can be told: using /tmp",
     }.items():
         directory = tmp_path / name
         directory.mkdir()

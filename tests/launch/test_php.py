@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ringback.launch.bundles import read_certificates
+from ringback.launch.php import NAMES
 from support.launching import needs
+from support.servers import elsewhere
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.launching import Launcher
 
 SHOW = 'echo ini_get("openssl.cafile"), "\\n", ini_get("memory_limit");'
@@ -31,12 +33,51 @@ def test_our_bundle_wins_and_own_directories_still_count(
 ) -> None:
     php = needs("php")
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "x.ini").write_text("memory_limit = 77M\nopenssl.cafile = /mine.pem\n")
+    (tmp_path / "mine" / "x.ini").write_text("memory_limit = 77M\n")
     launched = launcher({"PHP_INI_SCAN_DIR": str(tmp_path / "mine")} if own else {})
     done = launched.run([php, "-r", SHOW])
     bundle, memory = done.stdout.split("\n")
     assert bundle == str(launched.launch.bundle)
     assert (memory == "77M") == own
+
+
+@pytest.mark.parametrize("setting", NAMES)
+def test_roots_that_php_s_own_ini_files_name_go_on_to_be_trusted(
+    setting: str, launcher: Launcher, tmp_path: Path
+) -> None:
+    php = needs("php")
+    with elsewhere(tmp_path) as other:
+        (tmp_path / "x.ini").write_text(f"extension = not-there\n{setting} = {other.certificate}\n")
+        launched = launcher({"PHP_INI_SCAN_DIR": f":{tmp_path}", "NO_PROXY": "localhost"})
+        said = launched.run([php, "-r", f'echo "\\n", ini_get("{setting}");']).stdout
+        bundle = Path(said.rpartition("\n")[2])
+        assert bundle != launched.launch.bundle
+        assert other.certificate
+        assert read_certificates(bundle) == [
+            *read_certificates(other.certificate),
+            *read_certificates(launched.launch.directory / "root.pem"),
+        ]
+        if setting == "openssl.cafile":
+            code = f"echo file_get_contents('https://localhost:{other.port}/');"
+            assert launched.run([php, "-r", code]).stdout.endswith("elsewhere")
+
+
+def test_roots_of_php_that_are_not_there_are_told(launcher: Launcher, tmp_path: Path) -> None:
+    php = needs("php")
+    (tmp_path / "x.ini").write_text("openssl.cafile = /not/there.pem\n")
+    launched = launcher({"PHP_INI_SCAN_DIR": f":{tmp_path}"})
+    (warning,) = launched.launch.warnings
+    assert warning.startswith("openssl.cafile names /not/there.pem, which cannot be read (No such file")
+    assert launched.run([php, "-r", SHOW]).stdout.startswith(str(launched.launch.bundle))
+
+
+@pytest.mark.parametrize("program", ["exit 1", "echo nonsense", "printf '\\377\\n'"])
+def test_a_php_that_tells_nothing_changes_nothing(program: str, launcher: Launcher, tmp_path: Path) -> None:
+    (tmp_path / "php").write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / "php").chmod(0o755)
+    launched = launcher({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    ini = (launched.launch.directory / "php" / "ringback.ini").read_text()
+    assert ini == "".join(f'{name} = "{launched.launch.bundle}"\n' for name in NAMES)
 
 
 def test_curl_s_setting_names_our_bundle(launcher: Launcher) -> None:

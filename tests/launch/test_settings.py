@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
+import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from ringback.launch.bundles import Bundles
-from ringback.launch.settings import Context, Proxy, bundle, place, quoted, shim
+from ringback.launch.settings import Context, Proxy, bundle, launch_base, place, quoted, shim
 
 
 def context(directory: Path) -> Context:
@@ -71,3 +73,31 @@ def test_a_bundle_s_variable_names_a_file(tmp_path: Path) -> None:
 def test_quoting_as_a_shell_would_read_it(text: str) -> None:
     assert shlex.split(quoted(text)) == [text]
     assert (quoted(text) == text) == (text == "/plain/path")
+
+
+@pytest.mark.parametrize("name", ["plain", "a b,c;d#e", "(%!&*~`|<>?)[{@+^}]"])
+def test_a_launch_s_directory_is_where_the_user_wants_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    assert launch_base(told.append) == tmp_path / name
+    assert told == []
+
+
+@pytest.mark.parametrize("odd", ['"', "'", "=", "\\", ":", "$", "\t", "\n", "ü"])
+def test_a_directory_that_some_runtime_cannot_be_told_is_replaced(
+    odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / odd))
+    assert launch_base(told.append) == Path("/tmp")
+    (line,) = told
+    assert line.startswith("TMPDIR ")
+    assert line.endswith(f" has a {odd!r} that not every runtime can be told: using /tmp")
+
+
+def test_where_there_is_no_other_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a=b"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert launch_base(pytest.fail) == tmp_path / "a=b"

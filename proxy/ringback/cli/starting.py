@@ -17,6 +17,7 @@ from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directories import KEPT, launch_directory
 from ringback.launch.environment import Launch, prepare
+from ringback.launch.settings import launch_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,8 @@ def start(options: ProxyOptions) -> Iterator[Start]:
         authority = ensure_authority()
         for warning in authority.warnings:
             say(warning, colour="yellow")
-        with launch_directory() as directory:
+        base = launch_base(lambda warning: say(warning, colour="yellow"))
+        with launch_directory(base) as directory:
             yield Start(options, authority, directory)
             if (directory / KEPT).exists():
                 say('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')

@@ -35,16 +35,17 @@ def keep(directory: Path, mark: str = KEPT) -> None:
 
 
 @contextmanager
-def launch_directory() -> Iterator[Path]:
-    """A directory for what clients read, removed at the end unless it is marked.
+def launch_directory(base: Path | None = None) -> Iterator[Path]:
+    """A directory in `base`, by default the temporary one, for what clients read; removed unless it is marked.
 
     A shell that took `ringback env`, or a daemon, starts Node.js and Java by files in there, which do not
     even start without them, and Python, which goes past the proxy without. What is left is removed by a later
     start: when no process has it in its environment, and where a shell took it, whose variables nobody can
     see, not before a week is over.
     """
-    _remove_left()
-    directory = Path(tempfile.mkdtemp(prefix="ringback-"))
+    base = base or Path(tempfile.gettempdir())
+    _remove_left(base)
+    directory = Path(tempfile.mkdtemp(prefix="ringback-", dir=base))
     descriptor = _own(directory)
     try:
         yield directory
@@ -77,8 +78,8 @@ def told_by_inner(directory: Path) -> int:
     return sum(int(file.read_text() or 0) for file in directory.glob(f"{_INNER}-*"))
 
 
-def _remove_left() -> None:
-    for directory in Path(tempfile.gettempdir()).glob("ringback-*"):
+def _remove_left(base: Path) -> None:
+    for directory in base.glob("ringback-*"):
         with suppress(OSError):
             if _is_mine(directory) and _is_left(directory):
                 shutil.rmtree(directory, ignore_errors=True)

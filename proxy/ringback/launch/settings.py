@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,6 +97,27 @@ class Setting:
 def bundle(name: str, why: str) -> Setting:
     """A variable whose file replaces the trust store: what it named before, or the usual roots, and ours."""
     return Setting(name, lambda context, old: str(context.bundles.replacing(name, old)), why)
+
+
+# What some runtime takes for something else in a directory's name: Java (quotes, = and \\, under some locales
+# all but ASCII), PHP's ini files (" and $), lists in variables (:).
+_UNUSABLE = re.compile(r"""[^ -~]|["'$:=\\]""")
+
+
+def launch_base(warn: Callable[[str], None]) -> Path:
+    """The directory for launch directories: the user's temporary one, if every runtime can be told its name.
+
+    Args:
+        warn: Takes a sentence for the person who runs the program, if it is another.
+    """
+    wanted = tempfile.gettempdir()
+    odd = _UNUSABLE.search(wanted)
+    others = (place for place in ("/tmp", "/var/tmp") if os.access(place, os.W_OK | os.X_OK))  # noqa: S108 - shared
+    other = next(others, None) if odd else None
+    if odd is None or other is None:
+        return Path(wanted)
+    warn(f"TMPDIR {wanted!r} has a {odd[0]!r} that not every runtime can be told: using {other}")
+    return Path(other)
 
 
 def place(path: Path, content: bytes) -> Path:
