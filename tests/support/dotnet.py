@@ -35,7 +35,7 @@ PLATFORM: Final = ("--platform", "manylinux2014_x86_64", "--only-binary", ":all:
 SHIMS: Final = Path(__file__).parents[2] / "proxy" / "ringback" / "launch" / "shims"
 PROBE: Final = SHIMS / "RingbackProbe.dll"
 PROBE_SOURCE: Final = SHIMS / "RingbackProbe.cs"
-# What built the probe: the same again makes the same file, byte for byte.
+# What built the probe, for Mono, as .NET runs that too: the same again makes the same file, byte for byte.
 PROBE_BUILT_BY: Final = "Mono C# compiler version 6.8.0.105"
 
 _FRAMEWORK: Final = "Microsoft.NETCore.App"
@@ -173,6 +173,5 @@ def _finish(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    compiled(packaged(), [PROBE_SOURCE], PROBE)
+    compiled_for_mono(PROBE_SOURCE, PROBE)
     PROBE.chmod(0o644)
-    PROBE.with_suffix(".runtimeconfig.json").unlink()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from ringback.launch.ca import Authority
+
 # Other names of the runtimes than their own and their programs'.
 _ALSO: Final = {"nodejs": "node.js", "golang": "go", "py": "python", "c#": ".net", "csharp": ".net"}
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -56,8 +58,8 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
         raise click.UsageError(f"unknown runtime {unknown}; known: {', '.join(sorted(known))}")
     for number in _ENDING:
         signal.signal(number, _leave)
-    _check_authority()
-    findings = list(_findings(wanted or known, progress=not as_json and sys.stderr.isatty()))
+    authority = _check_authority()
+    findings = list(_findings(wanted or known, authority, progress=not as_json and sys.stderr.isatty()))
     if as_json:
         click.echo(json.dumps([asdict(finding) | {"ok": finding.ok} for finding in findings], indent=2))
     else:
@@ -73,8 +75,8 @@ def _leave(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _check_authority() -> None:
-    """The probes' proxy has a CA of its own; the one that `run` would use is looked at here."""
+def _check_authority() -> Authority:
+    """The CA that `run` would use."""
     try:
         authority = ensure_authority()
     except AuthorityError as error:
@@ -83,20 +85,22 @@ def _check_authority() -> None:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     for warning in authority.warnings:
         click.secho(f"ringback: {warning}", err=True, fg="yellow")
+    return authority
 
 
-def _findings(wanted: set[str], *, progress: bool) -> Iterator[Finding]:
+def _findings(wanted: set[str], authority: Authority, *, progress: bool) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="ringback-doctor-", ignore_cleanup_errors=True) as place:
         directory = Path(place)
+        (directory / "home").mkdir(mode=0o700)
+        # The same CA: what a machine's own store was told to trust is seen.
+        (directory / "home" / "ca").symlink_to(authority.directory.parent)
         with _throw_away_proxy(directory) as state:
             (directory / "launch").mkdir()
             proxy = Proxy(state.host, state.port, socks_port=state.socks)
             launch = prepare(proxy, Path(state.ca), os.environ, directory / "launch")
             for warning in launch.warnings:
                 click.secho(f"ringback: {warning}", err=True, fg="yellow")
-            for probe, path in found():
-                if probe.runtime.lower() not in wanted:
-                    continue
+            for probe, path in found(wanted):
                 if progress:
                     click.echo(f"\r\033[K{probe.runtime} {probe.client} …", err=True, nl=False)
                 finding = run_probe(probe, path, state.proxy, launch.environment, directory)
@@ -140,11 +144,18 @@ def _show(findings: list[Finding]) -> None:
             finding.client,
             _word(finding.proxied),
             _word(finding.trusted),
-            finding.advice + (f" ({finding.said})" if finding.said else ""),
         )
         for finding in findings
     ]
-    tables.show(COLUMNS, rows, styles=["" if finding.ok else "red" for finding in findings])
+    styles = ["" if finding.ok else "red" for finding in findings]
+    advice = [finding.advice + (f" ({finding.said})" if finding.said else "") for finding in findings]
+    if not sys.stdout.isatty():
+        tables.show(COLUMNS, [(*row, text) for row, text in zip(rows, advice, strict=True)])
+        return
+    tables.show(COLUMNS[:-1], rows, styles=styles)  # a terminal is too narrow for sentences in a column
+    for finding, text in zip(findings, advice, strict=True):
+        if text:
+            click.echo(tables.printable(f"{finding.runtime} {finding.version}, {finding.client}: {text}"))
 
 
 def _word(value: bool | None) -> str:

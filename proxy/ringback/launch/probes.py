@@ -6,9 +6,12 @@ proxy finds no address for it, and its request goes nowhere.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -129,6 +132,25 @@ $data = ['To' => '+14105550100', 'From' => '+15005550006', 'Body' => 'doctor'];
 $answer = (new Twilio\\Http\\CurlClient())->request('POST', {URL!r}, [], $data, [], {SID!r}, {TOKEN!r});
 echo $answer->getStatusCode(), "\\n";
 """
+PERL = f"""
+require HTTP::Tiny;
+eval {{ require IO::Socket::SSL; require Net::SSLeay }} or die '{ABSENT}';
+my %headers = ('Authorization' => {BASIC!r}, 'Content-Type' => 'application/x-www-form-urlencoded');
+my $client = HTTP::Tiny->new(verify_SSL => 1);
+my $answer = $client->request('POST', {URL!r}, {{ content => {FORM!r}, headers => \\%headers }});
+die $answer->{{content}} if $answer->{{status}} == 599;
+print $answer->{{status}}, "\\n";
+"""
+DENO = f"""
+const headers = {{ Authorization: {BASIC!r} }};
+const answer = await fetch({URL!r}, {{ method: 'POST', body: new URLSearchParams({FORM!r}), headers }});
+console.log(answer.status);
+"""
+# Tells an interpreter and its environment from another; what pyenv only stands in for fails.
+PYTHON_ITSELF = "import sys; print(sys.version_info[:3], sys.prefix)"
+_MOST_PYTHONS = 8
+_PYTHON_SECONDS = 10
+
 # The framework is the oldest that the built probe runs on; a machine has that one or the next newer.
 DOTNET_SETTINGS = """{"runtimeOptions": {
   "framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"}, "rollForward": "Major",
@@ -148,7 +170,7 @@ class Probe:
         client: Which client makes the request, for people.
         command: Arguments after the program; gets a directory to write into.
         advice: What to look at when its requests do not arrive.
-        sdk: Whether it needs an SDK that may be missing.
+        sdk: Whether it needs an SDK, or a module, that may be missing.
     """
 
     runtime: str
@@ -190,6 +212,7 @@ def _dotnet(directory: Path) -> list[str]:
     return [str(program), URL, FORM, BASIC]
 
 
+_CERT_SYNC = 'cert-sync --quiet --user "$(ringback ca --path)"'
 _LOGIN = ["-H", f"Authorization: {BASIC}"]
 _PATHS = "see whether PYTHONPATH or a sitecustomize is set again on the way to Python"
 
@@ -241,6 +264,17 @@ PROBES = (
         _dotnet,
         "HTTPS_PROXY and SSL_CERT_FILE count, and it needs .NET Core 3.1 or newer and its OpenSSL",
     ),
+    Probe("Mono", "mono", ("--version",), "HttpClient", _dotnet, f"call {_CERT_SYNC}"),
+    Probe(
+        "Perl",
+        "perl",
+        ("-e", "printf '%vd', $^V"),
+        "HTTP::Tiny",
+        _inline("-e", PERL),
+        "HTTP::Tiny reads https_proxy and SSL_CERT_FILE",
+        sdk=True,
+    ),
+    Probe("Deno", "deno", ("--version",), "fetch", _inline("eval", DENO), "HTTPS_PROXY and DENO_CERT count"),
     Probe(
         "curl",
         "curl",
@@ -268,8 +302,50 @@ PROBES = (
 )
 
 
-def found() -> list[tuple[Probe, str]]:
-    """The probes whose program is on PATH, with its path; this Python where there is no python3."""
-    paths = {probe.program: shutil.which(probe.program) for probe in PROBES}
-    paths["python3"] = paths["python3"] or sys.executable
-    return [(probe, path) for probe in PROBES if (path := paths[probe.program])]
+def found(runtimes: Container[str]) -> list[tuple[Probe, str]]:
+    """The probes of `runtimes` (in lower case) whose program is on PATH, with its path."""
+    wanted = [probe for probe in PROBES if probe.runtime.lower() in runtimes]
+    places = {program: _places(program) for program in dict.fromkeys(probe.program for probe in wanted)}
+    return [(probe, path) for probe in wanted for path in places[probe.program]]
+
+
+def _places(program: str) -> list[str]:
+    if program == "python3":
+        return _pythons()
+    path = shutil.which(program)
+    return [path] if path else []
+
+
+def _pythons() -> list[str]:
+    """python3 and the newest of every python3.x, each interpreter once; this Python where there is none."""
+    first = shutil.which("python3") or sys.executable
+    minors = {
+        int(match[1])
+        for directory in os.get_exec_path()
+        if Path(directory).is_dir()
+        for file in Path(directory).iterdir()
+        if (match := re.fullmatch(r"python3\.(\d+)", file.name))
+    }
+    others = (shutil.which(f"python3.{minor}") for minor in sorted(minors, reverse=True)[:_MOST_PYTHONS])
+    found = {_itself(first): first}
+    for path in filter(None, others):
+        if itself := _itself(path):
+            found.setdefault(itself, path)
+    return list(found.values())
+
+
+def _itself(python: str) -> str:
+    """What is the same for two names of one interpreter; empty where it does not run."""
+    try:
+        done = subprocess.run(  # noqa: S603 - the interpreter that is looked at
+            [python, "-c", PYTHON_ITSELF],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=_PYTHON_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if done.returncode else done.stdout
