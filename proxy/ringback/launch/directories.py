@@ -36,7 +36,7 @@ def keep(directory: Path, mark: str = KEPT) -> None:
 
 @contextmanager
 def launch_directory(base: Path | None = None) -> Iterator[Path]:
-    """A directory in `base`, by default the temporary one, for what clients read; removed unless it is marked.
+    """A directory in `base`, else the temporary one, for what clients read; removed unless it is marked.
 
     A shell that took `ringback env`, or a daemon, starts Node.js and Java by files in there, which do not
     even start without them, and Python, which goes past the proxy without. What is left is removed by a later
