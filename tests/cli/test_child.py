@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,6 +139,17 @@ while time.monotonic() < end:
         break
 """
     assert ringback(home, "run", "--allow-none", "--", sys.executable, "-c", code).stdout == "gone\n"
+
+
+def test_what_ran_before_the_run_is_not_waited_for(home: Path) -> None:
+    """A script that starts a service and then becomes `ringback run`."""
+    run = shlex.join([*RINGBACK, "run", "--allow-none", "--", "true"])
+    script = f"sleep 60 >/dev/null 2>&1 & echo $!; exec {run}"
+    done = subprocess.run(
+        ["sh", "-c", script], env=environment(home), capture_output=True, text=True, check=False
+    )
+    os.kill(int(done.stdout), signal.SIGKILL)  # it still runs
+    assert (done.returncode, done.stderr) == (0, "ringback: 0 Twilio requests answered, offline\n")
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from ringback.launch.processes import adopt_orphans
+from ringback.launch.processes import adopt_orphans, descendants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from ringback.launch.processes import Process
 
 EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_NOT_FOUND: Final = 127
@@ -54,6 +56,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._task = asyncio.current_task()
         self._mask: set[signal.Signals] | None = None  # the one that the child gets
+        self._adopting = False
+        self._inherited: set[int] = set()  # children of the shell that became this process by `exec`
         self._ended, self._alone, self._given_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def __enter__(self) -> Self:
@@ -100,12 +104,19 @@ class Child:
             task.cancel()
         return self._alone.is_set()
 
+    def left(self) -> list[Process]:
+        """What the command left running; nothing where the system does not tell."""
+        below = descendants(os.getpid())
+        roots = [one for one in below if one.parent == os.getpid() and one.pid not in self._inherited]
+        return [one for root in roots for one in (root, *descendants(root.pid))]
+
     def _start(self, command_line: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         name = command_line[0]
         if not name:  # the system refuses it in one way or another, depending on who asks
             raise NotRunError("'': command not found", EXIT_NOT_FOUND)
         self._starting = True
-        adopt_orphans()
+        self._inherited = _children()
+        self._adopting = adopt_orphans()
         try:
             with self._mask_of_child():
                 return subprocess.Popen(command_line, env=environment)  # noqa: S603 - what was asked for
@@ -118,17 +129,19 @@ class Child:
         """Take note of the children that have ended, the command or orphans."""
         if self._process is None:
             return
-        while not self._alone.is_set():
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                self._alone.set()
-                return
-            if pid == 0:
-                return
-            if pid == self._process.pid:
-                self._process.returncode = os.waitstatus_to_exitcode(status)
-                self._ended.set()
+        nobody = False
+        try:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._process.pid:
+                    self._process.returncode = os.waitstatus_to_exitcode(ended[1])
+                    self._ended.set()
+        except ChildProcessError:
+            nobody = True
+        inherited = self._inherited
+        if self._ended.is_set() and (
+            nobody or not self._adopting or (inherited and _children() <= inherited)
+        ):
+            self._alone.set()
 
     @contextmanager
     def _mask_of_child(self) -> Iterator[None]:
@@ -168,6 +181,15 @@ class Child:
         elif not (typed and os.getpgid(self._process.pid) == os.getpgrp()):  # else it has got it itself
             with suppress(OSError):
                 os.kill(self._process.pid, number)
+
+
+def _children() -> set[int]:
+    """This process's children, if it has any."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # told without looking at every process there is
+        return set()
+    return {one.pid for one in descendants(os.getpid()) if one.parent == os.getpid()}
 
 
 def _in_foreground() -> bool:

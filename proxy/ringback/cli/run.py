@@ -23,7 +23,6 @@ from ringback.cli.proxy import (
     summary,
 )
 from ringback.counting import many
-from ringback.launch.processes import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,20 +180,20 @@ async def _linger(child: Child, asked: _Asked, directory: Path) -> None:
     name, left = asked.command_line[0], asked.linger - moment
     if left:
         limit = f"at most {asked.linger:g} s (--linger; Ctrl-C ends it)"
-        say(f"{name} has ended, but not {_living()}: answering until then, {limit}", colour="yellow")
+        say(f"{name} has ended, but not {_living(child)}: answering until then, {limit}", colour="yellow")
         if await child.alone(left):
             return
     keep(directory, OUTLIVED)
     say(
-        f"{_living()} outlived {name}: Twilio requests from there fail from now on, and none goes past the "
-        f"proxy. {directory} stays as long as it is needed for that; a later `ringback run` removes it",
+        f"{_living(child)} outlived {name}: Twilio requests from there fail from now on, and none goes past "
+        f"the proxy. {directory} stays as long as it is needed for that; a later `ringback run` removes it",
         colour="yellow",
     )
 
 
-def _living() -> str:
+def _living(child: Child) -> str:
     """The programs that are left, by name and process id."""
-    living = [f"{one.name} (process {one.pid})" for one in descendants(os.getpid())]
+    living = [f"{one.name} (process {one.pid})" for one in child.left()]
     more = [f"{len(living) - _MOST_NAMED} more"] if len(living) > _MOST_NAMED else []
     return ", ".join(living[:_MOST_NAMED] + more) or "all that it started"
 
