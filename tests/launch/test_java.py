@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.launch import agent
-from ringback.launch.java import SHIM
+from ringback.launch.java import IMAGE_ADVICE, SHIM
 from ringback.launch.traces import seen_runtimes, stopped_bypasses
 from support.launching import needs
 
@@ -100,3 +100,18 @@ def test_the_jar_comes_from_the_source() -> None:
         pytest.skip(f"{said.strip()} is here; the jar was built by javac {agent.JAVAC}")
     assert agent.JAR.name == SHIM
     assert agent.JAR.read_bytes() == agent.pack(agent.compile_agent(javac))
+
+
+@pytest.mark.parametrize("given", ["PATH", "JAVA_HOME"])
+def test_an_image_that_no_agent_can_be_loaded_into_is_told_before(
+    given: str, launcher: Launcher, tmp_path: Path
+) -> None:
+    image = tmp_path / "jre"
+    command = [needs("jlink"), "--add-modules", "java.base", "--output", str(image)]
+    subprocess.run(command, check=True, capture_output=True)
+    value = f"{image}/bin:/usr/bin:/bin" if given == "PATH" else str(image)
+    launched = launcher({"PATH": "/bin", "JAVA_HOME": "", given: value})
+    assert launched.launch.warnings == (IMAGE_ADVICE.format(image / "bin" / "java"),)
+    done = launched.run([image / "bin" / "java", "-version"])
+    assert done.returncode == 1
+    assert "java.instrument" in done.stdout + done.stderr

@@ -28,7 +28,19 @@ def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
         ("python3.11 -E send.py", "`python3.11 -E` starts Python without"),
         ("/usr/bin/python -I -m pytest", "`python -I` starts Python without"),
         ("python -BIu send.py", "`python -I`"),
+        ("python3 -X utf8 -E x.py", "`python3 -E` starts Python without"),
+        ("python3 -Xutf8 -W ignore -Es x.py", "`python3 -E` starts Python without"),
+        ("python3 --check-hash-based-pycs never -I x.py", "`python3 -I` starts Python without"),
         ("go test ./...", "-count=1"),
+        (
+            "curl -s --noproxy * https://api.twilio.com/",
+            "`curl --noproxy` goes past the proxy: leave it out.",
+        ),
+        ("curl https://api.twilio.com/", "`curl` uses HTTPS_PROXY unless `--noproxy`"),
+        ("ruby send.rb", "`ruby`: Net::HTTP goes past the proxy where"),
+        ("bundle exec rspec", "`rspec`: Net::HTTP goes"),
+        ("php send.php", "`php`: streams use a proxy only where their context names it"),
+        ("vendor/bin/phpunit", "`phpunit`: streams use"),
         ("mvn -q test", "`mvn` started no JVM"),
         ("gradle test", "`gradle --stop`"),
         ("env -i ./send", "`env -i` clears"),
@@ -48,7 +60,10 @@ def test_the_command_itself_gives_the_cause_away(
     assert said in bypass_hint(words, tmp_path)
 
 
-@pytest.mark.parametrize("command", ["python -c -E", "python -m tool -I", "python send.py -E"])
+@pytest.mark.parametrize(
+    "command",
+    ["python -c -E", "python -m tool -I", "python send.py -E", "python -W -E x.py", "python -XEI x.py"],
+)
 def test_a_programs_own_options_are_not_pythons(command: str, tmp_path: Path) -> None:
     assert "sitecustomize" not in bypass_hint(command.split(), tmp_path)
 
@@ -93,3 +108,30 @@ def test_other_options_of_python_keep_nothing_from_it(flags: str, tmp_path: Path
 def test_a_jvm_that_was_seen_is_no_daemon_of_another_day(tmp_path: Path) -> None:
     _started(tmp_path, "java")
     assert "started no JVM" not in bypass_hint(["mvn", "test"], tmp_path)
+
+
+@pytest.mark.parametrize("shell", [False, True])
+@pytest.mark.parametrize("line", ["#!/usr/bin/python3 -Es", "#!/usr/bin/env -S python3 -E"])
+def test_a_script_s_first_line_is_a_command_too(line: str, shell: bool, tmp_path: Path) -> None:
+    script = tmp_path / "send"
+    script.write_text(f"{line}\n")
+    script.chmod(0o755)
+    words = ["sh", "-c", f"{script} --now"] if shell else [str(script)]
+    assert "`python3 -E` starts Python without" in bypass_hint(words, tmp_path)
+    assert "`python3 -E` starts" in bypass_hint(["send"], tmp_path, {"PATH": str(tmp_path)})
+
+
+def test_a_script_that_calls_itself_its_interpreter_is_read_once(tmp_path: Path) -> None:
+    script = tmp_path / "send"
+    script.write_text(f"#!{script}\n")
+    assert "No Python" in bypass_hint([str(script)], tmp_path)
+
+
+def test_a_java_image_that_no_agent_can_be_loaded_into(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "app").write_text("#!/bin/sh\n")
+    (tmp_path / "release").write_text('JAVA_VERSION="21"\nMODULES="java.base java.net.http"\n')
+    words = ["sh", "-c", f"{tmp_path}/bin/app --now"]
+    assert "belongs to a Java image without java.instrument" in bypass_hint(words, tmp_path)
+    (tmp_path / "release").write_text('MODULES="java.base java.instrument"\n')
+    assert "java.instrument" not in bypass_hint(words, tmp_path)

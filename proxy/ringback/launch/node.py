@@ -22,5 +22,9 @@ def _extra(context: Context, old: str) -> str:
 SETTINGS = (
     Setting("NODE_EXTRA_CA_CERTS", _extra, "added to Node's own roots, for every client"),
     Setting("NODE_USE_ENV_PROXY", lambda *_: "1", "newer Node's fetch and https use the proxy variables"),
-    Setting("NODE_OPTIONS", _options, "carries the preload that gives Node 18 and 20's fetch a proxy"),
+    Setting(
+        "NODE_OPTIONS",
+        _options,
+        "carries the preload that gives older Node's fetch, https's own agent and undici 8 a proxy",
+    ),
 )

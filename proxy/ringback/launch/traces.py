@@ -6,38 +6,16 @@ The shims leave one file per process in the launch's directory: `started-RUNTIME
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+
+from ringback.launch.hints import NEEDS, from_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 NAMES = {"python": "Python", "node": "Node.js", "java": "Java", "go": "Go"}
-
-# What a client of this runtime must do, for somebody who looks at his program.
-NEEDS = {
-    "python": "requests, httpx and aiohttp must not be given `trust_env=False` or proxies of their own; a "
-    "mock (responses, vcrpy, unittest.mock) answers before the proxy can",
-    "node": "an agent of the program's own (`httpsAgent`, `proxy: false`, undici's `dispatcher`) goes past "
-    "the proxy; a mock (nock, msw, jest.mock) answers before the proxy can",
-    "java": "a proxy of the program's own (`setProxy`, `ProxySelector.of`, `Proxy.NO_PROXY`) wins; a "
-    "mock (WireMock, Mockito) answers before the proxy can",
-    "go": "an `http.Transport` of the program's own needs `Proxy: http.ProxyFromEnvironment`",
-    "dotnet": "an `HttpClientHandler` of the program's own needs its `UseProxy` and no other `Proxy`",
-}
-
-# Programs that do not hand their environment on, by the name they are called with.
-CLEARING = {
-    "docker": "a container does not inherit the environment; see `ringback env` and docs/clients.md",
-    "podman": "a container does not inherit the environment; see `ringback env` and docs/clients.md",
-    "sudo": "sudo clears the environment: put `ringback run` behind it, `sudo ringback run -- …`",
-    "su": "su clears the environment: put `ringback run` behind it",
-    "ssh": "the other machine has another environment",
-    "tox": "tox hands on only what `pass_env` names: add PYTHONPATH to it",
-    "bazel": "bazel clears the environment: hand it on with `--test_env`",
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +67,7 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
         f"past the proxy and was stopped: {NEEDS[mark.runtime]}."
         for mark in stopped_bypasses(directory)
     ]
-    lines += _from_command(_words(command), seen, environment or {})
+    lines += from_command(_words(command), seen, environment or {})
     if not lines:
         lines = [
             f"{NAMES[runtime]} {version} started and reached no Twilio host: {NEEDS[runtime]}."
@@ -104,60 +82,6 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
             )
         ]
     return "\n".join(dict.fromkeys(lines))
-
-
-def _from_command(
-    words: Sequence[str], seen: Mapping[str, str], environment: Mapping[str, str]
-) -> Iterator[str]:
-    for place, word in enumerate(words):
-        name = PurePath(word).name
-        rest = words[place + 1 :]
-        if re.fullmatch(r"(python|pypy)[0-9.]*", name):
-            yield from _python(name, rest, seen)
-        elif name == "go" and rest[:1] == ["test"]:
-            yield (
-                "`go test` calls a package that passed (cached) and runs nothing; Ringback adds -count=1 to "
-                "GOFLAGS, so look for what sets GOFLAGS again, or run `go test -count=1`. If it did run, "
-                f"{NEEDS['go']}."
-            )
-        elif name in {"java", "mvn", "mvnw", "gradle", "gradlew", "sbt", "kotlin"}:
-            yield from _java(name, seen, environment)
-        elif name == "dotnet":
-            yield f"`dotnet` reads HTTPS_PROXY and SSL_CERT_FILE. In the program, {NEEDS['dotnet']}."
-        elif name == "mono":
-            yield (
-                "`mono` has a trust store of its own and reads no variable for it: run "
-                '`cert-sync --quiet --user "$(ringback ca --path)"` once for each CA. In the program, '
-                f"{NEEDS['dotnet']}."
-            )
-        elif name == "env" and {"-i", "-", "--ignore-environment"} & set(rest[:2]):
-            yield "`env -i` clears the environment, and the proxy's variables with it."
-        elif name in CLEARING:
-            yield f"`{name}`: {CLEARING[name]}."
-
-
-def _python(name: str, rest: Sequence[str], seen: Mapping[str, str]) -> Iterator[str]:
-    for argument in rest:
-        if not argument.startswith("-") or argument.startswith("--"):
-            return
-        for flag in argument[1:]:
-            if flag in "cm":
-                return
-            if flag in "EIS" and "python" not in seen:
-                yield (
-                    f"`{name} -{flag}` starts Python without Ringback's sitecustomize. Old SDKs (twilio 3 to "
-                    f"7.9) and the asynchronous client need it to find proxy and CA: leave out -{flag}."
-                )
-
-
-def _java(name: str, seen: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
-    if "proxy" in environment.get("_JAVA_OPTIONS", "").lower():
-        yield "_JAVA_OPTIONS sets a proxy of its own and wins over JAVA_TOOL_OPTIONS: take it out."
-    elif "java" not in seen:
-        yield (
-            f"`{name}` started no JVM that read JAVA_TOOL_OPTIONS: a build daemon that was running already "
-            "(`gradle --stop`), a native image, or something in between that clears the environment."
-        )
 
 
 def _words(command: Sequence[str]) -> list[str]:

@@ -1,0 +1,146 @@
+"""What a command line, and the programs that it names, tell of why no request came through the proxy."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from ringback.launch.java import IMAGE_ADVICE, image_without_agents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+# What a client of this runtime must do, for somebody who looks at his program.
+NEEDS = {
+    "python": "requests, httpx and aiohttp go past the proxy with `trust_env=False` or proxies of their own, "
+    "urllib3 without a `ProxyManager`, http.client without `set_tunnel`; a mock (responses, vcrpy, "
+    "unittest.mock) answers before the proxy can",
+    "node": "an agent of the program's own (`httpsAgent`, `new https.Agent`, undici's `dispatcher`) goes "
+    "past the proxy; a mock (nock, msw, jest.mock) answers before the proxy can",
+    "java": "a proxy of the program's own (`setProxy`, `ProxySelector.of`, `Proxy.NO_PROXY`) wins, and what "
+    "opens its own channels (Netty with WebClient, Apache's HttpAsyncClient) uses none unless it is given "
+    "one; a mock (WireMock, Mockito) answers before the proxy can",
+    "go": "an `http.Transport` of the program's own needs `Proxy: http.ProxyFromEnvironment`",
+    "ruby": "Net::HTTP goes past the proxy where it is given one of its own or nil; a mock (WebMock, VCR) "
+    "answers before the proxy can",
+    "php": "streams use a proxy only where their context names it, ext-curl none where CURLOPT_PROXY or "
+    "CURLOPT_NOPROXY says so; a mock (Guzzle's MockHandler) answers before the proxy can",
+    "dotnet": "an `HttpClientHandler` of the program's own needs its `UseProxy` and no other `Proxy`",
+}
+
+_LONGEST = 256  # of a program's first line, as Linux reads it
+
+# Programs that do not hand their environment on, by the name they are called with.
+CLEARING = {
+    "docker": "a container does not inherit the environment; see `ringback env` and docs/clients.md",
+    "podman": "a container does not inherit the environment; see `ringback env` and docs/clients.md",
+    "sudo": "sudo clears the environment: put `ringback run` behind it, `sudo ringback run -- …`",
+    "su": "su clears the environment: put `ringback run` behind it",
+    "ssh": "the other machine has another environment",
+    "tox": "tox hands on only what `pass_env` names: add PYTHONPATH to it",
+    "bazel": "bazel clears the environment: hand it on with `--test_env`",
+}
+
+
+# What is said of any other program, by the name that it is called with.
+_TOLD = (
+    {name: f"`{name}`: {why}." for name, why in CLEARING.items()}
+    | {name: f"`{name}`: {NEEDS['ruby']}." for name in ("ruby", "rspec", "rake", "bundle", "rails")}
+    | {name: f"`{name}`: {NEEDS['php']}." for name in ("php", "phpunit", "pest", "composer")}
+    | {
+        "curl": "`curl` uses HTTPS_PROXY unless `--noproxy`, `--proxy` or its settings (~/.curlrc) say "
+        "otherwise.",
+        "dotnet": f"`dotnet` reads HTTPS_PROXY and SSL_CERT_FILE. In the program, {NEEDS['dotnet']}.",
+        "mono": "`mono` has a trust store of its own and reads no variable for it: run "
+        '`cert-sync --quiet --user "$(ringback ca --path)"` once for each CA. In the program, '
+        f"{NEEDS['dotnet']}.",
+    }
+)
+
+
+def from_command(
+    words: Sequence[str], seen: Mapping[str, str], environment: Mapping[str, str]
+) -> Iterator[str]:
+    """What each of the command's words gives away.
+
+    Args:
+        words: The words, those of a shell's line too.
+        seen: The runtimes that started with their shims, and their versions.
+        environment: The environment that the command was given.
+    """
+    for place, word in enumerate(words):
+        if place == 0 or "/" in word:
+            yield from _from_program(word, seen, environment)
+        yield from _from_word(word, words[place + 1 :], seen, environment)
+
+
+def _from_word(
+    word: str, rest: Sequence[str], seen: Mapping[str, str], environment: Mapping[str, str]
+) -> Iterator[str]:
+    name = PurePath(word).name
+    if re.fullmatch(r"(python|pypy)[0-9.]*", name):
+        yield from _python(name, rest, seen)
+    elif name == "go" and rest[:1] == ["test"]:
+        yield (
+            "`go test` calls a package that passed (cached) and runs nothing; Ringback adds -count=1 to "
+            "GOFLAGS, so look for what sets GOFLAGS again, or run `go test -count=1`. If it did run, "
+            f"{NEEDS['go']}."
+        )
+    elif name in {"java", "mvn", "mvnw", "gradle", "gradlew", "sbt", "kotlin"}:
+        yield from _java(name, seen, environment)
+    elif name == "env" and {"-i", "-", "--ignore-environment"} & set(rest[:2]):
+        yield "`env -i` clears the environment, and the proxy's variables with it."
+    elif name == "curl" and any(option.startswith("--noproxy") for option in rest):
+        yield "`curl --noproxy` goes past the proxy: leave it out."
+    elif name in _TOLD:
+        yield _TOLD[name]
+
+
+def _from_program(word: str, seen: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
+    """What a program's file tells: its first line is a command too, and a Java image says what is in it."""
+    found = shutil.which(word, path=environment.get("PATH", "")) or word
+    try:
+        with Path(found).open("rb") as file:
+            line = file.readline(_LONGEST).decode(errors="replace")
+    except OSError:
+        return
+    if line.startswith("#!"):
+        interpreter = line[2:].split()
+        for place, part in enumerate(interpreter):
+            yield from _from_word(part, interpreter[place + 1 :], seen, environment)
+    if "java" not in seen and image_without_agents(Path(found)):
+        yield IMAGE_ADVICE.format(found)
+
+
+def _python(name: str, rest: Sequence[str], seen: Mapping[str, str]) -> Iterator[str]:
+    arguments = iter(rest)
+    for argument in arguments:
+        if argument == "--check-hash-based-pycs":
+            next(arguments, None)
+            continue
+        if not argument.startswith("-") or argument.startswith("--"):
+            return
+        for place, flag in enumerate(argument[1:]):
+            if flag in "cm":
+                return
+            if flag in "EIS" and "python" not in seen:
+                yield (
+                    f"`{name} -{flag}` starts Python without Ringback's sitecustomize. Old SDKs (twilio 3 to "
+                    f"7.9) and the asynchronous client need it to find proxy and CA: leave out -{flag}."
+                )
+            if flag in "XW":  # with a value, the next argument where nothing follows
+                if not argument[place + 2 :]:
+                    next(arguments, None)
+                break
+
+
+def _java(name: str, seen: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
+    if "proxy" in environment.get("_JAVA_OPTIONS", "").lower():
+        yield "_JAVA_OPTIONS sets a proxy of its own and wins over JAVA_TOOL_OPTIONS: take it out."
+    elif "java" not in seen:
+        yield (
+            f"`{name}` started no JVM that read JAVA_TOOL_OPTIONS: a build daemon that was running already "
+            "(`gradle --stop`), a native image, or something in between that clears the environment."
+        )
