@@ -14,6 +14,8 @@ from support.maven import jars
 from support.servers import elsewhere
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.launching import Launcher
 
 PROGRAM = """
@@ -29,6 +31,24 @@ public class Reactor {
             System.out.println(error);
         }
         System.exit(0);
+    }
+}
+"""
+
+
+APART = """
+import java.io.File;
+import java.net.*;
+
+public class Apart {
+    public static void main(String[] arguments) throws Exception {
+        URL[] jars = new URL[arguments.length];
+        for (int i = 0; i < jars.length; i++) {
+            jars[i] = new File(arguments[i]).toURI().toURL();
+        }
+        ClassLoader alone = new URLClassLoader(jars, ClassLoader.getSystemClassLoader().getParent());
+        Class<?> netty = Class.forName("io.netty.resolver.HostsFileEntriesProvider", true, alone);
+        System.out.println(netty.getSimpleName());
     }
 }
 """
@@ -60,4 +80,19 @@ def test_netty_finds_other_names_as_ever(java: str, classpath: str, launcher: La
     with elsewhere() as server:
         done = launched.run([java, "-cp", classpath, "Reactor", f"http://localhost:{server.port}/"])
     assert done.stdout == "answered\n", done.stderr
+    assert stopped_bypasses(launched.launch.directory) == ()
+
+
+@pytest.mark.slow
+def test_netty_that_does_not_see_the_agent_works_and_is_told(
+    java: str, launcher: Launcher, tmp_path: Path
+) -> None:
+    """As in a plug-in of Maven's."""
+    (tmp_path / "Apart.java").write_text(APART)
+    subprocess.run([needs("javac"), str(tmp_path / "Apart.java")], check=True, capture_output=True)
+    found = sorted(jars("reactor-netty-http", "1.2.0", "io.projectreactor.netty").glob("netty-*.jar"))
+    launched = launcher()
+    done = launched.run([java, "-cp", tmp_path, "Apart", *found])
+    assert done.stdout == "HostsFileEntriesProvider\n", done.stderr
+    assert "would reach Twilio itself, as it does not see the agent" in done.stderr
     assert stopped_bypasses(launched.launch.directory) == ()
