@@ -139,7 +139,7 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
             await _linger(child, asked, launch.directory)
             counted, inner = running.addon.responder.tally, told_by_inner(launch.directory)
             silent = counted.total + inner == 0 and not asked.allow_none
-            why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, silent=silent)
+            why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, asked.command_line, silent=silent)
             # Who ends a program by a signal does not ask why it had sent nothing yet.
             if not why and (stopped_bypasses(launch.directory) or (silent and code < EXIT_SIGNALLED)):
                 why = bypass_hint(asked.command_line, launch.directory, launch.environment)
@@ -159,12 +159,16 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
     return EXIT_CASSETTES if code == 0 and failing else code
 
 
-def _seen_by_the_proxy(counted: Tally, root: Path, *, silent: bool) -> str:
+def _seen_by_the_proxy(counted: Tally, root: Path, command: Sequence[str], *, silent: bool) -> str:
     """Why requests did not come, where it can be told from those connections that did; else nothing."""
+    from ringback.launch.hints import on_trust  # noqa: PLC0415 - see _proxied
+
     if counted.distrusted:
-        return _DISTRUST.format(many(counted.distrusted, "connection"), root)
+        return (
+            f"{_DISTRUST.format(many(counted.distrusted, 'connection'), root)}\n{on_trust(command)}".rstrip()
+        )
     if silent and counted.silent:
-        return _HUNG_UP.format(many(counted.silent, "connection"), root)
+        return f"{_HUNG_UP.format(many(counted.silent, 'connection'), root)}\n{on_trust(command)}".rstrip()
     if silent and counted.challenged:
         return _CHALLENGED.format(many(counted.challenged, "request"))
     return ""

@@ -44,6 +44,12 @@ CLEARING = {
 }
 
 
+# Programs that no variable makes trust the CA.
+OWN_ROOTS = {
+    "mono": "`mono` has a trust store of its own and reads no variable for it: run "
+    '`cert-sync --quiet --user "$(ringback ca --path)"` once for each CA.',
+}
+
 # What is said of any other program, by the name that it is called with.
 _TOLD = (
     {name: f"`{name}`: {why}." for name, why in CLEARING.items()}
@@ -53,11 +59,20 @@ _TOLD = (
         "curl": "`curl` uses HTTPS_PROXY unless `--noproxy`, `--proxy` or its settings (~/.curlrc) say "
         "otherwise.",
         "dotnet": f"`dotnet` reads HTTPS_PROXY and SSL_CERT_FILE. In the program, {NEEDS['dotnet']}.",
-        "mono": "`mono` has a trust store of its own and reads no variable for it: run "
-        '`cert-sync --quiet --user "$(ringback ca --path)"` once for each CA. In the program, '
-        f"{NEEDS['dotnet']}.",
+        "mono": f"{OWN_ROOTS['mono']} In the program, {NEEDS['dotnet']}.",
     }
 )
+
+
+def words_of(command: Sequence[str]) -> list[str]:
+    """The command's words, and those of a line that is handed to a shell."""
+    return [word for argument in command for word in argument.split()]
+
+
+def on_trust(command: Sequence[str]) -> str:
+    """What a program that the command names needs to trust the CA, if no variable makes it; else nothing."""
+    names = dict.fromkeys(PurePath(word).name for word in words_of(command))
+    return " ".join(OWN_ROOTS[name] for name in names if name in OWN_ROOTS)
 
 
 def from_command(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ringback.launch.hints import NEEDS, from_command
+from ringback.launch.hints import NEEDS, from_command, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +67,7 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
         f"past the proxy and was stopped: {NEEDS[mark.runtime]}."
         for mark in stopped_bypasses(directory)
     ]
-    lines += from_command(_words(command), seen, environment or {})
+    lines += from_command(words_of(command), seen, environment or {})
     if not lines:
         lines = [
             f"{NAMES[runtime]} {version} started and reached no Twilio host: {NEEDS[runtime]}."
@@ -82,11 +82,6 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
             )
         ]
     return "\n".join(dict.fromkeys(lines))
-
-
-def _words(command: Sequence[str]) -> list[str]:
-    """The command's words, and those of a line that is handed to a shell."""
-    return [word for argument in command for word in argument.split()]
 
 
 def _marks(directory: Path, kind: str) -> Iterator[tuple[str, int, str]]:
