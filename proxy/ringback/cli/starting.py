@@ -16,7 +16,6 @@ from ringback.cli.proxy import EXIT_START, ProxyOptions, child_proxy, say, show_
 from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directories import KEPT, launch_directory
-from ringback.launch.environment import Launch, prepare
 from ringback.launch.settings import launch_base
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.addon.server import Listening
+    from ringback.launch.environment import Launch
 
 
 _REFUSED: Final = re.compile(r"ringback_(?P<name>\w+): (?P<why>.*)", re.DOTALL)
@@ -71,6 +71,8 @@ class Start:
 
     def launch(self, listening: Listening) -> Launch:
         """What a client of the proxy that listens there needs."""
+        from ringback.launch.environment import prepare  # noqa: PLC0415 - the proxy need not wait for it
+
         return prepare(child_proxy(self.options, listening), self.authority, os.environ, self.directory)
 
     def ready(self, listening: Listening, launch: Launch) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
@@ -75,6 +74,8 @@ class Context:
     warn: Callable[[str], None]
 
 
+SHIMS = Path(__file__).parent / "shims"  # importlib.resources takes longer to import than all of them to read
+
 Value: TypeAlias = Callable[[Context, str], str | None]
 
 
@@ -134,8 +135,7 @@ def place(path: Path, content: bytes) -> Path:
 
 def shim(context: Context, runtime: str, name: str) -> Path:
     """Copy the shim `name` into the launch's directory, beside what it reads there."""
-    content = resources.files("ringback.launch").joinpath("shims", name).read_bytes()
-    return place(context.directory / runtime / name, content)
+    return place(context.directory / runtime / name, (SHIMS / name).read_bytes())
 
 
 def quoted(text: str, quotable: str = ' "\\') -> str:
