@@ -75,12 +75,8 @@ def started(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, **more
                 raise StartError("ringback_timeout: '0' is not a number of seconds above 0")
             if options.contracts:
                 raise StartError("ringback_contract: own.yaml:2: no such resource")
-            begun.ready(
-                SimpleNamespace(
-                    host="::1", port=1, socks_port=None, reverse_port=None, transparent_port=None
-                ),
-                SimpleNamespace(bundle=home),
-            )  # type: ignore[arg-type] # what it reads of them
+            nowhere = dict.fromkeys(("socks_port", "reverse_port", "transparent_port"))
+            begun.ready(SimpleNamespace(host="::1", port=1, **nowhere))  # type: ignore[arg-type] # what it reads of it
 
     done = CliRunner().invoke(command, list(arguments), env=more)
     return done.exit_code, done.stderr

@@ -128,7 +128,7 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
             launch = begun.launch(running)
             for warning in launch.warnings:
                 say(warning, colour="yellow")
-            begun.ready(running, launch)
+            begun.ready(running)
             try:
                 code = await child.run(asked.command_line, launch.environment)
             except NotRunError as error:

@@ -79,7 +79,7 @@ async def _serve(options: ProxyOptions) -> int:
         loop.add_signal_handler(number, stop.set)
     with start(options) as begun:
         async with serve(begun.listen) as running:
-            with _found_by_others(begun.ready(running, begun.launch(running))) as state:
+            with _found_by_others(begun.ready(running)) as state:
                 _announce(running, state, begun.authority.lasting_pem)
                 await stop.wait()
         tally, used = running.addon.responder.tally, running.addon.used
@@ -95,7 +95,7 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
     with start(options) as begun, ExitStack() as stack:
 
         def started(listening: Listening) -> None:
-            state = begun.ready(listening, begun.launch(listening))
+            state = begun.ready(listening)
             state = stack.enter_context(_found_by_others(state))
             _announce(listening, state, begun.authority.lasting_pem)
 

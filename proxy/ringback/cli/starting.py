@@ -75,10 +75,13 @@ class Start:
 
         return prepare(child_proxy(self.options, listening), self.authority, os.environ, self.directory)
 
-    def ready(self, listening: Listening, launch: Launch) -> dict[str, Any]:
+    def ready(self, listening: Listening) -> dict[str, Any]:
         """Write the ready file, if one is wanted, and return what stands in it."""
+        from ringback.launch.environment import roots  # noqa: PLC0415 - as above
+
         _tell_idle(self.options)
-        return write_ready(self.options, listening, self.authority.root_pem, launch.bundle)
+        bundle = roots(self.authority, self.directory).default
+        return write_ready(self.options, listening, self.authority.root_pem, bundle)
 
 
 @contextmanager

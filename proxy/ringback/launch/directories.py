@@ -103,9 +103,10 @@ def _is_left(directory: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
-    used = users(directory)
     mark = directory / KEPT
-    if used is None or mark.exists():
-        since = (mark if mark.exists() else directory / OWNER).stat().st_mtime
-        return not used and time.time() - since > _WEEK
-    return not used
+    kept = mark.exists()
+    old = time.time() - (mark if kept else directory / OWNER).stat().st_mtime > _WEEK
+    if kept and not old:  # without looking at every process there is
+        return False
+    used = users(directory)
+    return old if used is None else not used

@@ -12,11 +12,11 @@ from ringback.launch.no_proxy import without_twilio
 from ringback.launch.settings import Context, Proxy, place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ringback.launch.ca import Authority
 
-__all__ = ["RUNTIMES", "Launch", "Proxy", "prepare"]
+__all__ = ["RUNTIMES", "Launch", "Proxy", "prepare", "roots"]
 
 RUNTIMES = (common, python, node, go, java, ruby, php, dotnet, tools)
 
@@ -42,6 +42,19 @@ class Launch:
     warnings: tuple[str, ...]
 
 
+def roots(
+    authority: Authority | Path, directory: Path, warn: Callable[[str], None] = lambda _: None
+) -> Bundles:
+    """What writes a launch's trust bundles into `directory`, with the CA's root beside them.
+
+    Raises:
+        OSError: The directory cannot be written.
+    """
+    root_pem = authority if isinstance(authority, Path) else authority.root_pem
+    # A copy, so that a renewed CA does not change what a running child trusts.
+    return Bundles(directory, place(directory / "root.pem", root_pem.read_bytes()), warn)
+
+
 def prepare(proxy: Proxy, authority: Authority | Path, parent: Mapping[str, str], directory: Path) -> Launch:
     """Write what a child's runtimes read into `directory` and return the environment that points there.
 
@@ -55,12 +68,11 @@ def prepare(proxy: Proxy, authority: Authority | Path, parent: Mapping[str, str]
         OSError: The directory cannot be written.
     """
     warnings: list[str] = []
-    root_pem = authority if isinstance(authority, Path) else authority.root_pem
     directory = directory.absolute()
-    # A copy, so that a renewed CA does not change what a running child trusts.
-    root = place(directory / "root.pem", root_pem.read_bytes())
-    bundles = Bundles(directory, root, warnings.append)
-    context = Context(proxy, root, parent, directory, bundles, without_twilio(parent), warnings.append)
+    bundles = roots(authority, directory, warnings.append)
+    context = Context(
+        proxy, bundles.root, parent, directory, bundles, without_twilio(parent), warnings.append
+    )
 
     variables: dict[str, str] = {}
     removed: list[str] = []
