@@ -83,9 +83,9 @@ def _measure(options: argparse.Namespace, place: Workplace) -> dict[str, Any]:
 
     table = measures.rates(subjects, place, plan, _say)
     found["rates"] = _plain(table)
-    whole = table.pop(measures.RUN_TRUE)
+    wholes = {name: table.pop(name) for name in (measures.RUN_TRUE, measures.IMPORTS)}
     _print("Answers a second", report.rates_table(table, BARE.name))
-    _print("Starting", report.start_table(table, BARE.name, whole))
+    _print("Starting", report.start_table(table, BARE.name, wholes))
 
     of_clients = measures.clients([subject for subject in subjects if subject in SUBJECTS], place, plan, _say)
     found["clients"] = _plain(of_clients)

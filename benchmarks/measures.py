@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SERVER_CORE, LOAD_CORE = 0, 1
 RUN_TRUE = "ringback run -- true, in all"
+IMPORTS = "python, importing of mitmproxy what a proxy needs, in all"
 
 
 @dataclass
@@ -142,7 +143,7 @@ def in_turns(  # noqa: PLR0913 - what a measurement is made of
 def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
     """Answers a second over kept connections and over a new one for each, with their latencies.
 
-    In the same turns: how long `ringback run -- true` takes in all, in seconds.
+    In the same turns: how long `ringback run -- true` takes in all, in seconds, and importing mitmproxy.
     """
     common = {"seconds": plan.seconds, "core": plan.load_core}
 
@@ -161,7 +162,10 @@ def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callab
             "fresh busy": fresh["busy"],
         }
 
-    return in_turns(subjects, place, plan, measure, say, [(RUN_TRUE, lambda: run_true(place))])
+    run_true = ["-m", "ringback", "run", "--allow-none", "-q", "--", "true"]
+    imports = ["-c", "import gc; gc.disable(); import ringback.addon.plumbing, mitmproxy.proxy.mode_servers"]
+    beside = [(RUN_TRUE, lambda: whole(place, run_true)), (IMPORTS, lambda: whole(place, imports))]
+    return in_turns(subjects, place, plan, measure, say, beside)
 
 
 def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
@@ -343,14 +347,9 @@ def first_answer(place: Workplace, size: int, say: Callable[[str], None]) -> dic
     return found
 
 
-def run_true(place: Workplace) -> dict[str, float]:
-    """Seconds that `ringback run -- true` takes in all."""
+def whole(place: Workplace, arguments: list[str]) -> dict[str, float]:
+    """Seconds that a Python with `arguments` takes from its start to its end."""
     began = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "ringback", "run", "--allow-none", "-q", "--", "true"],
-        env=place.environment(),
-        cwd=place.directory,
-        check=True,
-        capture_output=True,
-    )
+    command = [sys.executable, *arguments]
+    subprocess.run(command, env=place.environment(), cwd=place.directory, check=True, capture_output=True)
     return {"ready": time.perf_counter() - began}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.measures import RUN_TRUE
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,8 +47,8 @@ def clients_table(table: Table, bare: str) -> list[str]:
     return lines
 
 
-def start_table(table: Table, bare: str, run: Row) -> list[str]:
-    """Seconds to the first connection, and memory; of `run`, which is `ringback run -- true`, all of it."""
+def start_table(table: Table, bare: str, wholes: Table) -> list[str]:
+    """Seconds to the first connection, and memory; of `wholes`, which are no subjects, from start to end."""
     lines = ["| starting | ready, ms | x | CPU, ms | x | idle, MB | x |", "|---|---|---|---|---|---|---|"]
     yard = table[bare]
     for name, row in table.items():
@@ -64,10 +62,11 @@ def start_table(table: Table, bare: str, run: Row) -> list[str]:
             f"{row['idle'].median / yard['idle'].median:.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    whole = run["ready"]
-    share = whole.median / yard["ready"].median
-    cells = [RUN_TRUE, f"{whole.median * 1000:.0f} ±{whole.spread / 2:.0%}", f"{share:.2f}"]
-    lines.append(f"| {' | '.join(cells)} | | | | |")
+    for name, row in wholes.items():
+        whole = row["ready"]
+        share = whole.median / yard["ready"].median
+        cells = [name, f"{whole.median * 1000:.0f} ±{whole.spread / 2:.0%}", f"{share:.2f}"]
+        lines.append(f"| {' | '.join(cells)} | | | | |")
     return lines
 
 

@@ -1,67 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
-import pytest
-
-HEAVY = ("flask", "ldap3", "passlib", "urwid", "werkzeug")
+from ringback.addon import plumbing  # isort: skip - after the import above
 
 
-def loaded(code: str) -> set[str]:
-    """The modules that a Python has loaded after `code`."""
-    told = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", f"{code}\nimport sys; print(*sys.modules)"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return set(told.stdout.split())
-
-
-def test_the_server_imports_nothing_of_mitmproxys_programs() -> None:
-    modules = loaded("import ringback.addon.server")
-    assert "mitmproxy.addons.tlsconfig" in modules
-    assert not modules.intersection(HEAVY)
-
-
-def test_mitmproxys_own_list_of_addons_is_still_there() -> None:
-    code = """
-import ringback.addon.plumbing, mitmproxy.addons
-assert len(mitmproxy.addons.default_addons()) > 25
-from mitmproxy.addons import onboarding
-"""
-    assert "flask" in loaded(code)
-
-
-def test_inside_mitmproxys_programs_its_package_stays() -> None:
-    code = """
-import mitmproxy.addons
-package = mitmproxy.addons
-import ringback.addon.plumbing, sys
-assert sys.modules["mitmproxy.addons"] is package
-"""
-    assert "flask" in loaded(code)
-
-
-@pytest.mark.parametrize(
-    "arguments,unwanted",
-    [
-        (["--version"], {"mitmproxy", "yaml", "msgspec", "phonenumbers", "vcr", "asyncio", "ssl"}),
-        (["--help"], {"mitmproxy", "yaml", "msgspec", "phonenumbers", "vcr"}),
-        (
-            ["contract", "explain", "POST", "Messages", "From=+15005550001"],
-            {"mitmproxy", "vcr", "OpenSSL", "httptools"},
-        ),
-    ],
-    ids=["version", "help", "explain"],
-)
-def test_a_command_imports_what_it_needs(arguments: list[str], unwanted: set[str]) -> None:
-    code = f"""
-from ringback.cli import ringback
-try:
-    ringback({arguments!r}, prog_name="ringback")
-except SystemExit as end:
-    assert not end.code, end.code
-"""
-    assert not loaded(code).intersection(unwanted)
+def test_what_a_proxy_needs_is_mitmproxys_own() -> None:
+    found = [getattr(plumbing, name) for name in plumbing.__all__]
+    assert all(one.__module__.startswith("mitmproxy.") for one in found)
+    assert [one.__name__ for one in found] == plumbing.__all__

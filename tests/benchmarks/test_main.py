@@ -29,7 +29,7 @@ def test_the_quick_form_measures_the_yardstick_and_ringback(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text())
-    assert list(figures["rates"]) == ["mitmdump, a constant", "ringback", "ringback run -- true, in all"]
+    assert list(figures["rates"])[:3] == ["mitmdump, a constant", "ringback", "ringback run -- true, in all"]
     for row in list(figures["rates"].values())[:2]:
         assert row["kept"]["median"] > 0
         assert row["fresh"]["median"] > 0

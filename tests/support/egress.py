@@ -82,12 +82,10 @@ class EgressProxy:
             self.authorization
             and f"proxy-authorization: {self.authorization}".lower() not in head.decode().lower()
         ):
-            client.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
-            client.shutdown(socket.SHUT_RDWR)
+            _refuse(client, b"407 Who are you")
             return
         if target not in self.hosts:
-            client.sendall(b"HTTP/1.1 403 Not That Host\r\nContent-Length: 0\r\n\r\n")
-            client.shutdown(socket.SHUT_RDWR)
+            _refuse(client, b"403 Not That Host")
             return
         server = socket.create_connection(("127.0.0.1", self.hosts[target]))
         self._sockets.append(server)
@@ -97,6 +95,12 @@ class EgressProxy:
             server.sendall(head)
         self._start(_copy, client, server)
         _copy(server, client)
+
+
+def _refuse(client: socket.socket, status: bytes) -> None:
+    with contextlib.suppress(OSError):  # who has read the status may be gone
+        client.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+        client.shutdown(socket.SHUT_RDWR)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -5,7 +5,6 @@ Linux tells by /proc, other systems by `ps`; what a process has in its environme
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import sys
@@ -45,6 +44,8 @@ def adopt_orphans() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
+    import ctypes  # noqa: PLC0415 - for `run` alone, and when its program starts
+
     try:
         return bool(ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
     except (OSError, AttributeError):
