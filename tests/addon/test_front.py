@@ -387,7 +387,7 @@ def test_a_client_that_leaves_without_a_word_is_counted(tmp_path: Path) -> None:
 
 def test_a_password_is_wanted_before_the_short_way(tmp_path: Path) -> None:
     password = {"RINGBACK_PROXY_PASSWORD": "s3cret"}
-    with inside(tmp_path, environment=password, ringback_seed=SEED) as proxy:
+    with inside(tmp_path, environment=password, reverse=None, ringback_seed=SEED) as proxy:
         for password, expected in (("s3cret", b"HTTP/1.1 200 "), ("wrong", b"HTTP/1.1 407 ")):
             given = base64.b64encode(f"name:{password}".encode())
             with proxy.wire().tunnel(more=b"Proxy-Authorization: Basic " + given + b"\r\n") as wire:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,8 @@ from ringback.identities import SeededIdentities
 from support.clients import ACCOUNT, GOOD, basic, http
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
-from ringback.addon.handlers import RingbackAddon  # isort: skip - after the import above
+from ringback.addon.flows import agreed_names  # isort: skip - after the import above
+from ringback.addon.handlers import RingbackAddon  # isort: skip - as above
 from ringback.addon.heads import MAX_KEPT, Head, Heads  # isort: skip - as above
 from ringback.addon.layer import Http1  # isort: skip - as above
 
@@ -37,7 +40,7 @@ class Kept(Heads):
 def connection(heads: Heads, addon: RingbackAddon | None = None) -> Http1:
     addon = addon or RingbackAddon()
     addon.responder.identities = SeededIdentities(1)
-    return Http1(addon, addon.answer, TARGET, SNI, heads)
+    return Http1(addon, addon.answer, partial(agreed_names, target=TARGET, sni=SNI), heads)
 
 
 def both(*pieces: bytes) -> tuple[bytes, bytes, int]:

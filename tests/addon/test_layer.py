@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from ringback.identities import SeededIdentities
 from support.clients import GOOD, http
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
-from ringback.addon.handlers import RingbackAddon  # isort: skip - after the import above
+from ringback.addon.flows import agreed_names  # isort: skip - after the import above
+from ringback.addon.handlers import RingbackAddon  # isort: skip - as above
 from ringback.addon.heads import Heads  # isort: skip - as above
 from ringback.addon.layer import MAX_DISCARDED, MAX_HEAD, Http1  # isort: skip - as above
 
@@ -23,7 +25,8 @@ ADDON = RingbackAddon()
 
 def connection() -> Http1:
     ADDON.responder.identities = SeededIdentities(1)
-    return Http1(ADDON, ADDON.answer, ("api.twilio.com", 443), "api.twilio.com", Heads())
+    agree = partial(agreed_names, target=("api.twilio.com", 443), sni="api.twilio.com")
+    return Http1(ADDON, ADDON.answer, agree, Heads())
 
 
 def message(**fields: str) -> bytes:

@@ -30,12 +30,14 @@ class Inside:
     Attributes:
         port: Of the HTTP proxy.
         socks_port: Of the SOCKS5 proxy.
+        reverse_port: Of the listener in the place of Twilio's API.
         ca: The root that clients trust.
         pipe: To its process.
     """
 
     port: int
     socks_port: int
+    reverse_port: int | None
     ca: Path
     pipe: Connection
 
@@ -64,6 +66,7 @@ def inside(
     *,
     flows: bool = False,
     patience: float | None = None,
+    reverse: int | None = 0,
     environment: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Inside]:
@@ -71,7 +74,13 @@ def inside(
     pipe, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(
         target=_main,
-        args=(directory, {"flows": flows, "patience": patience}, dict(environment or {}), options, theirs),
+        args=(
+            directory,
+            {"flows": flows, "patience": patience, "reverse": reverse},
+            dict(environment or {}),
+            options,
+            theirs,
+        ),
     )
     process.start()
     theirs.close()
@@ -111,7 +120,8 @@ def _main(
                 asyncio.get_running_loop().remove_reader(pipe.fileno())
                 ended.set()
 
-        async with serve(Listen(authority.directory, socks=True, options=options, **how)) as running:
+        listen = Listen(authority.directory, socks=True, options=options, **how)
+        async with serve(listen) as running:
             request = running.addon.request
 
             def counted(flow: Any) -> Any:
@@ -121,7 +131,7 @@ def _main(
 
             running.addon.request = counted  # type: ignore[method-assign] # a spy
             asyncio.get_running_loop().add_reader(pipe.fileno(), told)
-            pipe.send((running.port, running.socks_port, authority.root_pem))
+            pipe.send((running.port, running.socks_port, running.reverse_port, authority.root_pem))
             await ended.wait()
 
     asyncio.run(main())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client
     from mitmproxy.tls import ClientHelloData
 
+    from ringback.addon.handlers import RingbackAddon, ShortWay
     from ringback.addon.options import Settings
-    from ringback.contract import Request
+    from ringback.contract import Admitted, Answer, Request
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +98,9 @@ def transparent_refusal(settings: Settings) -> str | None:
 def client_refusal(client: Client, settings: Settings) -> str | None:
     """Why `client` is not taken, or None."""
     peer = client.peername[0]
-    here = is_own_address(peer)
     if is_reverse(client):
-        return reverse_refusal(settings, "127.0.0.1" if here else peer)
-    if here:
+        return peer_refusal(peer, settings)
+    if is_own_address(peer):
         return transparent_refusal(settings)
     return f"{peer} is another machine: a transparent listener takes this machine's connections alone"
 
@@ -118,6 +119,33 @@ def request_refusal(flow: http.HTTPFlow, is_twilio: Callable[[str], bool]) -> st
     return f"421 This port is for twilio.com and for this machine's own address, not for {said[0]}"
 
 
+def peer_refusal(peer: str, settings: Settings) -> str | None:
+    """Why a reverse client at the address `peer` is not taken, or None."""
+    return reverse_refusal(settings, "127.0.0.1" if is_own_address(peer) else peer)
+
+
+def short_way(addon: RingbackAddon, peer: str, sni: str) -> ShortWay | None:
+    """Who answers a reverse client without a flow for each request.
+
+    Args:
+        addon: Who answers the others.
+        peer: The client's address.
+        sni: The server name of its TLS handshake.
+
+    Returns:
+        The function that answers, or None where mitmproxy has to see the connection.
+    """
+    if addon.settings.mode != "offline" or not addon.responder.contract.is_twilio(sni):
+        return None
+    return None if peer_refusal(peer, addon.settings) else partial(_answer, addon)
+
+
+def _answer(addon: RingbackAddon, request: Request, names: Names, admitted: Admitted | None = None) -> Answer:
+    if is_own_path(request.path):
+        return addon.responder.own(request)
+    return addon.answer(request, names, admitted=admitted)
+
+
 # -- what they ask
 
 
@@ -131,14 +159,24 @@ def names(flow: http.HTTPFlow) -> Names:
     said = [*request.headers.get_all("Host"), request.data.authority.decode("utf-8", "surrogateescape")]
     if is_transparent(client):
         return replace(flows.agreed_names(said, client.sockname, client.sni), connect=None)
-    agreed = flows.agreed_names(said, (API, 443), client.sni)
-    hosts = {_meant(host, client) for host in agreed.host.split(" and ")}
+    return reverse_names(said, client.sockname[0], client.sni)
+
+
+def reverse_names(said: list[str], own: str, sni: str | None) -> Names:
+    """The same of a reverse client, which came to this machine's address `own`."""
+    agreed = flows.agreed_names(said, (API, 443), sni)
+    hosts = {API if is_this_machine(host) or host == own else host for host in agreed.host.split(" and ")}
     return Names(" and ".join(sorted(hosts)), None, agreed.sni, None)
 
 
 def is_own_request(flow: http.HTTPFlow) -> bool:
     """Whether a reverse client asks for the proxy itself, such as its health."""
-    return is_reverse(flow.client_conn) and flow.request.path.startswith("/ringback/")
+    return is_reverse(flow.client_conn) and is_own_path(flow.request.path)
+
+
+def is_own_path(path: str) -> bool:
+    """Whether the proxy itself answers a reverse client's `path`."""
+    return path.startswith("/ringback/")
 
 
 def to_request(flow: http.HTTPFlow, names: Names) -> Request:
@@ -171,7 +209,3 @@ def judge_hello(data: ClientHelloData, is_twilio: Callable[[str], bool]) -> None
     data.ignore_connection = True
     if not sni:
         data.context.server.address = (API, 443)  # to which no connection is opened
-
-
-def _meant(host: str, client: Client) -> str:
-    return API if is_this_machine(host) or host == client.sockname[0] else host

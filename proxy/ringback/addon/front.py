@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, cast
 
-from ringback.addon import wire
 from ringback.addon.clients import asks_a_server
+from ringback.addon.direct import reverse_names, short_way
 from ringback.addon.flows import canonical_host_name
 from ringback.addon.heads import Heads
-from ringback.addon.layer import Http1
-from ringback.addon.tls import RECORD, Tls, distrusts, hello_length, server_name, takes_http1
+from ringback.addon.terminating import Tunnel
+from ringback.addon.tls import RECORD, hello_length, server_name, takes_http1
 
 if TYPE_CHECKING:
     import socket
@@ -75,7 +74,9 @@ class Front:
         self.contexts = contexts
         self.move = move
         self.connections: set[Opening | Tunnel] = set()
-        self.heads: Callable[[tuple[str, int], str | None], Heads] = lru_cache(_KINDS)(lambda *_: Heads())
+        self.heads: Callable[[tuple[str, int], str | None, str], Heads] = lru_cache(_KINDS)(
+            lambda *_: Heads()
+        )
         self._patience = patience
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -91,6 +92,10 @@ class Front:
     def socks(self, handler: Handler, received: bytes = b"") -> Opening:
         """The same for the SOCKS5 proxy."""
         return Opening(self, handler, received, socks=True)
+
+    def reverse(self, handler: Handler, received: bytes = b"") -> Opening:
+        """The same for a listener in the place of Twilio's API."""
+        return Reversed(self, handler, received, socks=False)
 
     def start(self) -> None:
         """Begin to close connections that have been idle for too long."""
@@ -245,8 +250,10 @@ class Opening(asyncio.Protocol):
 
     def _start_tls(self) -> None:
         assert self._answer is not None
+        self._become(Tunnel(self._front, self.transport, self._answer, self._target))
+
+    def _become(self, tunnel: Tunnel) -> None:
         self._front.connections.discard(self)
-        tunnel = Tunnel(self._front, self.transport, self._answer, self._target)
         self.transport.set_protocol(tunnel)
         tunnel.data_received(self._data)
 
@@ -268,6 +275,26 @@ class Opening(asyncio.Protocol):
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         reader.feed_data(self._understood + self._data)
+
+
+class Reversed(Opening):
+    """The same of a client that takes this machine for Twilio's API: TLS at once, or it is mitmproxy's."""
+
+    def _connect(self) -> None:
+        data = self._data
+        if data[0] == RECORD and not 0 < hello_length(data) <= len(data):
+            return
+        sni = server_name(data) if data[0] == RECORD and takes_http1(data) else None
+        peer = self.transport.get_extra_info("peername")
+        answer = short_way(self._front.addon, peer[0], canonical_host_name(sni)) if sni else None
+        if answer is None or sni is None:
+            self._hand_over()
+            return
+        own = self.transport.get_extra_info("sockname")[0]
+        target = (canonical_host_name(sni), 443)
+        self._become(
+            Tunnel(self._front, self.transport, answer, target, partial(reverse_names, own=own), own)
+        )
 
 
 def _said_in(data: bytes) -> str:
@@ -304,87 +331,3 @@ class _Repeated(asyncio.StreamWriter):
             self._replied = b""
         if data:
             super().write(data)
-
-
-class Tunnel(asyncio.Protocol):
-    """A tunnel to one of Twilio's hosts: TLS, and the requests inside."""
-
-    def __init__(
-        self, front: Front, transport: asyncio.Transport, answer: ShortWay, target: tuple[str, int]
-    ) -> None:
-        self.idle = 0
-        self.transport = transport
-        self._front = front
-        self._answer = answer
-        self._target = target
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = front.contexts.of(canonical_host_name(target[0]))
-        self._tls = cast("Tls", context.wrap_bio(self._incoming, self._outgoing, server_side=True))
-        self._http: Http1 | None = None
-        self._opening = b""
-        self._heard = False  # whether there is anything to tell of the client beside that it was here
-        front.connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Forget the connection."""
-        if not self._heard and self in self._front.connections:
-            self._front.addon.responder.tally.silent += 1
-        self._front.connections.discard(self)
-
-    def pause_writing(self) -> None:
-        """The client does not read its answers: read no more requests."""
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """It reads again."""
-        self.transport.resume_reading()
-
-    def data_received(self, data: bytes) -> None:
-        """Answer every request that is complete."""
-        self.idle = 0
-        self._incoming.write(data)
-        if self._http is None:
-            self._opening = self._opening or data
-        done = False
-        try:
-            done = self._answer_all(self._http or self._shake_hands())
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            done = self._heard = True  # a failed handshake, or bytes that are no TLS; the alert goes out
-            if self._http is None and distrusts(error.reason or ""):
-                self._front.addon.responder.tally.distrusted += 1
-        out = self._outgoing.read()
-        if out:
-            self.transport.write(out)
-        elif self._http and self._http.waiting:
-            wire.acknowledge(self.transport.get_extra_info("socket"))
-        if done:
-            self.transport.close()
-
-    def _shake_hands(self) -> Http1:
-        self._tls.do_handshake()
-        tls, sni = self._tls, self._tls.sni
-        if tls.session_reused and tls.version() == "TLSv1.2":
-            sni = server_name(self._opening)
-        self._http = Http1(
-            self._front.addon, self._answer, self._target, sni, self._front.heads(self._target, sni)
-        )
-        return self._http
-
-    def _answer_all(self, http: Http1) -> bool:
-        """Answer what has come; whether the connection is done."""
-        tls = self._tls
-        while True:
-            plain = tls.read(_CHUNK)
-            if plain:
-                self._heard = True
-                answers = http.receive(plain)
-                if answers:
-                    tls.write(answers)
-            if not plain or http.closed:
-                with suppress(ssl.SSLError):
-                    tls.unwrap()  # says good-bye; the client's own need not be waited for
-                return True
-            if not self._incoming.pending and not tls.pending():
-                return False

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from ringback.addon.flows import agreed_names
 from ringback.contract import Answer, Names, Request
 from ringback.contract.form import MAX_BODY, MAX_HEADERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ringback.addon.handlers import RingbackAddon, ShortWay
     from ringback.addon.heads import Heads
 
@@ -30,22 +31,20 @@ class Http1:
     Args:
         addon: Whose responder refuses what cannot be answered.
         answer: Who answers.
-        target: The tunnel's host and port.
-        sni: The server name of the TLS handshake, if any.
-        heads: The heads of requests in other connections of this target and server name.
+        agree: Makes the names of a connection and of a request in it, from what the request calls its host.
+        heads: The heads of requests in other connections that agree alike.
 
     Attributes:
         closed: Whether the connection ends once the answers so far are sent.
     """
 
     def __init__(
-        self, addon: RingbackAddon, answer: ShortWay, target: tuple[str, int], sni: str | None, heads: Heads
+        self, addon: RingbackAddon, answer: ShortWay, agree: Callable[[list[str]], Names], heads: Heads
     ) -> None:
         self.closed = False
         self._addon = addon
         self._answer = answer
-        self._target = target
-        self._sni = sni
+        self._agree = agree
         self._parser = httptools.HttpRequestParser(self)
         self._out: list[bytes] = []
         self._heads = heads
@@ -200,7 +199,7 @@ class Http1:
     def _names(self, said: tuple[bytes, ...]) -> Names:
         kept = self._names_of
         if kept is None or kept[0] != said:
-            names = agreed_names([_text(name) for name in said], self._target, self._sni)
+            names = self._agree([_text(name) for name in said])
             self._names_of = kept = (said, names)
         return kept[1]
 

@@ -164,7 +164,7 @@ async def serve(listen: Listen) -> AsyncIterator[Running]:
         listeners.append(await _listen(http, listen, listen.port))
         if listen.socks:
             listeners.append(await _listen(socks, listen, listen.socks_port))
-        await _listen_directly(listen, server, listeners)
+        await _listen_directly(listen, server, front, listeners)
         if listen.moves:
             listen.moves.start(partial(_adopt, http, socks))
         # What has been made so far lives as long as the proxy: the collector need not look at it each time.
@@ -207,7 +207,9 @@ def _handled(instance: ServerInstance[Any]) -> Protocols:
     return lambda _=b"": asyncio.StreamReaderProtocol(asyncio.StreamReader(), handle)
 
 
-async def _listen_directly(listen: Listen, server: Proxyserver, listeners: list[asyncio.Server]) -> None:
+async def _listen_directly(
+    listen: Listen, server: Proxyserver, front: Front, listeners: list[asyncio.Server]
+) -> None:
     """Add the listeners for clients that know of no proxy."""
     here = [LOOPBACK, LOOPBACK_6] if direct.has_address(LOOPBACK_6) else [LOOPBACK]
     for mode, hosts, port in (
@@ -216,7 +218,9 @@ async def _listen_directly(listen: Listen, server: Proxyserver, listeners: list[
     ):
         if port is not None:
             instance: ServerInstance[Any] = ServerInstance.make(mode, server)
-            listeners.append(await _listen(_handled(instance), listen, port, hosts))
+            short = mode == direct.REVERSE
+            protocols = _protocols(listen, front.reverse, instance) if short else _handled(instance)
+            listeners.append(await _listen(protocols, listen, port, hosts))
 
 
 def _in_order(listen: Listen, ports: list[int]) -> list[Any]:

@@ -1,0 +1,143 @@
+"""TLS that ends here without a tunnel before it: a reverse listener answers as mitmproxy's flows would."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.bothways import Inside, inside
+from support.clients import GOOD, Wire, basic, http, path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CLOSE = ("Connection", "close")
+SEED = 7
+OWN = "/ringback/health"
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    with inside(tmp_path_factory.mktemp("ca"), ringback_seed=SEED) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    with inside(tmp_path_factory.mktemp("ca"), flows=True, ringback_seed=SEED) as proxy:
+        yield proxy
+
+
+def everything(proxy: Inside, data: bytes, sni: str | None = "api.twilio.com") -> bytes:
+    with Wire(proxy.reverse_port or 0).tls(proxy.ca if sni else None, sni) as wire:
+        return wire.send(data).everything()
+
+
+def message(**more: str) -> bytes:
+    return http(headers=(CLOSE,), form={**GOOD["Messages"], **more})
+
+
+REQUESTS = {
+    "message": message(),
+    "magic error": message(To="+15005550001"),
+    "another resource": http("GET", headers=(CLOSE,)),
+    "no credentials": http(headers=(CLOSE,), form=GOOD["Messages"], authorized=False),
+    "the listener's own address": http(host="127.0.0.1", headers=(CLOSE,), form=GOOD["Messages"]),
+    "with its port": http(host="127.0.0.1:4011", headers=(CLOSE,), form=GOOD["Messages"]),
+    "another host of Twilio's": http(host="verify.twilio.com", headers=(CLOSE,), form=GOOD["Messages"]),
+    "a stranger's host": http(host="example.com", headers=(CLOSE,), form=GOOD["Messages"]),
+    "two hosts": http(headers=(("Host", "example.com"), CLOSE), form=GOOD["Messages"]),
+    "no host": message().replace(b"Host: api.twilio.com\r\n", b""),
+    "another account": http(target=path(account="AC" + "9" * 32), headers=(CLOSE,), form=GOOD["Messages"]),
+    "an api key": http(headers=(basic("SK" + "0" * 32), CLOSE), authorized=False),
+    "pipelined": http(form=GOOD["Messages"]) + http("GET") + message(Body="last"),
+    "the same twice": http(form=GOOD["Messages"]) + message(Body="other"),
+    "nothing of the proxy's": http("GET", "/ringback/nothing", headers=(CLOSE,), authorized=False),
+}
+
+
+@pytest.mark.parametrize("data", REQUESTS.values(), ids=REQUESTS.keys())
+def test_both_ways_answer_alike(short: Inside, ordinary: Inside, data: bytes) -> None:
+    got = everything(short, data)
+    assert got.startswith(b"HTTP/1.1 ")
+    assert got == everything(ordinary, data)
+
+
+@pytest.mark.parametrize("name", ["api.ie1.twilio.com", "verify.twilio.com", "API.Twilio.com"])
+def test_both_ways_answer_alike_for_every_host_of_twilios(short: Inside, ordinary: Inside, name: str) -> None:
+    data = http(host=name, headers=(CLOSE,), form=GOOD["Messages"])
+    assert everything(short, data, name) == everything(ordinary, data, name)
+
+
+def test_no_flows_are_made_on_the_short_way(short: Inside, ordinary: Inside) -> None:
+    for proxy, flows in ((short, 0), (ordinary, 1)):
+        before = proxy.flows()
+        assert everything(proxy, message(Body="counted")).startswith(b"HTTP/1.1 201 ")
+        assert proxy.flows() - before == flows
+
+
+def test_the_proxys_own_page_is_there_too(short: Inside, ordinary: Inside) -> None:
+    told = []
+    for proxy in (short, ordinary):
+        got = everything(proxy, http("GET", OWN, headers=(CLOSE,), authorized=False))
+        told.append(json.loads(got.partition(b"\r\n\r\n")[2]).keys())
+    assert told[0] == told[1]
+
+
+def test_what_tunnels_remember_is_no_matter_here(short: Inside, ordinary: Inside) -> None:
+    # The same heads by CONNECT, where a connection has a target, and by name alone, where it has none.
+    odd = http(host="127.0.0.1", form=GOOD["Messages"])
+    answers = []
+    for proxy in (short, ordinary):
+        got = []
+        for _ in range(4):
+            with proxy.twilio() as wire:
+                got.append(wire.send(odd).response().status)
+            with Wire(proxy.reverse_port or 0).tls(proxy.ca, "api.twilio.com") as wire:
+                got.append(wire.send(odd).response().status)
+        answers.append(got)
+    assert answers[0] == answers[1]
+    assert answers[0] == [403, 201] * 4
+
+
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_a_handshake_in_pieces_is_answered(short: Inside, size: int) -> None:
+    with Wire(short.reverse_port or 0) as wire:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=str(short.ca))
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="api.twilio.com")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                out = outgoing.read()
+                for at in range(0, len(out), size):
+                    wire.sock.sendall(out[at : at + size])
+                incoming.write(wire.sock.recv(65536))
+        assert tls.version() == "TLSv1.3"
+
+
+def test_plain_http_and_http2_are_mitmproxys(short: Inside) -> None:
+    before = short.flows()
+    with Wire(short.reverse_port or 0) as wire:
+        assert wire.send(http(host="127.0.0.1", form=GOOD["Messages"])).response().status == 201
+    assert short.flows() - before == 1
+    with Wire(short.reverse_port or 0).tls(short.ca, "api.twilio.com", ("h2",)) as wire:
+        assert isinstance(wire.sock, ssl.SSLSocket)
+        assert wire.sock.selected_alpn_protocol() == "h2"
+
+
+def test_test_credentials_are_the_password_where_there_is_another(tmp_path: Path) -> None:
+    names = {
+        "RINGBACK_PROXY_PASSWORD": "s3cret",
+        "RINGBACK_TEST_ACCOUNT_SID": "AC" + "5" * 32,
+        "RINGBACK_TEST_AUTH_TOKEN": "t0ken-t0ken",
+    }
+    with inside(tmp_path, environment=names, ringback_seed=SEED) as proxy:
+        got = everything(proxy, message())
+    assert got.startswith(b"HTTP/1.1 401 ")
