@@ -72,16 +72,8 @@ def inside(
 ) -> Iterator[Inside]:
     """A proxy, from when it accepts requests until the block ends."""
     pipe, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(
-        target=_main,
-        args=(
-            directory,
-            {"flows": flows, "patience": patience, "reverse": reverse},
-            dict(environment or {}),
-            options,
-            theirs,
-        ),
-    )
+    how = {"flows": flows, "patience": patience, "reverse": reverse}
+    process = _SPAWN.Process(target=_main, args=(directory, how, dict(environment or {}), options, theirs))
     process.start()
     theirs.close()
     try:
