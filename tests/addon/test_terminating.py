@@ -10,6 +10,10 @@ import pytest
 
 from support.bothways import Inside, inside
 from support.clients import GOOD, Wire, basic, http, path
+from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
+
+from ringback.addon import direct  # isort: skip - after the import above
+from ringback.addon.handlers import RingbackAddon  # isort: skip - as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +106,42 @@ def test_what_tunnels_remember_is_no_matter_here(short: Inside, ordinary: Inside
         answers.append(got)
     assert answers[0] == answers[1]
     assert answers[0] == [403, 201] * 4
+
+
+class Redirected:
+    """The transport of a connection from `peer` that the kernel redirected."""
+
+    def __init__(self, peer: str) -> None:
+        self.known = {"peername": (peer, 5000), "sockname": ("127.0.0.1", 4012), "socket": None}
+
+    def get_extra_info(self, name: str) -> object:
+        return self.known[name]
+
+
+@pytest.mark.parametrize(
+    "peer, sni, going, taken",
+    [
+        ("127.0.0.1", "api.twilio.com", ("192.0.2.1", 443), True),
+        ("127.0.0.1", "verify.twilio.com", ("192.0.2.1", 8443), True),
+        ("127.0.0.1", "example.com", ("192.0.2.1", 443), False),
+        ("192.0.2.7", "api.twilio.com", ("192.0.2.1", 443), False),
+        ("127.0.0.1", "api.twilio.com", None, False),
+    ],
+)
+def test_a_redirected_client_has_the_short_way_and_the_ordinary_names(
+    monkeypatch: pytest.MonkeyPatch, peer: str, sni: str, going: tuple[str, int] | None, taken: bool
+) -> None:
+    def original(_: object) -> tuple[str, int]:
+        if going is None:
+            raise OSError("not redirected")
+        return going
+
+    monkeypatch.setattr(direct.platform, "original_addr", original)
+    way = direct.transparent_way(RingbackAddon(), Redirected(peer), sni)  # type: ignore[arg-type] # what it reads
+    assert (way is not None) is taken
+    if way and going:
+        names = way.agree(["api.twilio.com"], sni=sni)
+        assert (names.host, names.connect, names.sni, names.port) == ("api.twilio.com", None, sni, going[1])
 
 
 @pytest.mark.parametrize("size", [1, 7, 300])

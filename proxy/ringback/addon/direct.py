@@ -12,8 +12,9 @@ import logging
 import socket
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mitmproxy import platform
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
 from ringback.addon import dialing, flows
@@ -22,6 +23,7 @@ from ringback.addon.tunnels import is_this_machine
 from ringback.contract import Names
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from mitmproxy import http
@@ -124,20 +126,43 @@ def peer_refusal(peer: str, settings: Settings) -> str | None:
     return reverse_refusal(settings, "127.0.0.1" if is_own_address(peer) else peer)
 
 
-def short_way(addon: RingbackAddon, peer: str, sni: str) -> ShortWay | None:
-    """Who answers a reverse client without a flow for each request.
+class Way(NamedTuple):
+    """How a client's requests are answered without a flow for each.
 
-    Args:
-        addon: Who answers the others.
-        peer: The client's address.
-        sni: The server name of its TLS handshake.
-
-    Returns:
-        The function that answers, or None where mitmproxy has to see the connection.
+    Attributes:
+        answer: Who answers.
+        agree: Makes the names from what a request calls its host and the TLS server name.
+        kind: What else the names depend on.
     """
-    if addon.settings.mode != "offline" or not addon.responder.contract.is_twilio(sni):
+
+    answer: ShortWay
+    agree: Callable[..., Names]
+    kind: str
+
+
+def reverse_way(addon: RingbackAddon, transport: asyncio.Transport, sni: str) -> Way | None:
+    """The way of a reverse client that names `sni`; None where mitmproxy has to see the connection."""
+    peer, own = transport.get_extra_info("peername")[0], transport.get_extra_info("sockname")[0]
+    if not _is_short(addon, sni) or peer_refusal(peer, addon.settings):
         return None
-    return None if peer_refusal(peer, addon.settings) else partial(_answer, addon)
+    return Way(partial(_answer, addon), partial(reverse_names, own=own), f"reverse {own}")
+
+
+def transparent_way(addon: RingbackAddon, transport: asyncio.Transport, sni: str) -> Way | None:
+    """The same of a redirected client."""
+    peer = transport.get_extra_info("peername")[0]
+    if not _is_short(addon, sni) or not is_own_address(peer) or transparent_refusal(addon.settings):
+        return None
+    try:
+        assert platform.original_addr is not None
+        going = platform.original_addr(transport.get_extra_info("socket"))
+    except (AssertionError, OSError, RuntimeError):  # mitmproxy tells it
+        return None
+    return Way(addon.answer, partial(transparent_names, going=going), f"transparent {going}")
+
+
+def _is_short(addon: RingbackAddon, sni: str) -> bool:
+    return addon.settings.mode == "offline" and addon.responder.contract.is_twilio(sni)
 
 
 def _answer(addon: RingbackAddon, request: Request, names: Names, admitted: Admitted | None = None) -> Answer:
@@ -158,8 +183,13 @@ def names(flow: http.HTTPFlow) -> Names:
     client, request = flow.client_conn, flow.request
     said = [*request.headers.get_all("Host"), request.data.authority.decode("utf-8", "surrogateescape")]
     if is_transparent(client):
-        return replace(flows.agreed_names(said, client.sockname, client.sni), connect=None)
+        return transparent_names(said, client.sockname, client.sni)
     return reverse_names(said, client.sockname[0], client.sni)
+
+
+def transparent_names(said: list[str], going: tuple[str, int], sni: str | None) -> Names:
+    """The same of a redirected client, which was going to that address."""
+    return replace(flows.agreed_names(said, going, sni), connect=None)
 
 
 def reverse_names(said: list[str], own: str, sni: str | None) -> Names:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from ringback.addon.clients import asks_a_server
-from ringback.addon.direct import reverse_names, short_way
 from ringback.addon.flows import canonical_host_name
 from ringback.addon.heads import Heads
 from ringback.addon.terminating import Tunnel
@@ -23,11 +22,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
+    from ringback.addon.direct import Way
     from ringback.addon.handlers import RingbackAddon, ShortWay
     from ringback.addon.tls import Contexts
 
     # State's name, socket, bytes received, whether it came to the SOCKS5 proxy.
     Move = Callable[[str, socket.socket, bytes, bool], bool]
+    FindWay = Callable[[RingbackAddon, asyncio.Transport, str], Way | None]
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 MAX_OPENING = 16 * 1024  # bytes of a CONNECT or ClientHello that are waited for here
@@ -93,9 +94,9 @@ class Front:
         """The same for the SOCKS5 proxy."""
         return Opening(self, handler, received, socks=True)
 
-    def reverse(self, handler: Handler, received: bytes = b"") -> Opening:
-        """The same for a listener in the place of Twilio's API."""
-        return Reversed(self, handler, received, socks=False)
+    def direct(self, way: FindWay, handler: Handler, received: bytes = b"") -> Opening:
+        """The same for a listener of clients that know of no proxy."""
+        return Direct(self, handler, received, way)
 
     def start(self) -> None:
         """Begin to close connections that have been idle for too long."""
@@ -277,24 +278,23 @@ class Opening(asyncio.Protocol):
         reader.feed_data(self._understood + self._data)
 
 
-class Reversed(Opening):
-    """The same of a client that takes this machine for Twilio's API: TLS at once, or it is mitmproxy's."""
+class Direct(Opening):
+    """The same of a client that knows of no proxy: TLS at once, or it is mitmproxy's."""
+
+    def __init__(self, front: Front, handler: Handler, received: bytes, way: FindWay) -> None:
+        super().__init__(front, handler, received, socks=False)
+        self._way = way
 
     def _connect(self) -> None:
         data = self._data
         if data[0] == RECORD and not 0 < hello_length(data) <= len(data):
             return
-        sni = server_name(data) if data[0] == RECORD and takes_http1(data) else None
-        peer = self.transport.get_extra_info("peername")
-        answer = short_way(self._front.addon, peer[0], canonical_host_name(sni)) if sni else None
-        if answer is None or sni is None:
+        sni = canonical_host_name(server_name(data) or "") if data[0] == RECORD else ""
+        way = self._way(self._front.addon, self.transport, sni) if sni and takes_http1(data) else None
+        if way is None:
             self._hand_over()
-            return
-        own = self.transport.get_extra_info("sockname")[0]
-        target = (canonical_host_name(sni), 443)
-        self._become(
-            Tunnel(self._front, self.transport, answer, target, partial(reverse_names, own=own), own)
-        )
+        else:
+            self._become(Tunnel(self._front, self.transport, way.answer, (sni, 443), way.agree, way.kind))
 
 
 def _said_in(data: bytes) -> str:

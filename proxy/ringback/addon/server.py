@@ -212,14 +212,13 @@ async def _listen_directly(
 ) -> None:
     """Add the listeners for clients that know of no proxy."""
     here = [LOOPBACK, LOOPBACK_6] if direct.has_address(LOOPBACK_6) else [LOOPBACK]
-    for mode, hosts, port in (
-        (direct.REVERSE, [listen.host], listen.reverse),
-        (direct.TRANSPARENT, here, listen.transparent),
+    for mode, way, hosts, port in (
+        (direct.REVERSE, direct.reverse_way, [listen.host], listen.reverse),
+        (direct.TRANSPARENT, direct.transparent_way, here, listen.transparent),
     ):
         if port is not None:
             instance: ServerInstance[Any] = ServerInstance.make(mode, server)
-            short = mode == direct.REVERSE
-            protocols = _protocols(listen, front.reverse, instance) if short else _handled(instance)
+            protocols = _protocols(listen, partial(front.direct, way), instance)
             listeners.append(await _listen(protocols, listen, port, hosts))
 
 
