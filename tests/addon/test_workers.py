@@ -51,9 +51,9 @@ def sids(open_wire: Callable[[], Wire], count: int) -> list[str]:
     return found
 
 
-def by_socks(proxy: Serving) -> Wire:
+def by_socks(proxy: Serving, greeting: bytes = b"\x05\x01\x00") -> Wire:
     wire = Wire(proxy.ready["socks"])
-    wire.send(b"\x05\x01\x00")
+    wire.send(greeting)
     assert wire.sock.recv(2) == b"\x05\x00"
     wire.send(b"\x05\x01\x00\x03\x0eapi.twilio.com\x01\xbb")
     assert wire.sock.recv(10)[:2] == b"\x05\x00"
@@ -193,12 +193,7 @@ def odd_connect(proxy: Serving) -> Wire:
 
 
 def other_greeting(proxy: Serving) -> Wire:
-    wire = Wire(proxy.ready["socks"])
-    wire.send(b"\x05\x02\x00\x02")
-    assert wire.sock.recv(2) == b"\x05\x00"
-    wire.send(b"\x05\x01\x00\x03\x0eapi.twilio.com\x01\xbb")
-    assert wire.sock.recv(10)[:2] == b"\x05\x00"
-    return wire.tls(proxy.ca)
+    return by_socks(proxy, b"\x05\x02\x00\x02")
 
 
 def plain(proxy: Serving) -> Wire:

@@ -98,7 +98,7 @@ class Scrubbed:
 
     def __init__(self, request: Request, redaction: Redaction) -> None:
         self._redaction = redaction
-        secrets, caller = _told_by(request.headers)
+        secrets, caller = told_by(request.headers)
         self._secrets = _secret_pattern(secrets | redaction.secrets if redaction.secrets else secrets)
         self._account = caller or _account_in(request.path)
         self._covers: list[Cover] = []
@@ -219,13 +219,8 @@ def framed(answer: Answer) -> Answer:
     return replace(answer, reason=header_value(answer.reason), headers=kept)
 
 
-def known_secrets(request: Request) -> frozenset[str]:
-    """The credentials and cookies that `request` itself carries."""
-    return _told_by(request.headers)[0]
-
-
 @lru_cache(maxsize=256)  # a client sends the same fields every time
-def _told_by(headers: Headers) -> tuple[frozenset[str], str | None]:
+def told_by(headers: Headers) -> tuple[frozenset[str], str | None]:
     """The secrets that header fields carry, and the account whose credentials are among them."""
     found, caller = set(), None
     for name, value in headers:
