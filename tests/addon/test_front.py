@@ -10,7 +10,6 @@ import socket
 import ssl
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import certifi
 import h2.connection
@@ -18,27 +17,13 @@ import h2.events
 import pytest
 
 from ringback.contract.form import MAX_BODY
-from support.bothways import Inside, inside
+from support.bothways import SEED, Inside, inside, ordinary, short
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, Wire, basic, http, path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["ordinary", "short"]
 
 _IDENTITY = re.compile(rb"RQ[0-9a-f]{32}|Duration: [0-9.]+|Date: [^\r]*")
 CLOSE = ("Connection", "close")
-SEED = 7
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    with inside(tmp_path_factory.mktemp("ca"), ringback_seed=SEED) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    with inside(tmp_path_factory.mktemp("ca"), flows=True, ringback_seed=SEED) as proxy:
-        yield proxy
 
 
 def message(*headers: tuple[str, str], **more: str) -> bytes:

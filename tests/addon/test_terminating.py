@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.bothways import Inside, inside
+from support.bothways import SEED, Inside, inside, ordinary, short
 from support.clients import GOOD, Wire, basic, http, path
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
@@ -16,24 +16,12 @@ from ringback.addon import direct  # isort: skip - after the import above
 from ringback.addon.handlers import RingbackAddon  # isort: skip - as above
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+__all__ = ["ordinary", "short"]
+
 CLOSE = ("Connection", "close")
-SEED = 7
 OWN = "/ringback/health"
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    with inside(tmp_path_factory.mktemp("ca"), ringback_seed=SEED) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    with inside(tmp_path_factory.mktemp("ca"), flows=True, ringback_seed=SEED) as proxy:
-        yield proxy
 
 
 def everything(proxy: Inside, data: bytes, sni: str | None = "api.twilio.com") -> bytes:

@@ -13,6 +13,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from support.clients import Wire
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
+SEED = 7
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -82,6 +85,20 @@ def inside(
         pipe.close()
         process.join()
         process.close()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    """A proxy that answers on the short way, with the sids of `ordinary`."""
+    with inside(tmp_path_factory.mktemp("ca"), ringback_seed=SEED) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    """One that answers by mitmproxy's flows."""
+    with inside(tmp_path_factory.mktemp("ca"), flows=True, ringback_seed=SEED) as proxy:
+        yield proxy
 
 
 def _main(
