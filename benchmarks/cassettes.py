@@ -30,7 +30,7 @@ from ringback.cassettes import ACCOUNT_PLACEHOLDER, Library, Redaction, layout
 from ringback.cassettes.interactions import Interaction, dump
 from ringback.cassettes.matching import FORM_TYPE, plain_key
 from ringback.cassettes.provenance import provenance
-from ringback.contract.exchange import Answer, Request, Source
+from ringback.exchange import Answer, Request, Source
 
 SIZES = (10, 1_000, 100_000)
 VCRPY_SIZES = (10, 1_000, 10_000)

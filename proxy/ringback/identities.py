@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from ringback.contract.render import Identity
 
 if TYPE_CHECKING:
-    from ringback.contract.exchange import Request
+    from ringback.exchange import Request
 
 EPOCH = datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC)  # the date of the documentation's first sample
 

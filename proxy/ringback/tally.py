@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from ringback.contract.exchange import Answer
+    from ringback.exchange import Answer
 
 # A client of the old kind asks first without credentials and repeats the request when it is challenged.
 CHALLENGE = "auth.missing"

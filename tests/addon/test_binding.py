@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.addon.binding import exposed, is_loopback, listen_host, rebound
+from ringback.addon.binding import exposed, listen_host, rebound
+from ringback.net import is_loopback
 from support.mitm import loaded
 
 

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from ringback.addon.comparing import code_in, code_of, difference
+from ringback.addon.comparing import code_of, difference
 from ringback.addon.upstream import Reply
 from support.clients import GOOD, better, send
 
@@ -13,25 +13,6 @@ FAILED = send("Messages", better("Messages", To="+15005550001"))
 XML = (
     b"<?xml version='1.0'?>\n<TwilioResponse><RestException><Code>%d</Code></RestException></TwilioResponse>"
 )
-
-
-@pytest.mark.parametrize(
-    "body, code",
-    [
-        (b'{"code": 21211}', 21211),
-        (b' \n{"code": 21211}', 21211),
-        (XML % 21211, 21211),
-        (b"<TwilioResponse><Message><Code>21211</Code></Message></TwilioResponse>", None),
-        (b'{"code": null}', None),
-        (b'{"code": "21211"}', None),
-        (b'{"code": ', None),
-        (b"[]", None),
-        (b"", None),
-        (b"\xff\xfe", None),
-    ],
-)
-def test_the_code_in_a_body(body: bytes, code: int | None) -> None:
-    assert code_in(body) == code
 
 
 def test_the_code_in_a_coded_body() -> None:

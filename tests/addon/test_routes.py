@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from ringback.addon.routes import Address, Egress, Route, Routes, is_loopback, stand_in
+from ringback.addon.routes import Address, Egress, Route, Routes, stand_in
+from ringback.net import is_loopback
 
 NAMES = (
     "https_proxy",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from ringback import contract
-from ringback.cassettes import checks, searching
+from ringback.cassettes import searching
 from ringback.cassettes.checks import Finding, check, files_of, load
-from ringback.contract.exchange import Answer, Request, Source
+from ringback.exchange import Answer, Request, Source
 from support.exchanges import FORM, JSON, OTHER_SID, SID, TOKEN, Shelf, answer, basic, request, written
 
 KEY = "PRIVATE " + "KEY"  # in two parts, so that no search for keys finds one here
@@ -147,12 +146,6 @@ def test_what_interruptions_leave_is_found(shelf: Shelf) -> None:
 
 def test_files_of_takes_files_as_they_are(tmp_path: Path) -> None:
     assert list(files_of([tmp_path / "x.yaml"])) == [tmp_path / "x.yaml"]
-
-
-def test_an_outcomes_code_is_read_from_both_formats() -> None:
-    assert checks.code_of(json.dumps({"code": 20003}).encode()) == "20003"
-    assert checks.code_of(b"<Code>20003</Code>") == "20003"
-    assert checks.code_of(b"") == ""
 
 
 def test_every_shipped_cassette_is_clean() -> None:

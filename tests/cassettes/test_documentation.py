@@ -14,7 +14,7 @@ import vcr
 
 from ringback import contract
 from ringback.cassettes import ACCOUNT_PLACEHOLDER, checks, documentation
-from ringback.contract.exchange import Source
+from ringback.exchange import Source
 from support import page as documented
 from support.exchanges import FORM, OTHER_SID, Shelf, found, request
 

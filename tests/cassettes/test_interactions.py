@@ -15,7 +15,7 @@ from ringback.cassettes.interactions import (
     parse,
     parse_request,
 )
-from ringback.contract.exchange import Answer, Request, Source
+from ringback.exchange import Answer, Request, Source
 from support.exchanges import answer, request
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ringback.cassettes.provenance import (
 )
 from ringback.cassettes.pseudonyms import key_id
 from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
-from ringback.contract.exchange import Source
+from ringback.exchange import Source
 from support.exchanges import answer, request
 
 KEY = b"a key for tests, long enough"

@@ -14,7 +14,7 @@ from ringback.cassettes import ACCOUNT_PLACEHOLDER, checks
 from ringback.cassettes.matching import key
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.searching import secrets_in
-from ringback.contract.exchange import Answer, Request, Source
+from ringback.exchange import Answer, Request, Source
 from support.clients import SHARED
 from support.exchanges import FORM, SID, Shelf, basic, found, record
 

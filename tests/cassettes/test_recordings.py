@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ringback.contract.exchange import Request
+    from ringback.exchange import Request
 
 A, B = (request({"Body": name}) for name in "ab")
 EXCHANGES = ((A, answer(number=0)), (B, answer(number=1)), (A, answer(number=2)))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ringback.cassettes import ACCOUNT_PLACEHOLDER, CodingError, Redaction, reading
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.redaction import KEPT_REQUEST_HEADERS, framed, told_by
-from ringback.contract.exchange import Answer, Source
+from ringback.exchange import Answer, Source
 from support.exchanges import (
     FORM,
     JSON,
@@ -39,7 +39,7 @@ from support.exchanges import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.contract.exchange import Request
+    from ringback.exchange import Request
 
 KEY = b"k" * 32
 NOTHING = Redaction()

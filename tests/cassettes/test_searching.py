@@ -16,7 +16,7 @@ from ringback.cassettes.searching import masked, secrets_in
 from support.exchanges import FORM, JSON, SID, TOKEN, answer, request
 
 if TYPE_CHECKING:
-    from ringback.contract.exchange import Answer, Request
+    from ringback.exchange import Answer, Request
 
 CLEAN = replace(request({"Body": "hi"}, sid=ACCOUNT_PLACEHOLDER), headers=(FORM,))
 GOOD = answer({"sid": "SM" + "1" * 32, "account_sid": ACCOUNT_PLACEHOLDER})

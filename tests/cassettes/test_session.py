@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringback.cassettes import CassetteFormatError, CassetteNameError, RedactionError
-from ringback.contract.exchange import Source
+from ringback.exchange import Source
 from support.exchanges import Shelf, answer, found, missed, numbered, record, request
 
 A, B, C = (request({"Body": name}) for name in "abc")

@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from vcr.errors import CannotOverwriteExistingCassetteException
 
 from ringback.cassettes import ACCOUNT_PLACEHOLDER, reading
-from ringback.contract.exchange import Answer, Request, Source
+from ringback.exchange import Answer, Request, Source
 from support.exchanges import KEY, SID, TOKEN, Shelf, answer, found, missed, numbered, record, request
 
 if TYPE_CHECKING:

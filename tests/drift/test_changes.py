@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ringback.drift.changes import edit, fail, put
-from ringback.drift.observe import code_of
+from ringback.exchange import error_code
 from support.drifting import ACCOUNT, BOOK, documented, probe
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def text(body: bytes, form: Format, *names: str) -> str | None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_another_error(form: Format) -> None:
     got = fail(30003, 422)(documented(probe(BOUGHT, form).request(ACCOUNT)), form)
-    assert (got.status, code_of(got)) == (422, 30003)
+    assert (got.status, error_code(got.body)) == (422, 30003)
     assert b"errors/30003" in got.body
     assert b"422" in got.body
 

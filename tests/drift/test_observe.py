@@ -11,7 +11,6 @@ from ringback.contract import Answer, Request, Source
 from ringback.drift.observe import (
     NO_ACCOUNT,
     Observation,
-    code_of,
     form_of,
     format_of,
     outside_id,
@@ -23,26 +22,6 @@ from support.drifting import ACCOUNT, BOOK, documented, failing, probe
 PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
 ASKED = Request("POST", "api.twilio.com", PATH, (("Content-Type", "application/x-www-form-urlencoded"),))
 ANSWER = Answer(201, "CREATED", (), b"{}", Source("live"))
-
-
-@pytest.mark.parametrize(
-    "body, code",
-    [
-        (b'{"code": 21211}', 21211),
-        (b'{"code": "21211"}', 21211),
-        (b"<TwilioResponse><RestException><Code> 21211 </Code></RestException></TwilioResponse>", 21211),
-        (b'{"code": null}', None),
-        (b'{"code": 7}', None),
-        (b'{"code": true}', None),
-        (b'{"code": [1]}', None),
-        (b"[21211]", None),
-        (b"<Code>1</Code>", None),
-        (b"[" * 100_000, None),
-        (b"", None),
-    ],
-)
-def test_the_code(body: bytes, code: int | None) -> None:
-    assert code_of(replace(ANSWER, body=body)) == code
 
 
 def test_the_account_is_the_path_s() -> None:

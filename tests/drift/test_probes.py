@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from ringback.drift.observe import code_of
 from ringback.drift.shapes import is_sid
+from ringback.exchange import error_code
 from support.drifting import ACCOUNT, BOOK, documented, probe
 from support.rows import EXAMPLES, ROWS
 
@@ -33,7 +33,7 @@ def test_every_row_of_the_page_is_asked_and_its_request_decided_by_it(case: Case
     request = probe(claim, form).request(ACCOUNT)
     assert request.path.endswith(".json") == (form == "json")
     got = documented(request)
-    assert (got.status, code_of(got)) == (case.status, case.code)
+    assert (got.status, error_code(got.body)) == (case.status, case.code)
     assert case.code is None or got.source.line == case.line
 
 
@@ -41,7 +41,7 @@ def test_every_row_of_the_page_is_asked_and_its_request_decided_by_it(case: Case
 def test_every_example_of_the_page_is_asked_and_has_its_outcome(form: str) -> None:
     claims = [name for name in BOOK.claims if name.startswith("example.")]
     asked = [probe(claim, form).request(ACCOUNT) for claim in claims]
-    got = [(one.path.split("/")[4].partition(".")[0], code_of(documented(one)) or 0) for one in asked]
+    got = [(one.path.split("/")[4].partition(".")[0], error_code(documented(one).body) or 0) for one in asked]
     assert sorted(got) == sorted((case.resource, case.code or 0) for case in EXAMPLES)
 
 

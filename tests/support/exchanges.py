@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from ringback.cassettes import Library, Miss, Session
 from ringback.cassettes.interactions import Interaction, dump
-from ringback.contract.exchange import Answer, Request, Source
+from ringback.exchange import Answer, Request, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import mode_specs
+
+from ringback.net import LOOPBACK, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mitmproxy.options import Options
-
-LOOPBACK: Final = "127.0.0.1"
-LOOPBACK_6: Final = "::1"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def listen_host(options: Options) -> str:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING
 
 from ringback.cassettes.codings import decode
 from ringback.cassettes.errors import CodingError
-from ringback.contract.exchange import first_header
+from ringback.exchange import error_code, first_header
 
 if TYPE_CHECKING:
     from ringback.addon.upstream import Reply
     from ringback.contract import Answer
 
-_XML_CODE = re.compile(rb"<RestException>.*?<Code>([0-9]+)</Code>", re.DOTALL)
-
 
 def difference(expected: Answer, reply: Reply) -> str | None:
     """What `reply` has otherwise than `expected`, in words that are the same for the same difference."""
-    documented = expected.status, code_in(expected.body)
+    documented = expected.status, error_code(expected.body)
     live = reply.status, code_of(reply)
     if documented == live:
         return None
@@ -29,24 +25,9 @@ def difference(expected: Answer, reply: Reply) -> str | None:
 def code_of(reply: Reply) -> int | None:
     """Twilio's error code in `reply`, or None."""
     try:
-        return code_in(decode(reply.body, first_header(reply.headers, "Content-Encoding")))
+        return error_code(decode(reply.body, first_header(reply.headers, "Content-Encoding")))
     except CodingError:
         return None
-
-
-def code_in(body: bytes) -> int | None:
-    """Twilio's error code in a decoded JSON or XML body, or None."""
-    start = body.lstrip()[:1]
-    if start == b"<":
-        found = _XML_CODE.search(body)
-        return int(found[1]) if found else None
-    if start != b"{":
-        return None
-    try:
-        code = json.loads(body).get("code")
-    except ValueError:
-        return None
-    return code if isinstance(code, int) else None
 
 
 def _said(answer: tuple[int, int | None]) -> str:

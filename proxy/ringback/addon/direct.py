@@ -18,9 +18,9 @@ from mitmproxy import platform
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
 from ringback.addon import dialing, flows
-from ringback.addon.binding import is_loopback
 from ringback.addon.tunnels import is_this_machine
 from ringback.contract import Names
+from ringback.net import is_loopback
 
 if TYPE_CHECKING:
     import asyncio

@@ -15,8 +15,8 @@ from ringback.addon.dialing import UpstreamError
 from ringback.addon.proof import NotProvenError, Proof, Proofs
 from ringback.addon.upstream import Reply
 from ringback.contract import Answer, Source
-from ringback.contract.exchange import PROVENANCE_PREFIX, first_header, header_value
 from ringback.counting import many
+from ringback.exchange import PROVENANCE_PREFIX, first_header, header_value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,7 +11,7 @@ from mitmproxy import ctx, exceptions, http
 
 from ringback import contract
 from ringback.addon import chaining, direct, flows, hello, options, wire
-from ringback.addon.binding import is_loopback, rebound
+from ringback.addon.binding import rebound
 from ringback.addon.clients import Clients, asks_a_server, is_own
 from ringback.addon.replaying import Replay
 from ringback.addon.tls import distrusts
@@ -23,6 +23,7 @@ from ringback.addon.tunnels import (
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
 from ringback.identities import identities
+from ringback.net import is_loopback
 from ringback.responder import Forward, Responder, UnusableCassetteError
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import json
 import secrets
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ringback import __version__
 from ringback.contract import Request
+from ringback.exchange import basic_auth, error_code
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -139,15 +139,12 @@ def plain_pair(request: Request) -> tuple[str, str] | None:
     fields = [value for name, value in request.headers if name.lower() == "authorization"]
     if len(fields) != 1:
         return None
-    scheme, _, encoded = fields[0].partition(" ")
-    if scheme.lower() != "basic":
+    pair = basic_auth(fields[0])
+    if pair is None:
         return None
-    try:
-        decoded = base64.b64decode(encoded, validate=True)
-        sid, colon, token = decoded.decode("utf-8").partition(":")
-    except (binascii.Error, ValueError):
-        return None
-    if base64.b64encode(decoded).decode() != encoded or not colon or not (sid.isascii() and sid.isalnum()):
+    sid, token = pair
+    canonical = base64.b64encode(f"{sid}:{token}".encode()).decode()
+    if fields[0].partition(" ")[2] != canonical or not (sid.isascii() and sid.isalnum()):
         return None
     return sid, token
 
@@ -182,7 +179,7 @@ def verdict_of(reply: Reply) -> Verdict:
         return "unclear"  # somebody else's page, e.g. of a network that wants a login
     if reply.status == 200:
         return "live"
-    return "test" if reply.status == 403 and body.get("code") == _TEST_CODE else "unclear"
+    return "test" if reply.status == 403 and error_code(reply.body) == _TEST_CODE else "unclear"
 
 
 __all__ = [

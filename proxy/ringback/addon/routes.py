@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
+from ringback.net import is_loopback
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -189,16 +191,6 @@ def stand_in(url: str) -> Address:
             raise ValueError("it is no URL; write https://HOST:PORT")
         raise ValueError("credentials go to this machine alone without TLS; write https://HOST:PORT")
     return address
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by its name or address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: str) -> bool:

@@ -15,13 +15,13 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from ringback.addon import direct
-from ringback.addon.binding import LOOPBACK, LOOPBACK_6
 from ringback.addon.front import Front
 from ringback.addon.handlers import RingbackAddon
 from ringback.addon.plumbing import Core, DisableH2C, Master, NextLayer, Proxyserver, TlsConfig
 from ringback.addon.tls import Contexts
 from ringback.addon.tunnels import is_this_machine
 from ringback.contract import numbers
+from ringback.net import LOOPBACK, LOOPBACK_6
 
 if TYPE_CHECKING:
     import socket

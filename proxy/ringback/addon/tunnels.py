@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import socket
 from dataclasses import dataclass
 
 from mitmproxy import http
 
-from ringback.addon.binding import is_loopback
+from ringback.exchange import basic_auth
+from ringback.net import is_loopback
 
 
 @dataclass
@@ -41,15 +41,8 @@ def is_this_machine(host: str) -> bool:
 
 def proxy_credentials(authorization: str) -> tuple[str | None, str]:
     """User name (None without any) and password of a Proxy-Authorization header's value."""
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return None, ""
-    try:
-        # A name that is not UTF-8 becomes one that no cassette can have, not nobody's.
-        user, _, password = base64.b64decode(encoded, validate=True).decode("utf-8", "replace").partition(":")
-    except ValueError:  # no Base64, or no ASCII even
-        return None, ""
-    return user, password
+    # A name that is not UTF-8 becomes one that no cassette can have, not nobody's.
+    return basic_auth(authorization, errors="replace") or (None, "")
 
 
 def proxy_authentication_required() -> http.Response:

@@ -17,6 +17,7 @@ from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.searching import secrets_in
 from ringback.contract import Identity
 from ringback.counting import many
+from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ringback.cassettes.interactions import Interaction
     from ringback.contract import Contract
 
-_CODE: Final = re.compile(rb'"code"\s*:\s*(\d+)|<Code>(\d+)</Code>')
 _IDENTITY: Final = Identity("0" * 32, "0" * 32, datetime(2012, 10, 10, tzinfo=UTC), 0.1)
 _DRAFT: Final = re.compile(r"\..+\.tmp")
 
@@ -212,16 +212,10 @@ def _held(placed: Placed, cassette: Cassette, loaded: Contract) -> Iterator[Find
     ):
         return
     expected = documented.answer(loaded, clean, _IDENTITY)
-    outcome = (answer.status, code_of(answer.body)), (expected.status, code_of(expected.body))
+    outcome = (answer.status, error_code(answer.body)), (expected.status, error_code(expected.body))
     if outcome[0] != outcome[1]:
         line = placed.line_of("      code: ") if placed.text else placed.line
         rule = expected.source.rule
-        recorded, wanted = (f"{status} {code}".strip() for status, code in outcome)
+        recorded, wanted = (f"{status} {code or ''}".strip() for status, code in outcome)
         detail = f"recorded is {recorded}, the contract says {wanted} (rule {rule})"
         yield Finding(cassette.path, line, "contract", detail)
-
-
-def code_of(body: bytes) -> str:
-    """The error code in an answer of Twilio's shape, empty without one."""
-    found = _CODE.search(body)
-    return (found[1] or found[2]).decode() if found else ""

@@ -14,13 +14,13 @@ from vcr.serialize import deserialize, serialize
 from vcr.serializers import jsonserializer, yamlserializer
 
 from ringback.cassettes import faults
-from ringback.contract.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
 from ringback.contract.nesting import too_deep
+from ringback.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ringback.contract.exchange import Headers
+    from ringback.exchange import Headers
 
 FIELD_SOURCE: Final = "Ringback-Source"
 FIELD_RECORDED: Final = "Ringback-Recorded"

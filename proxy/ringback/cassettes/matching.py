@@ -20,7 +20,7 @@ from ringback.cassettes.errors import CodingError
 
 if TYPE_CHECKING:
     from ringback.cassettes.redaction import Redaction
-    from ringback.contract.exchange import Request
+    from ringback.exchange import Request
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
 from ringback.cassettes import matching
-from ringback.contract.exchange import Answer, Source
 from ringback.counting import many
+from ringback.exchange import Answer, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.matching import Difference, MatchKey
     from ringback.cassettes.redaction import Scrubbed
-    from ringback.contract.exchange import Request
+    from ringback.exchange import Request
 
 _CODE: Final = 20404  # Twilio's code for "not found"
 _LONGEST: Final = 60  # characters of a value in the comparison

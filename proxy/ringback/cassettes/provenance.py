@@ -9,13 +9,13 @@ from ringback.cassettes.interactions import FIELD_SOURCE
 from ringback.cassettes.matching import MATCHING_VERSION
 from ringback.cassettes.pseudonyms import KEY_VARIABLE, key_id
 from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
-from ringback.contract.exchange import Source
+from ringback.exchange import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.cassettes.interactions import Interaction
-    from ringback.contract.exchange import Basis
+    from ringback.exchange import Basis
 
 DOCUMENTED: Final = "documentation"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.interactions import Interaction
     from ringback.cassettes.layout import Index
     from ringback.cassettes.redaction import Redaction
-    from ringback.contract.exchange import Answer
+    from ringback.exchange import Answer
 
 
 _ITEM: Final = re.compile(r"^- ", re.MULTILINE)

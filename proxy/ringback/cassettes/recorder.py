@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.appending import CassetteFile
     from ringback.cassettes.redaction import Redaction
-    from ringback.contract.exchange import Answer, Request
+    from ringback.exchange import Answer, Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.interactions import Interaction
     from ringback.cassettes.matching import MatchKey
     from ringback.cassettes.redaction import Redaction
-    from ringback.contract.exchange import Answer
+    from ringback.exchange import Answer
 
 _READY_KEPT: Final = 2048  # answers kept for the next time, about 5 KB each
 _COMPARED: Final = 200  # recordings that are compared when the nearest is looked for

@@ -9,7 +9,6 @@ the caller gets.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -28,12 +27,12 @@ from ringback.cassettes.patterns import (
     scrub_patterns,
 )
 from ringback.cassettes.strings import rewrite_body
-from ringback.contract.exchange import Answer, header_value
 from ringback.contract.naming import plain_name
+from ringback.exchange import Answer, basic_auth, header_value
 
 if TYPE_CHECKING:
     from ringback.cassettes.matching import Fields, MatchKey
-    from ringback.contract.exchange import Headers, Request
+    from ringback.exchange import Headers, Request
 
 REDACTION_VERSION: Final = 1  # stands in a cassette's metadata
 # Replaying needs nothing else of a request, and who knows what a program puts into fields of its own.
@@ -227,7 +226,7 @@ def told_by(headers: Headers) -> tuple[frozenset[str], str | None]:
         lower = name.lower()
         if lower in ("authorization", "proxy-authorization"):
             found.add(value.partition(" ")[2].strip())
-            user, *rest = _basic(value) or ("",)
+            user, *rest = basic_auth(value, errors="replace") or ("",)
             found.update(rest)
             if lower == "authorization" and caller is None:
                 caller = user
@@ -237,20 +236,6 @@ def told_by(headers: Headers) -> tuple[frozenset[str], str | None]:
             found.add(value)
     secrets = frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
     return secrets, caller if caller and PATTERNS["account SID"].fullmatch(caller) else None
-
-
-def _basic(authorization: str) -> tuple[str, ...]:
-    """User and password of Basic credentials, or nothing."""
-    scheme, _, encoded = authorization.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return ()
-    try:
-        user, _, password = (
-            base64.b64decode(encoded.strip(), validate=True).decode("utf-8", "replace").partition(":")
-        )
-    except binascii.Error:
-        return ()
-    return user, password
 
 
 def _account_in(path: str) -> str | None:

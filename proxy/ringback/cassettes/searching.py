@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.interactions import Interaction
     from ringback.cassettes.matching import Fields
-    from ringback.contract.exchange import Headers
+    from ringback.exchange import Headers
 
 _CREDENTIALS: Final = frozenset(("authorization", "proxy-authorization", "cookie"))
 _SHORTEST: Final = 8  # of values that are secret whatever they look like

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.matching import MatchKey
     from ringback.cassettes.recorder import Written
     from ringback.cassettes.redaction import Scrubbed
-    from ringback.contract.exchange import Answer, Request
+    from ringback.exchange import Answer, Request
 
 Mode: TypeAlias = Literal["offline", "auto", "online"]
 Repeats: TypeAlias = Literal["last", "error"]

@@ -30,6 +30,7 @@ from ringback.cassettes.searching import masked
 from ringback.cli import tables
 from ringback.contract.naming import NamingError, parameters_named
 from ringback.counting import many
+from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -294,7 +295,7 @@ def _secrets() -> frozenset[str]:
 
 def _outcome(one: Placed) -> str:
     answer = one.interaction.answer
-    return f"{answer.status} {answer.reason} {checks.code_of(answer.body)}".rstrip()
+    return f"{answer.status} {answer.reason} {error_code(answer.body) or ''}".rstrip()
 
 
 def _exchange(path: Path, one: Placed) -> None:

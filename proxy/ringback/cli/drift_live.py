@@ -31,10 +31,11 @@ async def send_all(probes: Sequence[Probe], pair: tuple[str, str], options: dict
     from ringback.addon.dialing import Timeouts, trust  # noqa: PLC0415 - it imports mitmproxy
     from ringback.addon.forward import Gateway  # noqa: PLC0415 - as above
     from ringback.addon.options import upstream_of  # noqa: PLC0415 - as above
-    from ringback.addon.routes import Egress, Routes, is_loopback  # noqa: PLC0415 - as above
+    from ringback.addon.routes import Egress, Routes  # noqa: PLC0415 - as above
     from ringback.addon.upstream import Upstream  # noqa: PLC0415 - as above
     from ringback.cassettes import Library  # noqa: PLC0415 - as above
     from ringback.drift.live import ask  # noqa: PLC0415 - as above
+    from ringback.net import is_loopback  # noqa: PLC0415 - as above
 
     ca, cassette = options["upstream_ca"], options["cassette"]
     try:
@@ -78,8 +79,8 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
     from ringback.cassettes.codings import decode  # noqa: PLC0415 - as above
     from ringback.cassettes.errors import CodingError  # noqa: PLC0415 - as above
     from ringback.contract import Answer, Source  # noqa: PLC0415 - as above
-    from ringback.contract.exchange import first_header  # noqa: PLC0415 - as above
     from ringback.drift.live import UnansweredError  # noqa: PLC0415 - as above
+    from ringback.exchange import first_header  # noqa: PLC0415 - as above
 
     other = not request.host.startswith("api.")
     try:

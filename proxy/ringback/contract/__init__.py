@@ -6,12 +6,12 @@ Nothing in this package knows a clock, a socket, mitmproxy or global state.
 
 from ringback.contract.answering import answer, from_contract, refuse
 from ringback.contract.compiled import Contract
-from ringback.contract.exchange import Answer, Basis, Headers, Request, Source, SourceKind
 from ringback.contract.form import FormError
 from ringback.contract.gate import Admitted, Credentials, Format, Names, Refused, admit
 from ringback.contract.load import ContractError, load
 from ringback.contract.render import Identity
 from ringback.contract.rules import Outcome, decide
+from ringback.exchange import Answer, Basis, Headers, Request, Source, SourceKind
 
 __all__ = [
     "Admitted",

@@ -10,9 +10,9 @@ from ringback.contract.render import Writer
 
 if TYPE_CHECKING:
     from ringback.contract.compiled import Contract
-    from ringback.contract.exchange import Answer, Request
     from ringback.contract.gate import Admitted, Credentials, Format, Names
     from ringback.contract.render import Identity
+    from ringback.exchange import Answer, Request
 
 
 def answer(

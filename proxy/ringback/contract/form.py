@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from ringback.contract.remembering import remembered
 
 if TYPE_CHECKING:
-    from ringback.contract.exchange import Request
+    from ringback.exchange import Request
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -6,8 +6,6 @@ or the network.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,13 +15,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from ringback.contract.remembering import remembered
+from ringback.exchange import basic_auth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ringback.contract.compiled import Contract
-    from ringback.contract.exchange import Request
     from ringback.contract.model import Refusal, Resource
+    from ringback.exchange import Request
 
 Format: TypeAlias = Literal["json", "xml"]
 
@@ -185,17 +184,7 @@ def canonical_host(name: str) -> str:
 @remembered
 def _credentials(header: str) -> tuple[str, str] | str:
     """User name and password of a Basic header, or the id of the rule that refuses it."""
-    scheme, _, encoded = header.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return "auth.malformed"
-    try:
-        decoded = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
-    except (binascii.Error, ValueError):
-        return "auth.malformed"
-    username, colon, token = decoded.partition(":")
-    if not colon:
-        return "auth.malformed"
-    return username, token
+    return basic_auth(header) or "auth.malformed"
 
 
 def _judge(username: str, token: str, credentials: Credentials) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from ringback.contract.exchange import Basis  # noqa: TC001 - msgspec reads the annotations at run time
+from ringback.exchange import Basis  # noqa: TC001 - msgspec reads the annotations at run time
 
 Code = Annotated[int, msgspec.Meta(ge=10000, le=99999)]
 Status = Annotated[int, msgspec.Meta(ge=400, le=499)]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ringback.contract import numbers, segments
-from ringback.contract.exchange import Answer, Source, header_value
 from ringback.contract.rules import fill
 from ringback.contract.templates import XML_HEAD, element
+from ringback.exchange import Answer, Source, header_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

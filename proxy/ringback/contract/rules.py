@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ringback.contract.compiled import Contract, Step
-    from ringback.contract.exchange import Basis
     from ringback.contract.form import Fields
     from ringback.contract.model import MagicRow, Resource
+    from ringback.exchange import Basis
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -10,8 +10,9 @@ from ringback.contract.gate import Refused
 from ringback.drift import errors, fields, headers
 from ringback.drift.checks import Check, Difference, Notes, Outcome
 from ringback.drift.claims import outcome_severity, text_rule
-from ringback.drift.observe import code_of, form_of, format_of, outside_id, plain
+from ringback.drift.observe import form_of, format_of, outside_id, plain
 from ringback.drift.trees import ERROR_NAMES, Body, BodyError, read
+from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +95,7 @@ class _Look:
         answer = self.observation.answer
         if answer.status >= 500:
             return f"the API was unavailable (HTTP {answer.status})"
-        if answer.status == 429 and code_of(answer) == _TOO_MANY:
+        if answer.status == 429 and error_code(answer.body) == _TOO_MANY:
             return "too many requests (20429)"
         return ""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ringback.contract import Admitted, Credentials, Names, admit
-from ringback.contract.exchange import first_header
 from ringback.drift.claims import ERROR_FIELDS, fields_of
 from ringback.drift.fields import describe
 from ringback.drift.findings import Row
 from ringback.drift.observe import plain
 from ringback.drift.trees import ERROR_NAMES, BodyError, Leaf, flat, read
+from ringback.exchange import first_header
 
 if TYPE_CHECKING:
     from ringback.contract import Answer, Format

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ringback.contract.exchange import PROVENANCE_PREFIX, first_header
 from ringback.drift.checks import Difference
+from ringback.exchange import PROVENANCE_PREFIX, first_header
 
 if TYPE_CHECKING:
     from ringback.drift.checks import Notes

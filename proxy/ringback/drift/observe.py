@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 from ringback.contract import FormError
 from ringback.contract.form import read as read_form
 from ringback.contract.gate import answer_format
+from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,7 +27,6 @@ _VERSION: Final = re.compile(r"^/\d{4}-\d{2}-\d{2}(/Accounts/(AC[0-9A-Za-z]+|\{a
 _EXTENSION: Final = re.compile(r"\.(json|xml)$")
 _SID: Final = re.compile(r"\{sid:[A-Z]{2}\}|[A-Z]{2}[0-9a-f]{32}")
 _NUMBER: Final = re.compile(r"\+?\d{7,}")
-_CODE: Final = re.compile(r"\d{4,6}", re.ASCII)
 _SLUG: Final = re.compile(r"[^a-z0-9]+")
 NOT_ACCESSIBLE: Final = 20008  # the code that test credentials alone get
 
@@ -88,7 +87,7 @@ def told_by(contract: Contract, request: Request, answer: Answer) -> Who:
     A magic From, or a magic number to buy, is no number of anybody's: with live credentials it never passes.
     Code 20008 is given to test credentials alone.
     """
-    if code_of(answer) == NOT_ACCESSIBLE:
+    if error_code(answer.body) == NOT_ACCESSIBLE:
         return "test"
     name = _EXTENSION.sub("", request.path.rpartition("/")[2])
     resource = contract.by_path.get(name)
@@ -100,17 +99,6 @@ def told_by(contract: Contract, request: Request, answer: Answer) -> Who:
             if row is not None and row.error is None:
                 return "test"
     return "unknown"
-
-
-def code_of(answer: Answer) -> int | None:
-    """Twilio's error code in `answer`, or None."""
-    try:
-        body = json.loads(answer.body)
-        code = body.get("code") if isinstance(body, dict) else None
-    except (ValueError, RecursionError):
-        found = re.search(rb"<Code>\s*(\d{4,6})\s*</Code>", answer.body)
-        code = found[1].decode() if found else None
-    return int(code) if isinstance(code, (int, str)) and _CODE.fullmatch(str(code)) else None
 
 
 def format_of(contract: Contract, request: Request) -> Format:

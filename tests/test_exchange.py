@@ -1,7 +1,7 @@
 import pytest
 
 from ringback.contract import Answer, Request, Source
-from ringback.contract.exchange import first_header, header_value
+from ringback.exchange import basic_auth, error_code, first_header, header_value
 from support.clients import one_line
 
 
@@ -64,3 +64,53 @@ def test_a_header_value_is_cut_only_where_it_is_too_long(character: str) -> None
     shown = character if character.isascii() else "?"
     assert header_value(character * longest) == shown * longest
     assert header_value(character * (longest + 1)) == shown * (longest - 3) + "..."
+
+
+@pytest.mark.parametrize(
+    "body, code",
+    [
+        (b'{"code": 21211}', 21211),
+        (b' \n{"code": 21211}', 21211),
+        (b'{"code": "21211"}', 21211),
+        (b'{"code": "20008"}', 20008),
+        (b'{"detail": {"code": 21211}}', None),
+        (b"<TwilioResponse><RestException><Code>21211</Code></RestException></TwilioResponse>", 21211),
+        (b"<TwilioResponse><RestException><Code> 21211 </Code></RestException></TwilioResponse>", 21211),
+        (b"<TwilioResponse><Message><Code>21211</Code></Message></TwilioResponse>", None),
+        (b'{"code": null}', None),
+        (b'{"code": 7}', None),
+        (b'{"code": true}', None),
+        (b'{"code": 21211.0}', None),
+        (b'{"code": [21211]}', None),
+        (b'{"code": ', None),
+        (b"[21211]", None),
+        (b"<Code>1</Code>", None),
+        (b"[" * 100_000, None),
+        (b'{"code":' * 100_000, None),
+        (b"", None),
+        (b"\xff\xfe", None),
+    ],
+)
+def test_error_code(body: bytes, code: int | None) -> None:
+    assert error_code(body) == code
+
+
+@pytest.mark.parametrize(
+    "header, pair",
+    [
+        ("Basic QUM6dG9rZW4=", ("AC", "token")),
+        ("basic  QUM6dG9rZW4= ", ("AC", "token")),
+        (" Basic QUM6dG9rZW4=", ("AC", "token")),
+        ("Basic QUM6YTpi", ("AC", "a:b")),
+        ("Basic Og==", ("", "")),
+        ("Basic QUM=", None),  # no colon
+        ("Basic QUM6dG9rZW4", None),  # padding is missing
+        ("Basic /zo=", None),  # no UTF-8
+        ("Basic QUM6*dG9rZW4=", None),
+        ("Basic \u00e9", None),
+        ("Bearer QUM6dG9rZW4=", None),
+        ("", None),
+    ],
+)
+def test_basic_auth(header: str, pair: tuple[str, str] | None) -> None:
+    assert basic_auth(header) == pair

@@ -6,6 +6,10 @@ contract and the cassettes answer it with an `Answer`. Nothing here knows a sock
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -14,6 +18,8 @@ Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
 SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
 
 PROVENANCE_PREFIX: Final = "ringback-"
+_XML_CODE: Final = re.compile(rb"<Code>[ \t\r\n]{0,16}([0-9]{4,6})[ \t\r\n]{0,16}</Code>")
+_DIGITS: Final = re.compile(r"[0-9]{4,6}")
 _LONGEST_VALUE: Final = 400  # a header that quotes the request must not grow with it
 
 
@@ -167,3 +173,42 @@ def header_value(text: str) -> str:
         return text
     safe = "".join(char if " " <= char <= "~" else "?" for char in text)
     return safe if len(safe) <= _LONGEST_VALUE else safe[: _LONGEST_VALUE - 3] + "..."
+
+
+def error_code(body: bytes) -> int | None:
+    """Twilio's error code in a decoded JSON or XML body, or None.
+
+    Codes have four to six digits. One written as a string counts as the number, because clients read it so; a
+    boolean, a fraction, and a code that is not the error's own member do not.
+    """
+    start = body.lstrip()[:1]
+    if start == b"<":
+        inside = body.find(b"<RestException>")
+        found = _XML_CODE.search(body, inside) if inside >= 0 else None
+        return int(found[1]) if found else None
+    if start != b"{":
+        return None
+    try:
+        code = json.loads(body).get("code")
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(code, bool) or not isinstance(code, (int, str)) or not _DIGITS.fullmatch(str(code)):
+        return None
+    return int(code)
+
+
+def basic_auth(header: str, *, errors: str = "strict") -> tuple[str, str] | None:
+    """User name and password of a Basic `Authorization` or `Proxy-Authorization` value, or None.
+
+    White space around the header and its Base64 text is ignored, as HTTP libraries do. The text must be
+    strict Base64 of UTF-8 with a colon in it; `errors` says what becomes of other bytes (see `bytes.decode`).
+    """
+    scheme, _, encoded = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True).decode("utf-8", errors)
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = decoded.partition(":")
+    return (user, password) if colon else None

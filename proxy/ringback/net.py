@@ -1,0 +1,57 @@
+"""Loopback addresses and atomic file writing: two facts that many parts need and none owns."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+LOOPBACK: Final = "127.0.0.1"
+LOOPBACK_6: Final = "::1"
+
+
+def is_loopback(host: str) -> bool:
+    """Report whether `host`, a name or an IP address, always means this machine.
+
+    `localhost` and names below it count (RFC 6761), with any case and a trailing dot; so do 127.0.0.0/8,
+    `::1`, and IPv4 loopback mapped into IPv6. Brackets and zone identifiers are ignored. Nothing is resolved.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
+    """Write `content` to `path` in one step: readers see the old file or the new one, never a part.
+
+    Args:
+        path: The file; its directory must exist.
+        content: What it shall hold.
+        mode: The permission bits, before nobody but the owner could read the draft.
+        durable: Whether to fsync the file before it gets its name.
+
+    Raises:
+        OSError: The file could not be written; no draft is left behind.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}-", dir=path.absolute().parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
