@@ -11,7 +11,10 @@ import binascii
 import json
 import re
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
@@ -156,6 +159,29 @@ class Answer:
     def with_source(self, source: Source) -> Answer:
         """The same answer with another provenance."""
         return replace(self, source=source)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request that passed the gate and that the live API shall answer.
+
+    It is no permission yet: it is sent only with the proof that its credentials are test credentials.
+
+    Attributes:
+        request: The request.
+        expected: The contract's answer.
+        user: The name that the client gave to the proxy (its cassette), or None.
+        fallback: Makes the answer where there is no live one, or None for the contract's.
+    """
+
+    request: Request
+    expected: Answer
+    user: str | None = None
+    fallback: Callable[[], Answer] | None = None
+
+    def fallback_answer(self) -> Answer:
+        """Return the answer that takes the place of a missing live one."""
+        return self.fallback() if self.fallback else self.expected
 
 
 def first_header(headers: Headers, name: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from ringback import __version__, contract
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
+from ringback.exchange import Forward
 from ringback.identities import FreshIdentities, Identities
 from ringback.tally import Tally
 
@@ -51,32 +52,6 @@ class Cassettes(Protocol):
             UnusableCassetteError: The name is none, or the cassette is broken.
         """
         ...  # a protocol has no body
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """A request that the gate let pass and that the live API shall answer.
-
-    It is no permission yet: the forwarding point takes it only with the proof that its credentials are test
-    credentials.
-
-    Attributes:
-        request: The request.
-        admitted: What the gate found in it.
-        expected: What the contract would answer.
-        user: The name that the client gave to the proxy: its cassette.
-        missed: The strict miss that takes the contract's place where there is no live answer.
-    """
-
-    request: Request
-    admitted: Admitted
-    expected: Answer
-    user: str | None = None
-    missed: Missed | None = None
-
-    def instead(self) -> Answer:
-        """What is answered where there is no live answer."""
-        return self.missed.answer() if self.missed else self.expected
 
 
 @dataclass
@@ -137,7 +112,7 @@ class Responder:
         odd = _odd_host(request)
         if odd is not None:
             return self.refusal(request, "host.mismatch", detail=f"Host says {odd}")
-        return Forward(request, passed, expected, user, found)
+        return Forward(request, expected, user, found.answer if found else None)
 
     def _recorded(self, request: Request, user: str | None) -> Answer | Missed | None:
         """The recorded answer, the miss where that is an error, or None."""
@@ -154,7 +129,7 @@ class Responder:
     ) -> Answer:
         """The answer to `request` without a network, counted; HEAD gets no body."""
         decided = self.decide(request, names, user, admitted)
-        return self.finish(request, decided if isinstance(decided, Answer) else decided.instead())
+        return self.finish(request, decided if isinstance(decided, Answer) else decided.fallback_answer())
 
     def refusal(self, request: Request, rule: str, **known: str) -> Answer:
         """The answer of the gate's `rule` to `request`, not counted."""

@@ -10,8 +10,8 @@ from ringback.addon.drifting import Drift
 from ringback.addon.forwarding import forwarder
 from ringback.addon.options import Settings
 from ringback.addon.replaying import Replay, Wanted
-from ringback.addon.routes import Routes, stand_in
 from ringback.responder import Responder
+from ringback.upstream.routes import Routes, mock_upstream
 from support.drifting import ACCOUNT, documented, failing, probe
 
 
@@ -26,13 +26,13 @@ def asked_again(**settings: Any) -> str:
         drift,
         lambda _: None,
     )
-    made.gateway.close()
+    made.close()
     return " ".join(drift.arguments)
 
 
 def test_findings_are_seen_again_where_they_were_seen() -> None:
     assert asked_again() == ""
-    routes = Routes(stand_in("https://user:secret@127.0.0.1:4010"))
+    routes = Routes(mock_upstream("https://user:secret@127.0.0.1:4010"))
     found = asked_again(routes=routes, upstream_ca=Path("ca.pem"), contract=(Path("a.yaml"), Path("b.yaml")))
     wanted = "--upstream https://127.0.0.1:4010 --upstream-ca ca.pem --contract a.yaml --contract b.yaml"
     assert found == wanted

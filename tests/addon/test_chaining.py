@@ -14,7 +14,7 @@ from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 from mitmproxy.proxy.mode_specs import ProxyMode
 
 from ringback.addon.chaining import authorize, chain_request, chain_tunnel
-from ringback.addon.routes import Address, Egress
+from ringback.upstream.routes import Address, Egress
 from support.mitm import loaded, tflow
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback import contract
-from ringback.addon.dialing import Timeouts
 from ringback.addon.drifting import Drift
 from ringback.addon.forwarding import forwarder, gateway
 from ringback.addon.options import Settings
 from ringback.addon.replaying import Replay, Wanted
-from ringback.addon.routes import Address, Routes
 from ringback.contract import Answer, Names
-from ringback.responder import Forward, Responder
+from ringback.exchange import Forward
+from ringback.responder import Responder
+from ringback.upstream.routes import Address, Routes, Timeouts
 from support.clients import GOOD, post
 from support.upstream import HANG, module_upstream, twilio, upstream, upstream_ca
 
@@ -53,8 +53,8 @@ def answers(given: Settings, count: int, told: list[str]) -> tuple[list[Answer],
         for _ in range(count):
             decided = responder.decide(REQUEST, Names(REQUEST.host))
             assert isinstance(decided, Forward)
-            got.append(await way.answer(decided))
-        way.gateway.close()
+            got.append(await way.forward(decided))
+        way.close()
         return got
 
     try:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click import Option
 
 from ringback import contract
-from ringback.addon import forward, proof
-from ringback.addon.upstream import Reply
 from ringback.cli.run import command as run
 from ringback.cli.serve import command as serve
+from ringback.upstream import forwarder, proof
+from support.clients import live_answer
+
+if TYPE_CHECKING:
+    from ringback.exchange import Answer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "online.md").read_text(encoding="utf-8")
 ROWS = [
@@ -35,19 +39,19 @@ def test_each_failure_has_its_status_and_code() -> None:
 
 def test_each_reason_for_falling_back_is_there() -> None:
     named = {row[0].strip("` ") for row in ROWS if row[0].strip("` ").startswith("upstream.")}
-    assert named - set(FAILURES) == {forward.SERVER_ERROR, forward.RATE_LIMITED, forward.BUDGET}
+    assert named - set(FAILURES) == {forwarder.SERVER_ERROR, forwarder.RATE_LIMITED, forwarder.BUDGET}
 
 
 @pytest.mark.parametrize(
     "answer, verdict",
     [
-        (Reply(403, "", (), b'{"code": 20008}'), "test credentials"),
-        (Reply(200, "", (), b"{}"), "live"),
-        (Reply(401, "", (), b""), "wrong"),
-        (Reply(418, "", (), b"{}"), "unknown"),
+        (live_answer(403, "", (), b'{"code": 20008}'), "test credentials"),
+        (live_answer(200, "", (), b"{}"), "live"),
+        (live_answer(401, "", (), b""), "wrong"),
+        (live_answer(418, "", (), b"{}"), "unknown"),
     ],
 )
-def test_each_answer_to_the_probe_is_there(answer: Reply, verdict: str) -> None:
+def test_each_answer_to_the_probe_is_there(answer: Answer, verdict: str) -> None:
     names = {"test": "test credentials", "unclear": "unknown"}
     got = proof.verdict_of(answer)
     assert names.get(got, got) == verdict

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from ringback.addon.proof import verdict_of
-from ringback.addon.upstream import Reply
-from support.clients import GOOD, basic, http, path
+from ringback.upstream.proof import verdict_of
+from support.clients import GOOD, basic, http, live_answer, path
 from support.proxying import serve
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def test_the_page_shows_how(request: pytest.FixtureRequest) -> None:
     answers = described["paths"]["/2010-04-01/Accounts/{sid}.json"]["get"]["responses"]
     ((status, answer),) = answers.items()
     body = json.dumps(answer["content"]["application/json"]["example"]).encode()
-    assert verdict_of(Reply(int(status), "", (), body)) == "test"
+    assert verdict_of(live_answer(int(status), "", (), body)) == "test"
 
 
 @pytest.fixture(scope="module")

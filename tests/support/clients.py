@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 from ringback.contract import Answer, Contract, Credentials, Names, Request, answer, load
+from ringback.exchange import Source
 from ringback.identities import SeededIdentities
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ def post(
     """A POST with good credentials."""
     body = form if isinstance(form, bytes) else urlencode(_pairs(form)).encode()
     return Request("POST", "api.twilio.com", path(resource, extension), (basic(), FORM_TYPE), body)
+
+
+def live_answer(
+    status: int, reason: str = "", headers: tuple[tuple[str, str], ...] = (), body: bytes = b""
+) -> Answer:
+    """An answer as the live API gives it."""
+    return Answer(status, reason, headers, body, Source("live"))
 
 
 def _pairs(form: Mapping[str, str] | Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

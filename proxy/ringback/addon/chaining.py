@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mitmproxy.net.server_spec import ServerSpec
     from mitmproxy.proxy.layer import NextLayer
 
-    from ringback.addon.routes import Address, Egress
+    from ringback.upstream.routes import Address, Egress
 
 
 def chain_tunnel(data: NextLayer, egress: Egress) -> None:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mitmproxy import platform
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 
-from ringback.addon import dialing, flows
+from ringback.addon import flows
 from ringback.addon.tunnels import is_this_machine
 from ringback.contract import Names
 from ringback.net import is_loopback
+from ringback.upstream.client import handshaking
 
 if TYPE_CHECKING:
     import asyncio
@@ -225,7 +226,7 @@ def judge_hello(data: ClientHelloData, is_twilio: Callable[[str], bool]) -> None
     """
     client, sni = data.context.client, data.client_hello.sni
     reverse = is_reverse(client)
-    if client.peername in dialing.dialled:
+    if client.peername in handshaking:
         logger.error(
             "%s leads back to this proxy: have the hosts entry or the redirection for the clients alone", sni
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ringback.addon.forward import Forwarder, Gateway
-from ringback.addon.upstream import Upstream
+from ringback.addon import comparing
+from ringback.upstream.client import UpstreamClient
+from ringback.upstream.forwarder import Forwarder, Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def gateway(settings: Settings) -> Gateway:
     """The way to the live API, with connections and proofs of its own."""
-    return Gateway(Upstream(settings.upstream_ca, settings.timeouts), settings.routes)
+    return Gateway(UpstreamClient(settings.upstream_ca, settings.timeouts), settings.routes)
 
 
 def forwarder(
@@ -27,14 +28,17 @@ def forwarder(
     """Who forwards for `responder`, records with `replay` and shows `drift` what came back."""
     drift.arguments = _asking_again(settings)
     return Forwarder(
-        responder,
         gateway(settings),
+        refuse=responder.refusal,
+        tally=responder.tally,
+        compare=comparing.difference,
+        auto=settings.mode == "auto",
         record=replay.record,
-        see=drift.see,
+        observe=drift.see,
         unanswered=replay.unanswered,
         max_live=settings.max_live,
         warn=warn,
-        patience=max(settings.timeouts.connect, settings.timeouts.answer),
+        pause=max(settings.timeouts.connect, settings.timeouts.answer),
     )
 
 

@@ -22,9 +22,10 @@ from ringback.addon.tunnels import (
 )
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
+from ringback.exchange import Forward
 from ringback.identities import identities
 from ringback.net import is_loopback
-from ringback.responder import Forward, Responder, UnusableCassetteError
+from ringback.responder import Responder, UnusableCassetteError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
     from mitmproxy.tls import ClientHelloData, TlsData
 
     from ringback.addon.drifting import Drift
-    from ringback.addon.forward import Forwarder
     from ringback.addon.replaying import Used
     from ringback.contract import Names, Request
     from ringback.contract.gate import Admitted
+    from ringback.upstream.forwarder import Forwarder
 
     class ShortWay(Protocol):
         """Answers requests without a flow for each."""
@@ -165,7 +166,7 @@ class RingbackAddon:
 
     def _close(self) -> None:
         if self.forwarder is not None:
-            self.forwarder.gateway.close()
+            self.forwarder.close()
             self.forwarder = None
         if self.replay is not None:
             self.used = self.replay.close()
@@ -344,7 +345,7 @@ class RingbackAddon:
         request = forward.request
         try:
             assert self.forwarder is not None
-            return self.responder.finish(request, await self.forwarder.answer(forward))
+            return self.responder.finish(request, await self.forwarder.forward(forward))
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
 

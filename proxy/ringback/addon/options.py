@@ -13,12 +13,12 @@ from mitmproxy.proxy import mode_specs
 
 from ringback import contract
 from ringback.addon.binding import exposed, listen_host
-from ringback.addon.dialing import Timeouts, trust
 from ringback.addon.replaying import Repeats, Wanted
-from ringback.addon.routes import Address, Egress, Routes, stand_in
 from ringback.contract import Credentials
 from ringback.contract.naming import NamingError, parameters_named
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
+from ringback.upstream.client import trust
+from ringback.upstream.routes import Address, Egress, Routes, Timeouts, mock_upstream
 
 if TYPE_CHECKING:
     from mitmproxy.addonmanager import Loader
@@ -259,7 +259,7 @@ def upstream_of(url: str | None) -> Address | None:
     Raises:
         ValueError: It names none, would send credentials over a network in clear text, or has some itself.
     """
-    address = stand_in(url) if url else None
+    address = mock_upstream(url) if url else None
     if address and address.userinfo:
         raise ValueError("it has a user name, which is never sent; write https://HOST:PORT")
     return address

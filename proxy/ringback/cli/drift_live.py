@@ -28,14 +28,13 @@ RATE: Final = 2.0  # requests a second towards Twilio: far below its limits
 
 async def send_all(probes: Sequence[Probe], pair: tuple[str, str], options: dict[str, Any]) -> list[Asked]:
     """Send the probes through the forwarding path: its proof, its verification, its way out."""
-    from ringback.addon.dialing import Timeouts, trust  # noqa: PLC0415 - it imports mitmproxy
-    from ringback.addon.forward import Gateway  # noqa: PLC0415 - as above
-    from ringback.addon.options import upstream_of  # noqa: PLC0415 - as above
-    from ringback.addon.routes import Egress, Routes  # noqa: PLC0415 - as above
-    from ringback.addon.upstream import Upstream  # noqa: PLC0415 - as above
+    from ringback.addon.options import upstream_of  # noqa: PLC0415 - it imports mitmproxy
     from ringback.cassettes import Library  # noqa: PLC0415 - as above
     from ringback.drift.live import ask  # noqa: PLC0415 - as above
     from ringback.net import is_loopback  # noqa: PLC0415 - as above
+    from ringback.upstream.client import UpstreamClient, trust  # noqa: PLC0415 - as above
+    from ringback.upstream.forwarder import Gateway  # noqa: PLC0415 - as above
+    from ringback.upstream.routes import Egress, Routes  # noqa: PLC0415 - as above
 
     ca, cassette = options["upstream_ca"], options["cassette"]
     try:
@@ -48,7 +47,7 @@ async def send_all(probes: Sequence[Probe], pair: tuple[str, str], options: dict
         raise click.BadParameter(f"{ca}: {error.strerror or error}", param_hint="--upstream-ca") from None
     local = address is not None and is_loopback(address.host)
     rate = options["rate"] or (None if local else RATE)
-    gateway = Gateway(Upstream(ca, Timeouts()), Routes(address, Egress.from_environment()))
+    gateway = Gateway(UpstreamClient(ca), Routes(address, Egress.from_environment()))
     library = Library(cassette.parent, mode="online", secrets=[pair[1]], tell=say)
     session = library.session(cassette.stem)
     basic = base64.b64encode(":".join(pair).encode()).decode()
@@ -74,19 +73,17 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
     Raises:
         UnansweredError: There is none.
     """
-    from ringback.addon.dialing import UpstreamError  # noqa: PLC0415 - as above
-    from ringback.addon.proof import NotProvenError  # noqa: PLC0415 - as above
     from ringback.cassettes.codings import decode  # noqa: PLC0415 - as above
     from ringback.cassettes.errors import CodingError  # noqa: PLC0415 - as above
-    from ringback.contract import Answer, Source  # noqa: PLC0415 - as above
     from ringback.drift.live import UnansweredError  # noqa: PLC0415 - as above
-    from ringback.exchange import first_header  # noqa: PLC0415 - as above
+    from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - as above
+    from ringback.upstream.proof import NotProvenError  # noqa: PLC0415 - as above
 
     other = not request.host.startswith("api.")
     try:
         proof = await gateway.prove(request)
-        reply = await gateway.send(request, proof)
-        body = decode(reply.body, first_header(reply.headers, "Content-Encoding"))
+        answer: Answer = await gateway.send(request, proof)
+        body = decode(answer.body, answer.header("Content-Encoding"))
     except NotProvenError as error:
         reason = _UNPROVEN.get(error.rule, f"the credentials are not proven: {error.detail or error.rule}")
         raise UnansweredError(reason, final=True) from None
@@ -94,7 +91,7 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
         raise UnansweredError(f"no answer ({error.rule}): {error.detail}", harmless=other) from None
     except CodingError as error:
         raise UnansweredError(f"an answer that cannot be decoded: {error}") from None
-    return Answer(reply.status, reply.reason, reply.headers, body, Source("live"))
+    return replace(answer, body=body)
 
 
 _UNPROVEN: Final = {

@@ -16,13 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ringback import __version__
-from ringback.contract import Request
-from ringback.exchange import basic_auth, error_code
+from ringback.exchange import Answer, Request, basic_auth
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from ringback.addon.upstream import Reply
 
 _API: Final = "api.twilio.com"
 Verdict: TypeAlias = Literal["test", "live", "wrong", "unclear"]
@@ -31,24 +28,24 @@ _TEST_CODE: Final = 20008  # Resource not accessible with Test Account Credentia
 
 
 class NotProvenError(Exception):
-    """These credentials may not be used for forwarding.
+    """Credentials that may not be used for forwarding.
 
     Attributes:
-        rule: The refusal that tells it, `credentials.…`.
-        detail: What was answered, for people.
-        reply: The answer to the probe, or None.
+        rule: The refusal that reports it, `credentials.…`.
+        detail: The host's answer, for people.
+        answer: The answer to the probe, or None.
     """
 
-    def __init__(self, rule: str, detail: str = "", reply: Reply | None = None) -> None:
+    def __init__(self, rule: str, detail: str = "", answer: Answer | None = None) -> None:
         super().__init__(f"{rule}: {detail}")
         self.rule = rule
         self.detail = detail
-        self.reply = reply
+        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """That one pair is a pair of test credentials at one host. Only `Proofs` makes one that counts.
+    """Evidence that one pair is a pair of test credentials at one host. Only `Proofs` makes a valid one.
 
     Attributes:
         host: The host that said so.
@@ -62,7 +59,7 @@ class Proof:
 
 
 class Proofs:
-    """Asks once for each pair and host, however many requests wait for the answer, and remembers it.
+    """Verdicts about credentials: one probe for each pair and host, however many requests wait for it.
 
     Tokens are not kept, only digests under a key of this process.
 
@@ -70,14 +67,14 @@ class Proofs:
         ask: Sends the probe.
     """
 
-    def __init__(self, ask: Callable[[Request], Awaitable[Reply]]) -> None:
+    def __init__(self, ask: Callable[[Request], Awaitable[Answer]]) -> None:
         self._ask = ask
         self._key = secrets.token_bytes(32)
         self._known: dict[Proof, Verdict] = {}
         self._asking: dict[Proof, asyncio.Task[Verdict]] = {}
 
     async def prove(self, request: Request) -> Proof:
-        """The proof that `request`'s credentials are test credentials at its host.
+        """Return the proof that `request`'s credentials are test credentials at its host.
 
         Raises:
             NotProvenError: They are not, or nobody can tell.
@@ -100,11 +97,11 @@ class Proofs:
         raise NotProvenError(f"credentials.{verdict}")
 
     def covers(self, proof: Proof, request: Request) -> bool:
-        """Whether `proof` was found here, and is about the credentials and the host of `request`."""
+        """Report whether `proof` was made here and is about the credentials and the host of `request`."""
         return self._known.get(proof) == "test" and self._claim(request) == proof
 
     def _claim(self, request: Request) -> Proof | None:
-        """What has to be proven for `request`, or None if its credentials cannot be told for sure."""
+        """Return the proof that `request` needs, or None if its credentials are ambiguous."""
         pair = plain_pair(request)
         if pair is None:
             return None
@@ -118,10 +115,10 @@ class Proofs:
         return Proof(host, pair[0], digest)
 
     async def _probe(self, proof: Proof, request: Request) -> Verdict:
-        reply = await self._ask(probe(request, proof.host, proof.account))
-        verdict = verdict_of(reply)
+        answer = await self._ask(probe(request, proof.host, proof.account))
+        verdict = verdict_of(answer)
         if verdict == "unclear":
-            raise NotProvenError("credentials.unclear", f"{proof.host} answered {reply.status}", reply)
+            raise NotProvenError("credentials.unclear", f"{proof.host} answered {answer.status}", answer)
         self._known[proof] = verdict
         return verdict
 
@@ -132,7 +129,7 @@ class Proofs:
 
 
 def plain_pair(request: Request) -> tuple[str, str] | None:
-    """Sid and token of the one Authorization field, if every reader must read the same pair in it.
+    """Read sid and token of the one Authorization field, if every reader must read the same pair in it.
 
     A second field, or base64 that readers decode differently, could prove one pair and send another.
     """
@@ -150,10 +147,10 @@ def plain_pair(request: Request) -> tuple[str, str] | None:
 
 
 def proving_host(request: Request) -> str | None:
-    """The host that can tell about the credentials of `request`, or None where it must not be sent at all.
+    """Return the host that can judge the credentials of `request`, or None where it must not be sent at all.
 
-    Each API host tells for itself. Twilio's other products know no accounts; that a pair is one of test
-    credentials the API tells for them, and they are only ever asked to show something (the drift check does).
+    Each API host judges for itself. Twilio's other products know no accounts: the API judges for them, and
+    only GET is sent to them (by the drift check).
     """
     if request.host.startswith("api."):
         return request.host
@@ -161,34 +158,24 @@ def proving_host(request: Request) -> str | None:
 
 
 def probe(request: Request, host: str, account: str) -> Request:
-    """The request that proves the credentials of `request` at `host`."""
+    """Make the request that proves the credentials of `request` at `host`."""
     fields = [field for field in request.headers if field[0].lower() == "authorization"]
     own = (("Host", host), ("Accept", "application/json"), ("User-Agent", f"ringback/{__version__}"))
     return Request("GET", host, f"/2010-04-01/Accounts/{account}.json", (*own, *fields))
 
 
-def verdict_of(reply: Reply) -> Verdict:
-    """What the answer to the probe says."""
-    if reply.status == 401:
+def verdict_of(answer: Answer) -> Verdict:
+    """Judge the answer to the probe."""
+    if answer.status == 401:
         return "wrong"
     try:
-        body = json.loads(reply.body)
-    except ValueError:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
         return "unclear"
     if not isinstance(body, dict):
         return "unclear"  # somebody else's page, e.g. of a network that wants a login
-    if reply.status == 200:
+    if answer.status == 200:
         return "live"
-    return "test" if reply.status == 403 and error_code(reply.body) == _TEST_CODE else "unclear"
-
-
-__all__ = [
-    "NotProvenError",
-    "Proof",
-    "Proofs",
-    "Verdict",
-    "plain_pair",
-    "probe",
-    "proving_host",
-    "verdict_of",
-]
+    # A number, as Twilio writes it: a code in quotes comes from something else that answers in its place.
+    code = body.get("code")
+    return "test" if answer.status == 403 and type(code) is int and code == _TEST_CODE else "unclear"

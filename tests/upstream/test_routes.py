@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from ringback.addon.routes import Address, Egress, Route, Routes, stand_in
 from ringback.net import is_loopback
+from ringback.upstream.routes import Address, Egress, Route, Routes, mock_upstream
 
 NAMES = (
     "https_proxy",
@@ -75,12 +75,12 @@ def test_a_host_is_its_own_route() -> None:
 )
 def test_what_can_be_no_stand_in_says_why(url: str, wrong: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(wrong)}$"):
-        stand_in(url)
+        mock_upstream(url)
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:4010", "http://localhost:4010", "https://foo"])
 def test_what_can_stand_in(url: str) -> None:
-    assert stand_in(url) == Address.parse(url)
+    assert mock_upstream(url) == Address.parse(url)
 
 
 def test_a_stand_in_takes_every_hosts_place_under_its_name() -> None:

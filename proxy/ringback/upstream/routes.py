@@ -1,4 +1,4 @@
-"""The way to the live API: the address that is dialled, the name that is verified, the egress proxy."""
+"""Routes to the live API: the address that is dialled, the name that is verified, the egress proxy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server by its URL.
+    """A server as its URL names it.
 
     Attributes:
         scheme: `https` or `http`.
@@ -34,7 +34,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """The server that `url` names; a scheme may be missing, then it is http.
+        """Parse the server that `url` names; without a scheme it is http.
 
         Raises:
             ValueError: It names none, or more than a server; the message quotes no password.
@@ -65,12 +65,12 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to one host.
+    """The route to one host.
 
     Attributes:
         host: Name or address to connect to.
         port: Its port.
-        server_name: The name that TLS asks for and verifies, or None for plain HTTP to a stand-in.
+        server_name: The name that TLS asks for and verifies, or None for plain HTTP to a mock upstream.
         proxy: The HTTP proxy that the connection is tunnelled through, or None.
     """
 
@@ -78,6 +78,19 @@ class Route:
     port: int
     server_name: str | None
     proxy: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits, in seconds.
+
+    Attributes:
+        connect: For the name, the connection, the egress proxy and TLS together.
+        answer: From the request's first byte to the answer's last.
+    """
+
+    connect: float = 10.0
+    answer: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ class Egress:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """The proxy that the user named.
+        """Take the proxy that the user named for this program.
 
         Raises:
             ValueError: The URL names no proxy.
@@ -107,10 +120,10 @@ class Egress:
 
     @classmethod
     def from_environment(cls, own_ports: Collection[int] = ()) -> Self:
-        """What HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say.
+        """Read HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process.
 
-        A proxy at one of `own_ports` of this machine is this very program, and is left out; so is one that
-        cannot be used, and told.
+        A proxy at one of `own_ports` of this machine is this very program, and is left out. One that cannot
+        be used is left out and reported in `unusable`.
         """
         found: dict[str, Address] = {}
         unusable = []
@@ -134,7 +147,7 @@ class Egress:
         return cls(tuple(found.items()), no_proxy, unusable=tuple(unusable))
 
     def proxy(self, host: str, scheme: str = "https") -> Address | None:
-        """The proxy for connections to `host`, or None; this machine's own addresses need none."""
+        """Return the proxy for connections to `host`, or None; this machine's own addresses need none."""
         if is_loopback(host):
             return None
         named = dict(self.proxies)
@@ -157,10 +170,10 @@ class Egress:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The way to each host.
+    """The routes to all hosts.
 
     Attributes:
-        upstream: A stand-in that takes the place of every API host, or None.
+        upstream: A mock upstream that takes the place of every API host, or None.
         egress: The proxy to the outside.
     """
 
@@ -168,9 +181,9 @@ class Routes:
     egress: Egress = field(default_factory=Egress)
 
     def of(self, host: str) -> Route:
-        """The way to the API host `host`: always TLS, except to a stand-in whose URL says http.
+        """Return the route to the API host `host`: always TLS, except to a mock upstream whose URL says http.
 
-        The name that is verified is the client's, also where a stand-in is dialled.
+        The name that is verified is the client's, also where a mock upstream is dialled.
         """
         if self.upstream is None:
             return Route(host, 443, host, self.egress.proxy(host))
@@ -179,8 +192,8 @@ class Routes:
         return Route(at.host, at.port, name, self.egress.proxy(at.host, at.scheme))
 
 
-def stand_in(url: str) -> Address:
-    """The stand-in for the live API that `url` names.
+def mock_upstream(url: str) -> Address:
+    """Parse the URL of a mock upstream, which takes the live API's place.
 
     Raises:
         ValueError: It names none, or would send credentials over a network in clear text.

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.addon.dialing import UpstreamError
-from ringback.addon.proof import NotProvenError, Proof, Proofs, plain_pair, probe, proving_host, verdict_of
-from ringback.addon.upstream import Reply
-from ringback.contract import Request
-from support.clients import ACCOUNT, TOKEN, post
+from ringback.exchange import Answer, Request
+from ringback.upstream.client import UpstreamError
+from ringback.upstream.proof import NotProvenError, Proof, Proofs, plain_pair, probe, proving_host, verdict_of
+from support.clients import ACCOUNT, TOKEN, live_answer, post
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-TEST = Reply(403, "", (), b'{"code": 20008}')
+TEST = live_answer(403, "", (), b'{"code": 20008}')
 REQUEST = post("Messages")
 
 
@@ -28,11 +27,11 @@ def saying(*fields: str, name: str = "Authorization") -> Request:
     return Request("POST", "api.twilio.com", "/", tuple((name, value) for value in fields))
 
 
-def answering(*replies: Reply | Exception) -> tuple[list[Request], Callable[[Request], Awaitable[Reply]]]:
+def answering(*replies: Answer | Exception) -> tuple[list[Request], Callable[[Request], Awaitable[Answer]]]:
     asked: list[Request] = []
     left = list(replies)
 
-    async def ask(request: Request) -> Reply:
+    async def ask(request: Request) -> Answer:
         asked.append(request)
         await asyncio.sleep(0)
         reply = left.pop(0)
@@ -63,7 +62,7 @@ def answering(*replies: Reply | Exception) -> tuple[list[Request], Callable[[Req
     ],
 )
 def test_what_an_answer_to_the_probe_says(status: int, body: bytes, verdict: str) -> None:
-    assert verdict_of(Reply(status, "", (), body)) == verdict
+    assert verdict_of(live_answer(status, "", (), body)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -133,8 +132,8 @@ def test_one_that_gives_up_takes_nothing_from_the_others() -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("reply", [Reply(200, "", (), b"{}"), Reply(401, "", (), b"")])
-def test_a_verdict_is_final(reply: Reply) -> None:
+@pytest.mark.parametrize("reply", [live_answer(200, "", (), b"{}"), live_answer(401, "", (), b"")])
+def test_a_verdict_is_final(reply: Answer) -> None:
     asked, ask = answering(reply)
 
     async def main() -> None:
@@ -147,8 +146,8 @@ def test_a_verdict_is_final(reply: Reply) -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("first", [Reply(500, "", (), b""), UpstreamError("upstream.closed", "x")])
-def test_without_a_verdict_the_next_one_asks_again(first: Reply | Exception) -> None:
+@pytest.mark.parametrize("first", [live_answer(500, "", (), b""), UpstreamError("upstream.closed", "x")])
+def test_without_a_verdict_the_next_one_asks_again(first: Answer | Exception) -> None:
     asked, ask = answering(first, TEST)
 
     async def main() -> None:
@@ -185,7 +184,7 @@ def test_a_proof_covers_its_own_credentials_and_host_alone() -> None:
 
 
 def test_a_live_pair_is_covered_by_nothing() -> None:
-    _, ask = answering(Reply(200, "", (), b"{}"))
+    _, ask = answering(live_answer(200, "", (), b"{}"))
 
     async def main() -> None:
         proofs = Proofs(ask)

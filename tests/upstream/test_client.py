@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.addon.upstream import wire
 from ringback.contract import Request
+from ringback.upstream.client import wire
 from support.clients import basic
 
 FIELDS = (("Host", "api.twilio.com"), basic())

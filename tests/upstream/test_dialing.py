@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.addon.dialing import Dialer, UpstreamError, dialled, trust
-from ringback.addon.routes import Address, Route
+from ringback.upstream.client import Dialer, UpstreamError, handshaking, trust
+from ringback.upstream.routes import Address, Route
 from support.egress import egress
 from support.upstream import StandIn, ThrowAway, response, stand_in, throw_away, upstream_ca
 
@@ -33,7 +33,7 @@ def server(upstream_ca: ThrowAway) -> Iterator[StandIn]:
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     yield
-    assert dialled == set()
+    assert handshaking == set()
 
 
 def asked(route: Route, ca: Path | None, patience: float = 20) -> bytes:

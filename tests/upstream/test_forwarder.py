@@ -7,38 +7,39 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from ringback import contract
-from ringback.addon.dialing import UpstreamError
-from ringback.addon.forward import Forwarder, Gateway
-from ringback.addon.proof import NotProvenError, Proof
-from ringback.addon.routes import Routes
-from ringback.addon.upstream import Reply
-from ringback.contract import Answer, Names
-from ringback.responder import Forward, Mode, Responder
-from support.clients import ACCOUNT, GOOD, TOKEN, basic, post
+from ringback.addon.comparing import difference
+from ringback.contract import Names
+from ringback.exchange import Answer, Forward
+from ringback.responder import Mode, Responder
+from ringback.upstream.client import UpstreamError
+from ringback.upstream.forwarder import Forwarder, Gateway
+from ringback.upstream.proof import NotProvenError, Proof
+from ringback.upstream.routes import Routes
+from support.clients import ACCOUNT, GOOD, TOKEN, basic, live_answer, post
 
 if TYPE_CHECKING:
-    from ringback.addon.routes import Route
-    from ringback.addon.upstream import Upstream
-    from ringback.contract import Request
+    from ringback.exchange import Request
+    from ringback.upstream.client import UpstreamClient
+    from ringback.upstream.routes import Route
 
 REQUEST = post("Messages", GOOD["Messages"])
-TEST = Reply(403, "FORBIDDEN", (), b'{"code": 20008}')
-CREATED = Reply(201, "CREATED", (("Content-Type", "application/json"),), b'{"sid": "SM1"}')
+TEST = live_answer(403, "FORBIDDEN", (), b'{"code": 20008}')
+CREATED = live_answer(201, "CREATED", (("Content-Type", "application/json"),), b'{"sid": "SM1"}')
 
 
-def error(status: int, code: int) -> Reply:
-    return Reply(status, "", (("Content-Type", "application/json"),), b'{"code": %d}' % code)
+def error(status: int, code: int) -> Answer:
+    return live_answer(status, "", (("Content-Type", "application/json"),), b'{"code": %d}' % code)
 
 
 @dataclass
 class Scripted:
     """An upstream that answers what it is told to: probes as test credentials unless told otherwise."""
 
-    replies: list[Reply | Exception]
-    probe: Reply | Exception = TEST
+    replies: list[Answer | Exception]
+    probe: Answer | Exception = TEST
     asked: list[Request] = field(default_factory=list)
 
-    async def exchange(self, route: Route, request: Request) -> Reply:
+    async def exchange(self, route: Route, request: Request) -> Answer:
         assert route.host == request.host
         self.asked.append(request)
         reply = self.probe if request.method == "GET" else self.replies.pop(0)
@@ -55,19 +56,30 @@ class Scripted:
 
 
 def gateway(upstream: Scripted) -> Gateway:
-    return Gateway(cast("Upstream", upstream), Routes())
+    return Gateway(cast("UpstreamClient", upstream), Routes())
+
+
+def forwarder_for(responder: Responder, upstream: Scripted, **more: Any) -> Forwarder:
+    return Forwarder(
+        gateway(upstream),
+        refuse=responder.refusal,
+        tally=responder.tally,
+        compare=difference,
+        auto=responder.mode == "auto",
+        **more,
+    )
 
 
 def run(upstream: Scripted, mode: Mode, requests: int = 1, **more: Any) -> tuple[list[Answer], Responder]:
     responder = Responder(contract.load(), mode=mode)
 
     async def main() -> list[Answer]:
-        forwarder = Forwarder(responder, gateway(upstream), **more)
+        forwarder = forwarder_for(responder, upstream, **more)
         answers = []
         for _ in range(requests):
             decided = responder.decide(REQUEST, Names(REQUEST.host))
             assert isinstance(decided, Forward)
-            answers.append(await forwarder.answer(decided))
+            answers.append(await forwarder.forward(decided))
         return answers
 
     return asyncio.run(main()), responder
@@ -116,11 +128,11 @@ def post_as(token: str) -> Request:
         (CREATED, error(503, 20500), {}, 1),
         (CREATED, TEST, {"max_live": 0}, 1),
         (CREATED, error(401, 20003), {}, 0),  # the live API never answers these
-        (CREATED, Reply(200, "OK", (), b"{}"), {}, 0),
+        (CREATED, live_answer(200, "OK", (), b"{}"), {}, 0),
     ],
 )
 def test_what_the_live_api_did_not_answer_is_told_with_its_client(
-    reply: Reply | Exception, probe: Reply, more: dict[str, int], count: int
+    reply: Answer | Exception, probe: Answer, more: dict[str, int], count: int
 ) -> None:
     told: list[tuple[str | None, int]] = []
     run(Scripted([reply], probe), "online", unanswered=lambda *one: told.append(one), **more)
@@ -156,7 +168,7 @@ def test_the_live_answer_and_what_is_said_of_it(mode: Mode) -> None:
         (error(429, 20429), "upstream.rate-limited"),
     ],
 )
-def test_auto_falls_back_and_goes_back(failure: Reply | Exception, rule: str) -> None:
+def test_auto_falls_back_and_goes_back(failure: Answer | Exception, rule: str) -> None:
     told: list[str] = []
     upstream = Scripted([failure, failure, CREATED])
     (first, second, third), responder = run(upstream, "auto", 3, warn=told.append)
@@ -179,13 +191,13 @@ def test_a_full_queue_is_an_answer() -> None:
 @pytest.mark.parametrize(
     "probe, rule, status",
     [
-        (Reply(200, "", (), b"{}"), "credentials.live", 403),
-        (Reply(401, "", (), b""), "credentials.wrong", 401),
-        (Reply(404, "", (), b"{}"), "credentials.unclear", 403),
+        (live_answer(200, "", (), b"{}"), "credentials.live", 403),
+        (live_answer(401, "", (), b""), "credentials.wrong", 401),
+        (live_answer(404, "", (), b"{}"), "credentials.unclear", 403),
     ],
 )
 def test_credentials_that_are_none_are_refused_in_every_mode(
-    mode: Mode, probe: Reply, rule: str, status: int
+    mode: Mode, probe: Answer, rule: str, status: int
 ) -> None:
     upstream = Scripted([], probe)
     [answer], _ = run(upstream, mode)
@@ -196,13 +208,13 @@ def test_credentials_that_are_none_are_refused_in_every_mode(
 
 def test_after_a_timeout_it_is_left_alone_for_a_while() -> None:
     upstream = Scripted([UpstreamError("upstream.timeout", "late"), CREATED])
-    answers, responder = run(upstream, "auto", 3, patience=3600.0)
+    answers, responder = run(upstream, "auto", 3, pause=3600.0)
     assert [source(answer).rpartition("=")[2] for answer in answers] == ["upstream.timeout"] * 3
     assert upstream.forwarded == 1
     assert responder.tally.fallbacks == {"upstream.timeout": 3}
     # Online there is nothing to fall back on: each request asks.
     upstream = Scripted([UpstreamError("upstream.timeout", "late"), CREATED])
-    answers, _ = run(upstream, "online", 2, patience=3600.0)
+    answers, _ = run(upstream, "online", 2, pause=3600.0)
     assert [answer.status for answer in answers] == [424, 201]
 
 
@@ -223,10 +235,10 @@ def test_concurrent_requests_do_not_overdraw_the_budget() -> None:
     responder = Responder(contract.load(), mode="online")
 
     async def main() -> list[Answer]:
-        forwarder = Forwarder(responder, gateway(upstream), max_live=5)
+        forwarder = forwarder_for(responder, upstream, max_live=5)
         decided = responder.decide(REQUEST, Names(REQUEST.host))
         assert isinstance(decided, Forward)
-        return await asyncio.gather(*(forwarder.answer(decided) for _ in range(64)))
+        return await asyncio.gather(*(forwarder.forward(decided) for _ in range(64)))
 
     assert sum(source(answer) == "live" for answer in asyncio.run(main())) == 5
     assert upstream.forwarded == 5

@@ -1,0 +1,320 @@
+"""Forwarding to the live API: only with the proof of test credentials, and with an answer to fall back on.
+
+The live API's own answer passes through as it is. Where there is none, `online` answers with a refusal that
+names the failure, and `auto` with the contract's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from ringback.cassettes.codings import decode
+from ringback.cassettes.errors import CodingError
+from ringback.counting import many
+from ringback.exchange import PROVENANCE_PREFIX, Answer, Source, error_code, header_value
+from ringback.upstream.client import UpstreamError
+from ringback.upstream.proof import NotProvenError, Proof, Proofs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ringback.exchange import Forward, Headers, Request
+    from ringback.tally import Tally
+    from ringback.upstream.client import UpstreamClient
+    from ringback.upstream.routes import Routes
+
+    Record: TypeAlias = Callable[[Request, Answer, str | None], Awaitable[str]]
+    Observe: TypeAlias = Callable[[Request, Answer, str], None]
+    Compare: TypeAlias = Callable[[Answer, Answer], str | None]
+
+    class Refuse(Protocol):
+        """Writer of refusals."""
+
+        def __call__(self, request: Request, rule: str, *, detail: str) -> Answer:
+            """Write the refusal of `rule` in the form that `request` expects, not counted."""
+            ...  # a protocol has no body
+
+
+_AFTER_ANSWER: Final = 0.05  # seconds: the client has its answer by then
+_RATE_LIMITED: Final = 20429  # Too Many Requests; 21611 comes with 429 too and is an answer
+
+# Why a request was answered here although it was to be forwarded, besides the refusals `upstream.…`.
+SERVER_ERROR: Final = "upstream.server-error"
+RATE_LIMITED: Final = "upstream.rate-limited"
+BUDGET: Final = "upstream.budget"
+# What is refused for what it is: no recording ever has an answer to it, so none lacks one.
+_REFUSED_FOR_GOOD: Final = frozenset(
+    (
+        "credentials.ambiguous",
+        "credentials.live",
+        "credentials.unproven",
+        "credentials.wrong",
+        "form.malformed",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackSource(Source):
+    """The source of an answer that took the live API's place.
+
+    Attributes:
+        fallback: Why the live API did not answer, `upstream.…`.
+        detail: The same in words.
+    """
+
+    fallback: str = ""
+    detail: str = ""
+
+    def headers(self) -> Headers:
+        """Return the usual fields and the reason for the fallback."""
+        (name, value), *others = Source.headers(self)
+        marked = (name, header_value(f"{value}; fallback={self.fallback}"))
+        return (marked, *others, ("Ringback-Fallback", header_value(self.detail)))
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSource(Source):
+    """The source of a live answer, with the comparison to the contract.
+
+    Attributes:
+        difference: The difference from the expected answer, or None.
+        recorded: The place where it was recorded, or why it was not.
+    """
+
+    difference: str | None = None
+    recorded: str = ""
+
+    def headers(self) -> Headers:
+        """Return the usual fields, the comparison and the recording."""
+        said = "agrees" if self.difference is None else f"differs; {self.difference}"
+        fields = (*Source.headers(self), ("Ringback-Contract", header_value(said)))
+        return (*fields, ("Ringback-Cassette", header_value(self.recorded))) if self.recorded else fields
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    """A missing answer of the live API.
+
+    Attributes:
+        rule: `upstream.…` or `credentials.…`.
+        detail: The same in words.
+        final: Whether it is refused even in auto.
+    """
+
+    rule: str
+    detail: str
+    final: bool = False
+
+
+class Gateway:
+    """The one place from which requests leave for the live API.
+
+    Args:
+        client: Sends them.
+        routes: The route to each host.
+    """
+
+    def __init__(self, client: UpstreamClient, routes: Routes) -> None:
+        self._client = client
+        self._routes = routes
+        self._proofs = Proofs(self._send)
+        self.probes = 0
+
+    async def prove(self, request: Request) -> Proof:
+        """Return the proof that `request`'s credentials are test credentials.
+
+        One probe is sent for each pair and host.
+
+        Raises:
+            NotProvenError: They are not, or nobody can tell.
+            UpstreamError: The live API could not be asked.
+        """
+        return await self._proofs.prove(request)
+
+    async def send(self, request: Request, proof: Proof) -> Answer:
+        """Send `request` and return the live API's answer.
+
+        Raises:
+            NotProvenError: `proof` is not about this request's credentials and host.
+            UpstreamError: There is no answer.
+        """
+        if not self._proofs.covers(proof, request):
+            raise NotProvenError("credentials.unproven")
+        return await self._exchange(request)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._client.close()
+
+    async def _send(self, request: Request) -> Answer:
+        self.probes += 1
+        return await self._exchange(request)
+
+    async def _exchange(self, request: Request) -> Answer:
+        answer = await self._client.exchange(self._routes.of(request.host), request)
+        said = answer.header("Ringback-Source")
+        if said is not None and not said.startswith("live"):
+            # HTTPS_PROXY may still name an offline one: its answers must not pass for the live API's.
+            raise UpstreamError("upstream.proxy", "another Ringback answered in place of the live API")
+        return answer
+
+
+class Forwarder:
+    """Forwards requests, records the answers and falls back where there is none.
+
+    Args:
+        gateway: Sends.
+        refuse: Writes refusals.
+        tally: Counts comparisons, fallbacks and probes; answers are counted by the caller.
+        compare: Describes the difference between the contract's answer and the live one, or gives None.
+        auto: Whether the contract answers where the live API does not, instead of a refusal.
+        record: Records an exchange of the client that gave the proxy this name, and returns when it is
+            durable; or None.
+        observe: Takes each live answer and where it was recorded, after the client has it; or None.
+        unanswered: Takes the name that a client gave the proxy, and by how many its requests without a live
+            answer are more now: one more when it asks, one less when it is answered or never can be.
+        max_live: The number of requests that may be forwarded, or None for any number.
+        warn: Takes a sentence for people, each only once.
+        pause: Seconds for which the live API is left alone after it did not answer in time (auto).
+    """
+
+    def __init__(  # noqa: PLR0913 - they are options, all named, most with a default
+        self,
+        gateway: Gateway,
+        *,
+        refuse: Refuse,
+        tally: Tally,
+        compare: Compare,
+        auto: bool = False,
+        record: Record | None = None,
+        observe: Observe | None = None,
+        unanswered: Callable[[str | None, int], None] = lambda _user, _more: None,
+        max_live: int | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+        pause: float = 0.0,
+    ) -> None:
+        self._gateway = gateway
+        self._refuse = refuse
+        self._tally = tally
+        self._compare = compare
+        self._auto = auto
+        self._record = record
+        self._observe = observe
+        self._unobserved: deque[tuple[Request, Answer, str]] = deque()
+        self._unanswered = unanswered
+        self._left = max_live
+        self._max = max_live
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._pause = pause
+        self._not_before = 0.0
+        self._late: _NoAnswer | None = None
+
+    async def forward(self, forward: Forward) -> Answer:
+        """Return the live API's answer, already recorded, or what takes its place; not counted yet."""
+        self._unanswered(forward.user, 1)  # also if the end comes first, or something unforeseen
+        got = self._withheld() or await self._ask(forward.request)
+        missing = _missing(got) if isinstance(got, Answer) else got
+        if missing is None or missing.rule in _REFUSED_FOR_GOOD:
+            self._unanswered(forward.user, -1)
+        if isinstance(got, Answer):
+            return await self._live(forward, got)
+        if got.rule == BUDGET or (self._auto and not got.final):
+            return self._fall_back(forward, got)
+        return self._refuse(forward.request, got.rule, detail=got.detail)
+
+    def close(self) -> None:
+        """Show what was not observed yet, and close the kept connections."""
+        while self._unobserved:
+            self._observe_next()
+        self._gateway.close()
+
+    def _withheld(self) -> _NoAnswer | None:
+        """Return why nothing is to be sent now, or None."""
+        if self._left == 0:
+            said = f"the budget of --max-live is used up: {many(self._max or 0, 'request')} forwarded"
+            return _NoAnswer(BUDGET, said)
+        if self._auto and asyncio.get_running_loop().time() < self._not_before:
+            return self._late
+        return None
+
+    async def _ask(self, request: Request) -> Answer | _NoAnswer:
+        try:
+            proof = await self._prove(request)
+            spent = self._withheld()  # others may have been faster
+            if spent:
+                return spent
+            if self._left is not None:
+                self._left -= 1
+            answer = await self._gateway.send(request, proof)
+        except NotProvenError as error:
+            missing = _missing(error.answer) if self._auto and error.answer else None
+            return missing or _NoAnswer(error.rule, error.detail, final=True)
+        except UpstreamError as error:
+            none = _NoAnswer(error.rule, error.detail)
+            if error.rule == "upstream.timeout":
+                self._late = none
+                self._not_before = asyncio.get_running_loop().time() + self._pause
+            return none
+        except ValueError as error:
+            return _NoAnswer("form.malformed", str(error), final=True)
+        return (_missing(answer) if self._auto else None) or answer
+
+    async def _prove(self, request: Request) -> Proof:
+        try:
+            return await self._gateway.prove(request)
+        finally:
+            self._tally.probes = self._gateway.probes
+
+    async def _live(self, forward: Forward, answer: Answer) -> Answer:
+        different = self._compare(forward.expected, answer)
+        self._tally.compare(different)
+        # Nobody but this process says where an answer came from.
+        fields = tuple(
+            (name, value) for name, value in answer.headers if not name.lower().startswith(PROVENANCE_PREFIX)
+        )
+        answer = Answer(answer.status, answer.reason, fields, answer.body, LiveSource("live"))
+        recorded = ""
+        # What only says that there is no answer now is none that anybody wants for ever.
+        if not _missing(answer):
+            if self._record:
+                recorded = await self._record(forward.request, answer, forward.user)
+            if self._observe:
+                self._unobserved.append((forward.request, answer, recorded))
+                asyncio.get_running_loop().call_later(_AFTER_ANSWER, self._observe_next)
+        return answer.with_source(LiveSource("live", difference=different, recorded=recorded))
+
+    def _observe_next(self) -> None:
+        if self._unobserved and self._observe:
+            self._observe(*self._unobserved.popleft())
+
+    def _fall_back(self, forward: Forward, none: _NoAnswer) -> Answer:
+        if none.rule not in self._warned:
+            self._warned.add(none.rule)
+            self._warn(f"answering offline ({none.rule}): {none.detail}")
+        self._tally.fall_back(none.rule, none.detail)
+        answer = forward.fallback_answer()
+        source = answer.source
+        known = {name: getattr(source, name) for name in ("kind", "rule", "basis", "reason", "line", "text")}
+        return answer.with_source(FallbackSource(**known, fallback=none.rule, detail=none.detail))
+
+
+def live_error_code(answer: Answer) -> int | None:
+    """Read Twilio's error code in `answer`, whose content coding is as sent, or None."""
+    try:
+        return error_code(decode(answer.body, answer.header("Content-Encoding")))
+    except CodingError:
+        return None
+
+
+def _missing(answer: Answer) -> _NoAnswer | None:
+    """Return why `answer` counts as no answer in auto, or None if it is one."""
+    if answer.status >= 500:
+        return _NoAnswer(SERVER_ERROR, f"the live API answered {answer.status} {answer.reason}".rstrip())
+    if answer.status == 429 and live_error_code(answer) == _RATE_LIMITED:
+        return _NoAnswer(RATE_LIMITED, "the live API answered 429 with code 20429, too many requests")
+    return None
