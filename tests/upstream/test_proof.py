@@ -47,7 +47,7 @@ def answering(*replies: Answer | Exception) -> tuple[list[Request], Callable[[Re
     [
         (403, b'{"code": 20008}', "test"),
         (403, b'{"code": 20003}', "unclear"),
-        (403, b'{"code": "20008"}', "test"),
+        (403, b'{"code": "20008"}', "unclear"),
         (403, b"<html>", "unclear"),
         (403, b"", "unclear"),
         (403, b"[20008]", "unclear"),
