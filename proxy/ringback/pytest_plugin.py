@@ -169,7 +169,7 @@ def ringback(request: pytest.FixtureRequest) -> Iterator[Ringback]:
     """The proxy of this test: its clients' requests are looked up, and recorded, in the test's cassette."""
     if PROXY_URL not in os.environ:
         pytest.fail("no proxy: call `pytest --ringback`, or `ringback run -- pytest`", pytrace=False)
-    from ringback.launch.settings import Proxy  # noqa: PLC0415 - see the module
+    from ringback.launch.runtimes import Proxy  # noqa: PLC0415 - see the module
 
     url = urlsplit(os.environ[PROXY_URL])
     name = cassette_name(request.node.nodeid)

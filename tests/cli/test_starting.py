@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ringback.cli.proxy import EXIT_START, ProxyOptions, proxy_options
-from ringback.launch.directories import keep
+from ringback.launch.directory import keep
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
 from ringback.addon.server import StartError  # isort: skip - as below

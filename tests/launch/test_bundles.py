@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
-from ringback.launch.bundles import Bundles, read_certificates
+from ringback.launch.trust import Bundles, read_pem_blocks
 
 if TYPE_CHECKING:
     from ringback.launch.ca import Authority
@@ -35,12 +35,12 @@ def test_the_usual_roots_and_ours_load(bundles: Bundles, authority: Authority) -
     context = ssl.create_default_context(cafile=str(bundles.default))
     ours = ssl.PEM_cert_to_DER_cert(authority.root_pem.read_text())
     assert ours in context.get_ca_certs(binary_form=True)
-    usual = set(read_certificates(Path(certifi.where())))
-    assert usual <= set(read_certificates(bundles.default))
+    usual = set(read_pem_blocks(Path(certifi.where())))
+    assert usual <= set(read_pem_blocks(bundles.default))
 
 
 def test_no_certificate_is_there_twice(bundles: Bundles) -> None:
-    found = read_certificates(bundles.default)
+    found = read_pem_blocks(bundles.default)
     assert len(found) == len(set(found))
 
 
@@ -56,8 +56,8 @@ def test_what_a_variable_named_stays_and_no_more(
     own = tmp_path / "own.pem"
     own.write_bytes(b"a comment\n" + block("AAAA") + b"\n" + block("BBBB", "TRUSTED CERTIFICATE"))
     path = getattr(bundles, way)("X", str(own))
-    (ours,) = read_certificates(authority.root_pem)
-    assert read_certificates(path) == [block("AAAA"), block("BBBB", "TRUSTED CERTIFICATE"), ours]
+    (ours,) = read_pem_blocks(authority.root_pem)
+    assert read_pem_blocks(path) == [block("AAAA"), block("BBBB", "TRUSTED CERTIFICATE"), ours]
     assert getattr(bundles, way)("Y", str(own)) == path
 
 
@@ -66,7 +66,7 @@ def test_two_files_have_two_bundles(bundles: Bundles, tmp_path: Path) -> None:
     for name in ("a.pem", "b.pem"):
         (tmp_path / name).write_bytes(block(name))
         paths.append(bundles.adding("X", str(tmp_path / name)))
-    assert [read_certificates(path)[0] for path in paths] == [block("a.pem"), block("b.pem")]
+    assert [read_pem_blocks(path)[0] for path in paths] == [block("a.pem"), block("b.pem")]
 
 
 def test_what_cannot_be_read_is_told_and_replaced(bundles: Bundles, told: list[str]) -> None:
@@ -81,4 +81,4 @@ def test_a_directory_counts_each_certificate_once_and_passes_over_directories(tm
     (tmp_path / "1a2b3c4d.0").symlink_to("one.pem")
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "two.pem").write_bytes(block("B"))
-    assert read_certificates(tmp_path) == [block("A")]
+    assert read_pem_blocks(tmp_path) == [block("A")]

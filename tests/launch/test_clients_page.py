@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.environment import RUNTIMES
+from ringback.launch.runtimes import RUNTIMES
 from support import sdks
 from support.dotnet import compiled, compiled_for_mono, dotnet, mono
 from support.launching import needs
@@ -252,5 +252,5 @@ def _shell(
 
 
 def test_the_table_of_variables_is_the_launchers_own() -> None:
-    rows = [f"| `{setting.name}` | {setting.why} |" for runtime in RUNTIMES for setting in runtime.SETTINGS]
+    rows = [f"| `{variable.name}` | {variable.why} |" for runtime in RUNTIMES for variable in runtime]
     assert PAGE.read_text().rpartition("|---|---|\n")[2].splitlines() == rows

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.environment import RUNTIMES, Launch, Proxy, prepare
+from ringback.launch.environment import Launch, Proxy, prepare
+from ringback.launch.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from ringback.launch.ca import Authority
@@ -161,9 +162,9 @@ def test_nothing_that_node_20_refuses(authority: Authority, directory: Path) -> 
 
 
 def test_no_variable_is_set_by_two_tables() -> None:
-    names = [setting.name for runtime in RUNTIMES for setting in runtime.SETTINGS]
+    names = [variable.name for runtime in RUNTIMES for variable in runtime]
     assert sorted(names) == sorted(set(names))
-    assert all(setting.why for runtime in RUNTIMES for setting in runtime.SETTINGS)
+    assert all(variable.why for runtime in RUNTIMES for variable in runtime)
 
 
 def _again(authority: Authority, first: Launch, directory: Path) -> Launch:

@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from ringback.launch.export import FORMATS, export
+from ringback.launch.ca import EXPORT_FORMATS, export
 from support.launching import needs
 
 if TYPE_CHECKING:
@@ -41,6 +41,6 @@ def test_java_reads_the_jks(authority: Authority, tmp_path: Path) -> None:
     assert authority.fingerprint in listed
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
 def test_no_form_holds_a_key(name: str, authority: Authority) -> None:
     assert b"PRIVATE" not in export(authority.root_pem.read_bytes(), name)

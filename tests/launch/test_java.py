@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch import agent
-from ringback.launch.java import IMAGE_ADVICE, SHIM
-from ringback.launch.traces import seen_runtimes, stopped_bypasses
+from ringback.launch.markers import seen_runtimes, stopped_bypasses
+from ringback.launch.runtimes import JAVA_AGENT, JAVA_IMAGE_ADVICE
 from support.launching import needs
+from support.scripts import script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.launching import Launched, Launcher
+
+
+agent = script("build_agent")
 
 
 def _complaints(launched: Launched, stderr: str) -> str:
@@ -98,7 +101,7 @@ def test_the_jar_comes_from_the_source() -> None:
     said = subprocess.run([javac, "-version"], capture_output=True, text=True, check=True).stdout
     if not said.startswith(f"javac {agent.JAVAC}."):
         pytest.skip(f"{said.strip()} is here; the jar was built by javac {agent.JAVAC}")
-    assert agent.JAR.name == SHIM
+    assert agent.JAR.name == JAVA_AGENT
     assert agent.JAR.read_bytes() == agent.pack(agent.compile_agent(javac))
 
 
@@ -111,7 +114,7 @@ def test_an_image_that_no_agent_can_be_loaded_into_is_told_before(
     subprocess.run(command, check=True, capture_output=True)
     value = f"{image}/bin:/usr/bin:/bin" if given == "PATH" else str(image)
     launched = launcher({"PATH": "/bin", "JAVA_HOME": "", given: value})
-    assert launched.launch.warnings == (IMAGE_ADVICE.format(image / "bin" / "java"),)
+    assert launched.launch.warnings == (JAVA_IMAGE_ADVICE.format(image / "bin" / "java"),)
     done = launched.run([image / "bin" / "java", "-version"])
     assert done.returncode == 1
     assert "java.instrument" in done.stdout + done.stderr

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.launch.no_proxy import without_twilio
+from ringback.launch.environment import without_twilio
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.bundles import read_certificates
-from ringback.launch.php import NAMES
+from ringback.launch.runtimes import PHP_SETTINGS
+from ringback.launch.trust import read_pem_blocks
 from support.launching import needs
 from support.servers import elsewhere
 
@@ -41,7 +41,7 @@ def test_our_bundle_wins_and_own_directories_still_count(
     assert (memory == "77M") == own
 
 
-@pytest.mark.parametrize("setting", NAMES)
+@pytest.mark.parametrize("setting", PHP_SETTINGS)
 def test_roots_that_php_s_own_ini_files_name_go_on_to_be_trusted(
     setting: str, launcher: Launcher, tmp_path: Path
 ) -> None:
@@ -53,9 +53,9 @@ def test_roots_that_php_s_own_ini_files_name_go_on_to_be_trusted(
         bundle = Path(said.rpartition("\n")[2])
         assert bundle != launched.launch.bundle
         assert other.certificate
-        assert read_certificates(bundle) == [
-            *read_certificates(other.certificate),
-            *read_certificates(launched.launch.directory / "root.pem"),
+        assert read_pem_blocks(bundle) == [
+            *read_pem_blocks(other.certificate),
+            *read_pem_blocks(launched.launch.directory / "root.pem"),
         ]
         if setting == "openssl.cafile":
             code = f"echo file_get_contents('https://localhost:{other.port}/');"
@@ -77,7 +77,7 @@ def test_a_php_that_tells_nothing_changes_nothing(program: str, launcher: Launch
     (tmp_path / "php").chmod(0o755)
     launched = launcher({"PATH": f"{tmp_path}:/usr/bin:/bin"})
     ini = (launched.launch.directory / "php" / "ringback.ini").read_text()
-    assert ini == "".join(f'{name} = "{launched.launch.bundle}"\n' for name in NAMES)
+    assert ini == "".join(f'{name} = "{launched.launch.bundle}"\n' for name in PHP_SETTINGS)
 
 
 def test_curl_s_setting_names_our_bundle(launcher: Launcher) -> None:

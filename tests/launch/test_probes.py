@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ringback.launch.probes import BASIC, HOST, PROBES, SID, TOKEN, Probe
+from ringback.launch.probes import BASIC, HOST, PROBES, SID, TOKEN, ClientProbe
 
 
 def test_the_login_is_nobodys() -> None:
@@ -21,7 +21,7 @@ def test_the_host_is_twilios_and_has_no_address() -> None:
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: f"{probe.runtime}, {probe.client}")
-def test_each_asks_that_host_and_nobody_else(probe: Probe, tmp_path: Path) -> None:
+def test_each_asks_that_host_and_nobody_else(probe: ClientProbe, tmp_path: Path) -> None:
     words = probe.command(tmp_path)
     files = [Path(word).read_bytes() for word in words if word.startswith(str(tmp_path))]
     told = b" ".join([*(word.encode() for word in words), *files])

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.bundles import Bundles, read_certificates
-from ringback.launch.truststore import PASSWORD, jks
+from ringback.launch.trust import JKS_PASSWORD, Bundles, jks, read_pem_blocks
 from support.launching import needs
 
 if TYPE_CHECKING:
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
     from ringback.launch.ca import Authority
 
 
-def listed(store: Path, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
+def listed(store: Path, password: str = JKS_PASSWORD) -> subprocess.CompletedProcess[str]:
     command = [needs("keytool"), "-list", "-keystore", str(store), "-storepass", password]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_java_finds_every_certificate(authority: Authority, tmp_path: Path) -> None:
     bundle = Bundles(tmp_path, authority.root_pem, lambda _: None).default
-    ders = [ssl.PEM_cert_to_DER_cert(block.decode()) for block in read_certificates(bundle)]
+    ders = [ssl.PEM_cert_to_DER_cert(block.decode()) for block in read_pem_blocks(bundle)]
     (tmp_path / "store").write_bytes(jks(ders))
     done = listed(tmp_path / "store")
     assert done.returncode == 0, done.stdout

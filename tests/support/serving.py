@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ringback.launch.state import State, read_state
+from ringback.launch.ready_file import ReadyFile, read_ready_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Serving:
     ready_file: Path
-    state: State
+    state: ReadyFile
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def serving(directory: Path, environment: Mapping[str, str], *more: str) -> Iter
             for line in process.stderr:
                 if "listening on" in line:
                     break
-            yield Serving(ready, read_state(ready))
+            yield Serving(ready, read_ready_file(ready))
         finally:
             process.terminate()
             process.stderr.read()

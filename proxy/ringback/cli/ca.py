@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ringback.launch.ca import AuthorityError, ensure_authority, rotate_authority
-from ringback.launch.export import FORMATS, TEXT, export
+from ringback.launch.ca import (
+    EXPORT_FORMATS,
+    TEXT_FORMATS,
+    AuthorityError,
+    ensure_authority,
+    export,
+    rotate_authority,
+)
 
 if TYPE_CHECKING:
     from ringback.launch.ca import Authority
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--export",
     "export_format",
-    type=click.Choice(sorted(FORMATS)),
+    type=click.Choice(sorted(EXPORT_FORMATS)),
     help="Write the certificate (never a key) to standard output or --output. "
     "p12 and jks have the password `changeit`; Java takes jks.",
 )
@@ -61,7 +67,7 @@ def command(*, only_path: bool, rotate: bool, export_format: str | None, output:
 def _export(authority: Authority, export_format: str, output: Path | None) -> None:
     content = export(authority.root_pem.read_bytes(), export_format)
     if output is None:
-        if export_format not in TEXT and sys.stdout.isatty():
+        if export_format not in TEXT_FORMATS and sys.stdout.isatty():
             raise click.UsageError(f"{export_format} is binary: name a file with --output, or redirect")
         click.echo(content, nl=False)
         return

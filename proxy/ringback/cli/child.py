@@ -1,4 +1,4 @@
-"""The command that `ringback run` runs: its start, its signals, its end, and what it leaves running."""
+"""The command that `ringback run` runs: its start, signals and end, and the programs it leaves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TYPED: Final = frozenset({signal.SIGINT, signal.SIGQUIT})  # a terminal sends t
 
 
 class NotRunError(Exception):
-    """The command cannot be run; has the exit code that a shell gives then."""
+    """An error: the command cannot be run. It has the exit code that a shell gives then."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -79,7 +79,7 @@ class Child:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     async def run(self, command_line: Sequence[str], environment: dict[str, str]) -> int:
-        """Run the command to its end; its exit code, or what a shell would make of it.
+        """Run the command to its end and return its exit code, as a shell would.
 
         Raises:
             NotRunError: It cannot be run.
@@ -93,7 +93,7 @@ class Child:
         return 128 - code if code < 0 else code
 
     async def alone(self, seconds: float) -> bool:
-        """Wait until what the command left has ended, for so long at most or until a signal comes.
+        """Wait until the programs that the command left have ended, a time runs out, or a signal comes.
 
         Returns:
             Whether nothing is left.
@@ -105,7 +105,7 @@ class Child:
         return self._alone.is_set()
 
     def left(self) -> list[Process]:
-        """What the command left running; nothing where the system does not tell."""
+        """List the programs that the command left running; none where the system does not tell."""
         below = descendants(os.getpid())
         roots = [one for one in below if one.parent == os.getpid() and one.pid not in self._inherited]
         return [one for root in roots for one in (root, *descendants(root.pid))]
@@ -126,7 +126,7 @@ class Child:
             raise NotRunError(f"{name}: cannot be run: {error.strerror}", EXIT_NOT_EXECUTABLE) from None
 
     def _reap(self) -> None:
-        """Take note of the children that have ended, the command or orphans."""
+        """Note the children that have ended, the command or orphans."""
         if self._process is None:
             return
         nobody = False
@@ -166,7 +166,7 @@ class Child:
         self._handle(number, typed=typed)
 
     def _caught(self, number: signal.Signals) -> None:
-        """A signal of which is not known who sent it."""
+        """Handle a signal whose sender is not known."""
         self._handle(number, typed=number in _TYPED and _in_foreground())
 
     def _handle(self, number: signal.Signals, *, typed: bool) -> None:
@@ -184,7 +184,7 @@ class Child:
 
 
 def _children() -> set[int]:
-    """This process's children, if it has any."""
+    """List this process's children, if it has any."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # told without looking at every process there is
@@ -193,7 +193,7 @@ def _children() -> set[int]:
 
 
 def _in_foreground() -> bool:
-    """Whether this process and its child belong to the terminal's foreground group."""
+    """Report whether this process and its child belong to the terminal's foreground group."""
     try:
         with open("/dev/tty", "rb") as terminal:  # noqa: PTH123 - a device, for its descriptor
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()

@@ -1,4 +1,4 @@
-"""`ringback doctor`: does every client runtime on this machine reach the proxy and trust it?"""
+"""`ringback doctor`: a check that every client runtime on this machine reaches and trusts the proxy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import click
 
 from ringback.cli import tables
 from ringback.launch.ca import AuthorityError, ensure_authority
-from ringback.launch.diagnosis import Finding, run_probe
+from ringback.launch.doctor import Diagnosis, run_probe
 from ringback.launch.environment import Proxy, prepare
 from ringback.launch.probes import PROBES, found
-from ringback.launch.state import State, read_state
+from ringback.launch.ready_file import ReadyFile, read_ready_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,14 +69,14 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    """End by way of what cleans up, once: a second signal must not end the cleaning."""
+    """Exit through the clean-up, once: a second signal must not end the cleaning."""
     for other in _ENDING:
         signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def _check_authority() -> Authority:
-    """The CA that `run` would use."""
+    """Make or read the CA that `run` would use."""
     try:
         authority = ensure_authority()
     except AuthorityError as error:
@@ -88,7 +88,7 @@ def _check_authority() -> Authority:
     return authority
 
 
-def _findings(wanted: set[str], authority: Authority, *, progress: bool) -> Iterator[Finding]:
+def _findings(wanted: set[str], authority: Authority, *, progress: bool) -> Iterator[Diagnosis]:
     with tempfile.TemporaryDirectory(prefix="ringback-doctor-", ignore_cleanup_errors=True) as place:
         directory = Path(place)
         (directory / "home").mkdir(mode=0o700)
@@ -111,8 +111,8 @@ def _findings(wanted: set[str], authority: Authority, *, progress: bool) -> Iter
 
 
 @contextlib.contextmanager
-def _throw_away_proxy(directory: Path) -> Iterator[State]:
-    """`ringback serve` with a home of its own, so that it leaves no trace and nobody else finds it."""
+def _throw_away_proxy(directory: Path) -> Iterator[ReadyFile]:
+    """Run `ringback serve` with a home of its own, so that it leaves no trace and nobody else finds it."""
     ready = directory / "ready.json"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RINGBACK_")}
     environment["RINGBACK_HOME"] = str(directory / "home")
@@ -130,13 +130,13 @@ def _throw_away_proxy(directory: Path) -> Iterator[State]:
                     break
             if not ready.exists():
                 raise click.ClickException(f"the proxy did not start: {''.join(said).strip()}")
-            yield read_state(ready)
+            yield read_ready_file(ready)
         finally:
             process.terminate()
             process.stderr.read()
 
 
-def _show(findings: list[Finding]) -> None:
+def _show(findings: list[Diagnosis]) -> None:
     rows = [
         (
             finding.runtime,

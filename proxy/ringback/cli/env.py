@@ -1,4 +1,4 @@
-"""`ringback env`: the variables that lead a shell's programs through the running proxy."""
+"""`ringback env`: prints the variables that lead a shell's programs through the running proxy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ringback.launch.directories import keep
+from ringback.launch.directory import keep
 from ringback.launch.environment import Proxy, prepare
 from ringback.launch.processes import ancestors
-from ringback.launch.state import NoProxyError, State, read_state
+from ringback.launch.ready_file import NoProxyError, ReadyFile, read_ready_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,12 +82,12 @@ def command(*, form: str | None, unset: bool, ready_file: Path | None) -> None:
 
 
 def _calling_shell() -> str:
-    """The shell that reads the lines: SHELL is only the one that its user logs in with."""
+    """Name the shell that reads the lines: SHELL is only the one that its user logs in with."""
     return next((name for name in ancestors() if name in SHELLS), "sh")
 
 
 def before(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment as it was before an earlier `ringback env` changed it."""
+    """Restore the environment from before an earlier `ringback env` changed it."""
     try:
         saved = json.loads(environment.get(SAVED, "{}"))
     except ValueError:
@@ -100,7 +100,7 @@ def before(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list[str]:
     try:
-        state = read_state(ready_file)
+        state = read_ready_file(ready_file)
         proxy = Proxy(state.host, state.port, state.user, _password(state), state.socks)
         directory = Path(state.bundle).parent
         launch = prepare(proxy, Path(state.ca), parent, directory)
@@ -131,7 +131,7 @@ def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list
 
 
 def _for_docker(variables: dict[str, str]) -> dict[str, str]:
-    """As far as possible without quotes: compose reads them, `docker run --env-file` takes them for text."""
+    """Avoid quotes where possible: compose reads them, `docker run --env-file` takes them for text."""
     # Node 12 and newer take this form as well.
     plain = {name: value.replace("--require ", "--require=") for name, value in variables.items()}
     found = {name: variables[name] if _needs_quotes(value) else value for name, value in plain.items()}
@@ -141,8 +141,8 @@ def _for_docker(variables: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _password(state: State) -> str | None:
-    """What clients have to give to the proxy; it is in no file, so that no file can give it away."""
+def _password(state: ReadyFile) -> str | None:
+    """Return the proxy's password; it is in no file, so that no file can give it away."""
     if state.user is None:
         return None
     password = os.environ.get(PASSWORD)

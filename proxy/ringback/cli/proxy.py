@@ -18,7 +18,7 @@ import click
 from ringback import __version__
 from ringback.cli.given import Option
 from ringback.cli.summary import cassettes_fail, findings, summary
-from ringback.launch.settings import Proxy, reachable
+from ringback.launch.runtimes import Proxy, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -98,7 +98,7 @@ def command(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What this command is asked besides what it shares with others; as its options and arguments."""
+    """The options and arguments that `run` has for itself."""
 
     command_line: Sequence[str]
     allow_none: bool
@@ -120,8 +120,8 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
     from ringback.addon.server import serve  # noqa: PLC0415 - as above
     from ringback.cli.starting import start  # noqa: PLC0415 - as above
-    from ringback.launch.directories import tell_outer, told_by_inner  # noqa: PLC0415 - as above
-    from ringback.launch.traces import bypass_hint, stopped_bypasses  # noqa: PLC0415 - as above
+    from ringback.launch.directory import answered_in_inner_launches, report_to_outer_launch  # noqa: PLC0415 - as above
+    from ringback.launch.markers import bypass_hint, stopped_bypasses  # noqa: PLC0415 - as above
 
     with start(options) as begun:
         async with serve(begun.listen) as running:
@@ -137,7 +137,7 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
             if code and running.addon.replay is not None:
                 running.addon.replay.partial = f"{asked.command_line[0]} ended with exit code {code}"
             await _linger(child, asked, launch.directory)
-            counted, inner = running.addon.responder.tally, told_by_inner(launch.directory)
+            counted, inner = running.addon.responder.tally, answered_in_inner_launches(launch.directory)
             silent = counted.total + inner == 0 and not asked.allow_none
             why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, asked.command_line, silent=silent)
             # Who ends a program by a signal does not ask why it had sent nothing yet.
@@ -146,7 +146,7 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
 
-    tell_outer(os.environ, tally.total + inner)
+    report_to_outer_launch(os.environ, tally.total + inner)
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
     if not asked.quiet or tally.refused or failing:
         lines = summary(tally, options.mode, used, found, list_unused=options.fail_on_unused)
@@ -160,7 +160,7 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
 
 
 def _seen_by_the_proxy(counted: Tally, root: Path, command: Sequence[str], *, silent: bool) -> str:
-    """Why requests did not come, where it can be told from those connections that did; else nothing."""
+    """Explain by the connections that came why requests did not; empty where they do not tell."""
     from ringback.launch.hints import on_trust  # noqa: PLC0415 - see _proxied
 
     if counted.distrusted:
@@ -175,8 +175,8 @@ def _seen_by_the_proxy(counted: Tally, root: Path, command: Sequence[str], *, si
 
 
 async def _linger(child: Child, asked: _Asked, directory: Path) -> None:
-    """Go on serving what the command left running; what still runs then keeps the files that it needs."""
-    from ringback.launch.directories import OUTLIVED, keep  # noqa: PLC0415 - see _proxied
+    """Go on serving programs that the command left running; after that they keep the files they need."""
+    from ringback.launch.directory import OUTLIVED, keep  # noqa: PLC0415 - see _proxied
 
     moment = min(asked.linger, _MOMENT)
     if await child.alone(moment):
@@ -196,7 +196,7 @@ async def _linger(child: Child, asked: _Asked, directory: Path) -> None:
 
 
 def _living(child: Child) -> str:
-    """The programs that are left, by name and process id."""
+    """List the programs that are left, by name and process id."""
     living = [f"{one.name} (process {one.pid})" for one in child.left()]
     more = [f"{len(living) - _MOST_NAMED} more"] if len(living) > _MOST_NAMED else []
     return ", ".join(living[:_MOST_NAMED] + more) or "all that it started"

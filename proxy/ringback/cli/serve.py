@@ -21,7 +21,7 @@ from ringback.cli.proxy import (
     say,
     summary,
 )
-from ringback.launch.settings import reachable
+from ringback.launch.runtimes import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,9 +109,9 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
 
 def _end(options: ProxyOptions, tally: Tally, used: Sequence[Used], found: Sequence[Finding] = ()) -> int:
     """Print the summary; the exit code."""
-    from ringback.launch.directories import tell_outer  # noqa: PLC0415 - see run
+    from ringback.launch.directory import report_to_outer_launch  # noqa: PLC0415 - see run
 
-    tell_outer(os.environ, tally.total)
+    report_to_outer_launch(os.environ, tally.total)
     for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
         say(line)
     return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
@@ -120,16 +120,16 @@ def _end(options: ProxyOptions, tally: Tally, used: Sequence[Used], found: Seque
 @contextmanager
 def _found_by_others(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Let `ringback env` find this proxy for as long as it runs."""
-    from ringback.launch.state import State, remove_state, write_state  # noqa: PLC0415 - see run
+    from ringback.launch.ready_file import ReadyFile, remove_ready_file, write_ready_file  # noqa: PLC0415 - see run
 
     try:
-        write_state(State(**state))
+        write_ready_file(ReadyFile(**state))
     except OSError as error:
         say(f"`ringback env` will need --ready-file: {error.filename}: {error.strerror}", colour="yellow")
     try:
         yield state
     finally:
-        remove_state()
+        remove_ready_file()
 
 
 def _announce(running: Listening, state: dict[str, Any], root: Path) -> None:

@@ -15,8 +15,7 @@ from ringback.cli.given import argued
 from ringback.cli.proxy import EXIT_START, ProxyOptions, child_proxy, say, show_log, write_ready
 from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
-from ringback.launch.directories import KEPT, launch_directory
-from ringback.launch.settings import launch_base
+from ringback.launch.directory import KEPT, launch_base, launch_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

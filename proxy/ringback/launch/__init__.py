@@ -1,1 +1,1 @@
-"""What a child process needs so that none of its clients gets past the proxy: CA, trust, variables."""
+"""Launching of programs through the proxy: the CA, trust stores, environment variables, and diagnosis."""

@@ -1,4 +1,4 @@
-"""What a command line, and the programs that it names, tell of why no request came through the proxy."""
+"""Hints from a command line, and from the programs that it names, about requests that did not come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from ringback.launch.java import IMAGE_ADVICE, image_without_agents
+from ringback.launch.runtimes import JAVA_IMAGE_ADVICE, image_without_agents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,12 +65,12 @@ _TOLD = (
 
 
 def words_of(command: Sequence[str]) -> list[str]:
-    """The command's words, and those of a line that is handed to a shell."""
+    """Split a command into its words, and those of a line that is handed to a shell."""
     return [word for argument in command for word in argument.split()]
 
 
 def on_trust(command: Sequence[str]) -> str:
-    """What a program that the command names needs to trust the CA, if no variable makes it; else nothing."""
+    """Advise how a program that the command names comes to trust the CA, if no variable makes it."""
     names = dict.fromkeys(PurePath(word).name for word in words_of(command))
     return " ".join(OWN_ROOTS[name] for name in names if name in OWN_ROOTS)
 
@@ -78,7 +78,7 @@ def on_trust(command: Sequence[str]) -> str:
 def from_command(
     words: Sequence[str], seen: Mapping[str, str], environment: Mapping[str, str]
 ) -> Iterator[str]:
-    """What each of the command's words gives away.
+    """Yield the hints of each of the command's words.
 
     Args:
         words: The words, those of a shell's line too.
@@ -114,7 +114,7 @@ def _from_word(
 
 
 def _from_program(word: str, seen: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[str]:
-    """What a program's file tells: its first line is a command too, and a Java image says what is in it."""
+    """Yield the hints of a program's file: its first line is a command too, and a Java image has a list."""
     found = shutil.which(word, path=environment.get("PATH", "")) or word
     try:
         with Path(found).open("rb") as file:
@@ -126,7 +126,7 @@ def _from_program(word: str, seen: Mapping[str, str], environment: Mapping[str, 
         for place, part in enumerate(interpreter):
             yield from _from_word(part, interpreter[place + 1 :], seen, environment)
     if "java" not in seen and image_without_agents(Path(found)):
-        yield IMAGE_ADVICE.format(found)
+        yield JAVA_IMAGE_ADVICE.format(found)
 
 
 def _python(name: str, rest: Sequence[str], seen: Mapping[str, str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One small program per runtime that makes a request with the runtime's own client or with its Twilio SDK.
+"""Probes: a small program per runtime that makes a request by its own client or by its Twilio SDK.
 
 Each prints the answer's HTTP status. The host is one of Twilio's by name only: a client that goes past the
 proxy finds no address for it, and its request goes nowhere.
@@ -160,7 +160,7 @@ DOTNET_SETTINGS = """{"runtimeOptions": {
 
 
 @dataclass(frozen=True)
-class Probe:
+class ClientProbe:
     """One request to try.
 
     Attributes:
@@ -205,7 +205,7 @@ def _java(directory: Path) -> list[str]:
 
 
 def _dotnet(directory: Path) -> list[str]:
-    """A built program, as `dotnet` compiles only where an SDK is installed."""
+    """Place a built program, as `dotnet` compiles only where an SDK is installed."""
     program = directory / "RingbackProbe.dll"
     program.write_bytes(resources.files("ringback.launch").joinpath("shims", program.name).read_bytes())
     program.with_suffix(".runtimeconfig.json").write_text(DOTNET_SETTINGS)
@@ -217,10 +217,12 @@ _LOGIN = ["-H", f"Authorization: {BASIC}"]
 _PATHS = "see whether PYTHONPATH or a sitecustomize is set again on the way to Python"
 
 PROBES = (
-    Probe("Python", "python3", ("--version",), "urllib", _inline("-c", PYTHON), _PATHS),
-    Probe("Python", "python3", ("--version",), "twilio", _inline("-c", PYTHON_SDK), _PATHS, sdk=True),
-    Probe("Node.js", "node", ("--version",), "fetch", _inline("-e", NODE), "fetch needs Node 18 or newer"),
-    Probe(
+    ClientProbe("Python", "python3", ("--version",), "urllib", _inline("-c", PYTHON), _PATHS),
+    ClientProbe("Python", "python3", ("--version",), "twilio", _inline("-c", PYTHON_SDK), _PATHS, sdk=True),
+    ClientProbe(
+        "Node.js", "node", ("--version",), "fetch", _inline("-e", NODE), "fetch needs Node 18 or newer"
+    ),
+    ClientProbe(
         "Node.js",
         "node",
         ("--version",),
@@ -229,10 +231,10 @@ PROBES = (
         "twilio-node reads HTTP_PROXY in upper case",
         sdk=True,
     ),
-    Probe(
+    ClientProbe(
         "Java", "java", ("-version",), "HttpURLConnection", _java, "see whether _JAVA_OPTIONS sets a proxy"
     ),
-    Probe(
+    ClientProbe(
         "Java",
         "java",
         ("-version",),
@@ -240,7 +242,7 @@ PROBES = (
         lambda directory: [*_java(directory), "socket"],
         "the proxy must have a SOCKS listener, as `ringback run` and `serve` open one",
     ),
-    Probe(
+    ClientProbe(
         "Go",
         "go",
         ("version",),
@@ -248,15 +250,19 @@ PROBES = (
         _file("probe.go", GO, "run"),
         "HTTPS_PROXY and SSL_CERT_FILE count",
     ),
-    Probe(
+    ClientProbe(
         "Ruby", "ruby", ("--version",), "Net::HTTP", _inline("-e", RUBY), "Net::HTTP reads http_proxy alone"
     ),
-    Probe(
+    ClientProbe(
         "Ruby", "ruby", ("--version",), "twilio-ruby", _inline("-e", RUBY_SDK), "HTTPS_PROXY counts", sdk=True
     ),
-    Probe("PHP", "php", ("--version",), "curl", _inline("-r", PHP), "ext-curl must be installed (php-curl)"),
-    Probe("PHP", "php", ("--version",), "twilio-php", _inline("-r", PHP_SDK), "curl.cainfo counts", sdk=True),
-    Probe(
+    ClientProbe(
+        "PHP", "php", ("--version",), "curl", _inline("-r", PHP), "ext-curl must be installed (php-curl)"
+    ),
+    ClientProbe(
+        "PHP", "php", ("--version",), "twilio-php", _inline("-r", PHP_SDK), "curl.cainfo counts", sdk=True
+    ),
+    ClientProbe(
         ".NET",
         "dotnet",
         ("--list-runtimes",),  # --version needs an SDK
@@ -264,8 +270,8 @@ PROBES = (
         _dotnet,
         "HTTPS_PROXY and SSL_CERT_FILE count, and it needs .NET Core 3.1 or newer and its OpenSSL",
     ),
-    Probe("Mono", "mono", ("--version",), "HttpClient", _dotnet, f"call {_CERT_SYNC}"),
-    Probe(
+    ClientProbe("Mono", "mono", ("--version",), "HttpClient", _dotnet, f"call {_CERT_SYNC}"),
+    ClientProbe(
         "Perl",
         "perl",
         ("-e", "printf '%vd', $^V"),
@@ -274,8 +280,10 @@ PROBES = (
         "HTTP::Tiny reads https_proxy and SSL_CERT_FILE",
         sdk=True,
     ),
-    Probe("Deno", "deno", ("--version",), "fetch", _inline("eval", DENO), "HTTPS_PROXY and DENO_CERT count"),
-    Probe(
+    ClientProbe(
+        "Deno", "deno", ("--version",), "fetch", _inline("eval", DENO), "HTTPS_PROXY and DENO_CERT count"
+    ),
+    ClientProbe(
         "curl",
         "curl",
         ("--version",),
@@ -283,7 +291,7 @@ PROBES = (
         lambda _: ["-sS", "-o", "/dev/null", "-w", "%{http_code}\\n", "-d", FORM, *_LOGIN, URL],
         "see whether ~/.curlrc sets a proxy or a CA",
     ),
-    Probe(
+    ClientProbe(
         "wget",
         "wget",
         ("--version",),
@@ -302,8 +310,8 @@ PROBES = (
 )
 
 
-def found(runtimes: Container[str]) -> list[tuple[Probe, str]]:
-    """The probes of `runtimes` (in lower case) whose program is on PATH, with its path."""
+def found(runtimes: Container[str]) -> list[tuple[ClientProbe, str]]:
+    """Find the probes of `runtimes` (in lower case) whose program is on PATH, with its path."""
     wanted = [probe for probe in PROBES if probe.runtime.lower() in runtimes]
     places = {program: _places(program) for program in dict.fromkeys(probe.program for probe in wanted)}
     return [(probe, path) for probe in wanted for path in places[probe.program]]
@@ -317,7 +325,7 @@ def _places(program: str) -> list[str]:
 
 
 def _pythons() -> list[str]:
-    """python3 and the newest of every python3.x, each interpreter once; this Python where there is none."""
+    """Find python3 and the newest of every python3.x, each interpreter once; else this Python."""
     first = shutil.which("python3") or sys.executable
     minors = {
         int(match[1])
@@ -335,7 +343,7 @@ def _pythons() -> list[str]:
 
 
 def _itself(python: str) -> str:
-    """What is the same for two names of one interpreter; empty where it does not run."""
+    """Identify an interpreter, the same for two names of it; empty where it does not run."""
     try:
         done = subprocess.run(  # noqa: S603 - the interpreter that is looked at
             [python, "-c", PYTHON_ITSELF],

@@ -1,4 +1,4 @@
-"""Other processes, as far as the system tells of them: who started this one, who is left, who uses a file.
+"""Other processes: those that started this one, those that are left, those that use a directory.
 
 Linux tells by /proc, other systems by `ps`; what a process has in its environment is told by Linux alone.
 """
@@ -53,7 +53,7 @@ def adopt_orphans() -> bool:
 
 
 def descendants(pid: int) -> list[Process]:
-    """The processes below `pid` that have not ended, in the order of their ids."""
+    """List the processes below `pid` that have not ended, in the order of their ids."""
     everybody = list(_processes())
     found, above = [], {pid}
     while below := [one for one in everybody if one.parent in above]:
@@ -63,7 +63,7 @@ def descendants(pid: int) -> list[Process]:
 
 
 def ancestors() -> Iterator[str]:
-    """The names of the programs that this one was started by, the nearest first."""
+    """Yield the names of the programs that this one was started by, the nearest first."""
     pid = os.getppid()
     for _ in range(_MOST_ANCESTORS):
         process = _process(pid)
@@ -74,7 +74,7 @@ def ancestors() -> Iterator[str]:
 
 
 def users(directory: Path) -> bool | None:
-    """Whether a process of this user's has `directory` in its environment; None if that cannot be told.
+    """Report whether a process of this user's has `directory` in its environment; None if unknown.
 
     What counts is the environment that a program was started with.
     """
@@ -117,5 +117,5 @@ def _from_proc(pid: int) -> Process | None:
 
 
 def _plain(name: str) -> str:
-    """A program's name without its place, and without what marks a login shell."""
+    """Strip the place from a program's name, and the mark of a login shell."""
     return name.strip().rpartition("/")[2].removeprefix("-")

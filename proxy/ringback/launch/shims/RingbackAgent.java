@@ -30,7 +30,7 @@ import java.util.stream.Stream;
  * The names resolve to an address that no connection can be made to, so a way past both fails at once. SOCKS hands
  * that address on, and the proxy takes the name from the TLS handshake.
  *
- * <p>Argument: HOST,HTTP-PORT,SOCKS-PORT,DIRECTORY. Built by {@code python -m ringback.launch.agent}.
+ * <p>Argument: HOST,HTTP-PORT,SOCKS-PORT,DIRECTORY. Built by {@code scripts/build_agent.py}.
  */
 public final class RingbackAgent extends ProxySelector implements InvocationHandler {
     private final ProxySelector others = ProxySelector.getDefault();

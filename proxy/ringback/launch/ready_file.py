@@ -1,4 +1,4 @@
-"""Where a running `ringback serve` can be found by `ringback env` and by other programs of the same user."""
+"""The ready file: how `ringback env` and other programs of the same user find a running proxy."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ringback.launch.ca import private_temporary
-from ringback.launch.settings import place
+from ringback.launch.directory import private_temporary, write_file
 
 FILE = "serve.json"
 CONNECT_SECONDS = 2.0
 
 
 class NoProxyError(Exception):
-    """No proxy is running; the message says what was looked at and what to do."""
+    """An error: no proxy is running. The message names what was looked at and what to do."""
 
 
 @dataclass(frozen=True)
-class State:
-    """What a proxy says of itself in its state file and in the file of `--ready-file`.
+class ReadyFile:
+    """The content of a ready file: of the user's own, and of the one that `--ready-file` names.
 
     Attributes:
         pid: The proxy's process id.
@@ -58,8 +57,8 @@ class State:
         return urlsplit(self.proxy).hostname or "127.0.0.1"
 
 
-def state_path() -> Path:
-    """Where the state file is: in RINGBACK_HOME, else the login's runtime directory, else a temporary one."""
+def default_ready_file() -> Path:
+    """Return the user's own file: in RINGBACK_HOME, the login's runtime directory, or a temporary one."""
     home, runtime = os.environ.get("RINGBACK_HOME"), os.environ.get("XDG_RUNTIME_DIR")
     if home:
         return Path(home).expanduser().absolute() / FILE
@@ -68,32 +67,32 @@ def state_path() -> Path:
     return private_temporary() / FILE
 
 
-def write_state(state: State, path: Path | None = None) -> Path:
-    """Leave `state` for others to find; the last proxy that started is the one that is found.
+def write_ready_file(state: ReadyFile, path: Path | None = None) -> Path:
+    """Write `state` for others to find; the last proxy that started is the one that is found.
 
     Raises:
         OSError: The directory cannot be written.
     """
-    path = path or state_path()
+    path = path or default_ready_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return place(path, json.dumps(asdict(state)).encode() + b"\n")
+    return write_file(path, json.dumps(asdict(state)).encode() + b"\n")
 
 
-def remove_state(path: Path | None = None) -> None:
-    """Take the state file away, if it is this process's own."""
-    path = path or state_path()
+def remove_ready_file(path: Path | None = None) -> None:
+    """Remove the ready file, if it is this process's own."""
+    path = path or default_ready_file()
     with suppress(OSError, ValueError, TypeError, KeyError):
         if json.loads(path.read_bytes())["pid"] == os.getpid():
             path.unlink()
 
 
-def read_state(path: Path | None = None) -> State:
-    """Find the running proxy.
+def read_ready_file(path: Path | None = None) -> ReadyFile:
+    """Read the ready file of a proxy that runs.
 
     Raises:
         NoProxyError: There is none, or it has ended, or it does not accept connections.
     """
-    path = path or state_path()
+    path = path or default_ready_file()
     try:
         state = _parse(json.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -122,11 +121,11 @@ def read_state(path: Path | None = None) -> State:
     return state
 
 
-def _parse(content: Any) -> State:
+def _parse(content: Any) -> ReadyFile:
     if not isinstance(content, dict):
         raise TypeError("not an object")
-    names = State.__dataclass_fields__
-    return State(**{name: value for name, value in content.items() if name in names})
+    names = ReadyFile.__dataclass_fields__
+    return ReadyFile(**{name: value for name, value in content.items() if name in names})
 
 
 def _is_alive(pid: int) -> bool:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch import directories
-from ringback.launch.directories import (
+from ringback.launch import directory as directories
+from ringback.launch.directory import (
     KEPT,
     OUTLIVED,
     OWNER,
+    answered_in_inner_launches,
     keep,
     launch_directory,
-    tell_outer,
-    told_by_inner,
+    report_to_outer_launch,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_where_nobody_tells_who_uses_it_it_stays_for_a_week(monkeypatch: pytest.
 
 def test_what_a_killed_proxy_left_is_removed() -> None:
     code = (
-        "import os, tempfile; from ringback.launch.directories import launch_directory\n"
+        "import os, tempfile; from ringback.launch.directory import launch_directory\n"
         f"tempfile.tempdir = {tempfile.tempdir!r}\n"
         "with launch_directory() as directory: print(directory, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -121,12 +121,12 @@ def test_nothing_else_is_touched(temporary: Path) -> None:
 
 def test_an_inner_launch_tells_the_outer_one_what_it_answered() -> None:
     with launch_directory() as outer:
-        assert told_by_inner(outer) == 0
+        assert answered_in_inner_launches(outer) == 0
         environment = {"PYTHONPATH": f"/mine:{outer}/python:"}
-        tell_outer(environment, 0)
-        assert told_by_inner(outer) == 0
-        tell_outer(environment, 3)
-        assert told_by_inner(outer) == 3
-    tell_outer(environment, 3)
-    tell_outer({}, 3)
+        report_to_outer_launch(environment, 0)
+        assert answered_in_inner_launches(outer) == 0
+        report_to_outer_launch(environment, 3)
+        assert answered_in_inner_launches(outer) == 3
+    report_to_outer_launch(environment, 3)
+    report_to_outer_launch({}, 3)
     assert not outer.exists()

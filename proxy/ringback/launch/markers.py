@@ -1,4 +1,4 @@
-"""What a launch can tell afterwards: which runtimes started, which clients were on their way past the proxy.
+"""Markers that processes of a launch leave: a runtime that started, a client that went past the proxy.
 
 The shims leave one file per process in the launch's directory: `started-RUNTIME-PID` holds the version,
 `bypassed-RUNTIME-PID` the host that a client looked up and the program's command line.
@@ -19,8 +19,8 @@ NAMES = {"python": "Python", "node": "Node.js", "java": "Java", "go": "Go"}
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One process that left a mark.
+class ProcessMarker:
+    """A marker that one process left.
 
     Attributes:
         runtime: `python`, `node` or `java`.
@@ -37,24 +37,25 @@ class Mark:
     program: str = ""
 
 
-def seen_runtimes(directory: Path) -> tuple[Mark, ...]:
-    """The processes of a launch that started with its shims, in the order of their ids."""
+def seen_runtimes(directory: Path) -> tuple[ProcessMarker, ...]:
+    """List the processes of a launch that started with its shims, in the order of their ids."""
     return tuple(
-        Mark(runtime, pid, version=text.strip()) for runtime, pid, text in _marks(directory, "started")
+        ProcessMarker(runtime, pid, version=text.strip())
+        for runtime, pid, text in _marker_files(directory, "started")
     )
 
 
-def stopped_bypasses(directory: Path) -> tuple[Mark, ...]:
-    """The processes of a launch whose client was stopped on its way past the proxy."""
+def stopped_bypasses(directory: Path) -> tuple[ProcessMarker, ...]:
+    """List the processes of a launch whose client was stopped on its way past the proxy."""
     found = []
-    for runtime, pid, text in _marks(directory, "bypassed"):
+    for runtime, pid, text in _marker_files(directory, "bypassed"):
         host, _, program = text.partition("\n")
-        found.append(Mark(runtime, pid, host=host, program=program.strip()))
+        found.append(ProcessMarker(runtime, pid, host=host, program=program.strip()))
     return tuple(found)
 
 
 def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None) -> str:
-    """Say in words why a command may have sent no request through the proxy, the likeliest cause first.
+    """Explain why a command may have sent no request through the proxy, the likeliest cause first.
 
     Args:
         command: The command as it was given to `ringback run`.
@@ -84,7 +85,7 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
     return "\n".join(dict.fromkeys(lines))
 
 
-def _marks(directory: Path, kind: str) -> Iterator[tuple[str, int, str]]:
+def _marker_files(directory: Path, kind: str) -> Iterator[tuple[str, int, str]]:
     for file in sorted(directory.glob(f"{kind}-*"), key=lambda file: (_pid(file), file.name)):
         _, runtime, _ = file.name.split("-", 2)
         yield runtime, _pid(file), file.read_text(errors="replace")

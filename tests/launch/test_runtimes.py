@@ -11,14 +11,15 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from ringback.launch.bundles import Bundles
-from ringback.launch.settings import Context, Proxy, bundle, launch_base, place, quoted, shim
+from ringback.launch.directory import launch_base, write_file
+from ringback.launch.runtimes import LaunchContext, Proxy, bundle, quoted, shim
+from ringback.launch.trust import Bundles
 
 
-def context(directory: Path) -> Context:
-    root = place(directory / "root.pem", b"root")
+def context(directory: Path) -> LaunchContext:
+    root = write_file(directory / "root.pem", b"root")
     bundles = Bundles(directory, root, lambda _: None)
-    return Context(Proxy("127.0.0.1", 1), root, {}, directory, bundles, "", lambda _: None)
+    return LaunchContext(Proxy("127.0.0.1", 1), root, {}, directory, bundles, "", lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -42,15 +43,15 @@ def test_a_client_reads_out_of_the_url_what_was_put_into_it(proxy: Proxy) -> Non
 
 def test_a_file_is_placed_whole_readable_for_all_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    assert place(path, b"one") == path
-    assert place(path, b"two").read_bytes() == b"two"
+    assert write_file(path, b"one") == path
+    assert write_file(path, b"two").read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
 def test_an_equal_file_is_left_as_it_is(tmp_path: Path) -> None:
-    before = place(tmp_path / "file", b"one").stat()
-    after = place(tmp_path / "file", b"one").stat()
+    before = write_file(tmp_path / "file", b"one").stat()
+    after = write_file(tmp_path / "file", b"one").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 

@@ -1,4 +1,4 @@
-"""Builds the Java agent from its source: `python -m ringback.launch.agent`, with a JDK of `JAVAC`'s version.
+"""Build of the Java agent: `python3 scripts/build_agent.py`, with a JDK of `JAVAC`'s version.
 
 The jar is part of the package, because those who test a Java program need not have a Java compiler where
 Ringback is installed from. It comes out the same, byte for byte, from the same compiler.
@@ -12,7 +12,7 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
-SHIMS = Path(__file__).with_name("shims")
+SHIMS = Path(__file__).parents[1] / "proxy" / "ringback" / "launch" / "shims"
 SOURCES = tuple(SHIMS / f"Ringback{name}.java" for name in ("Agent", "Roots", "Netty", "Probe"))
 JAR = SHIMS / "ringback-agent.jar"
 JAVAC = 17
@@ -31,12 +31,12 @@ def compile_agent(javac: str = "javac") -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as directory:
         # -options: newer compilers warn about Java 8 as a target.
         command = [javac, "--release", "8", "-Xlint:-options", "-g:none", "-d", directory, *map(str, SOURCES)]
-        subprocess.run(command, check=True)  # noqa: S603 - arguments of our own
+        subprocess.run(command, check=True)
         return {path.name: path.read_bytes() for path in sorted(Path(directory).glob("*.class"))}
 
 
 def pack(classes: dict[str, bytes]) -> bytes:
-    """A jar of the classes with the agent's manifest; equal classes give an equal jar."""
+    """Make a jar of the classes with the agent's manifest; equal classes give an equal jar."""
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w") as jar:
         for name, content in ({"META-INF/MANIFEST.MF": MANIFEST.encode()} | classes).items():

@@ -1,4 +1,4 @@
-"""A launch's directory: how long what clients read from it stays, and who cleans up after whom.
+"""The directory of a launch: the files that its clients read, their lifetime, and their removal.
 
 The proxy that made it holds a lock on a file in it, so that others know whether it runs: unlike a process id
 that is never another process's, and the system takes it away however the proxy ends.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -17,15 +18,61 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ringback.launch.processes import users
+from ringback.net import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 OWNER: Final = "owner"  # the file that is locked
 KEPT: Final = "kept"  # a shell has variables that name files in here
 OUTLIVED: Final = "outlived"  # programs that use it live on
 _INNER: Final = "inner"  # how many requests a proxy inside this launch has answered
 _WEEK: Final = 7 * 24 * 3600  # seconds
+
+# What some runtime takes for something else in a directory's name: Java (quotes, = and \\, under some locales
+# all but ASCII), PHP's ini files (" and $), lists in variables (:).
+_UNUSABLE = re.compile(r"""[^ -~]|["'$:=\\]""")
+
+
+def launch_base(warn: Callable[[str], None]) -> Path:
+    """Choose the directory for launch directories: the temporary one, if every runtime can read its name.
+
+    Args:
+        warn: Takes a sentence for the person who runs the program, if it is another.
+    """
+    wanted = tempfile.gettempdir()
+    odd = _UNUSABLE.search(wanted)
+    others = (place for place in ("/tmp", "/var/tmp") if os.access(place, os.W_OK | os.X_OK))  # noqa: S108 - shared
+    other = next(others, None) if odd else None
+    if odd is None or other is None:
+        return Path(wanted)
+    warn(f"TMPDIR {wanted!r} has a {odd[0]!r} that not every runtime can be told: using {other}")
+    return Path(other)
+
+
+def private_temporary() -> Path:
+    """Make a temporary directory that only this user can enter, the same one on the next call."""
+    shared = Path(tempfile.gettempdir()) / f"ringback-{os.geteuid()}"
+    try:
+        shared.mkdir(mode=0o700, exist_ok=True)
+        status = shared.lstat()
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="ringback-"))
+    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    # Somebody else got there first: an old trick in shared temporary directories.
+    return shared if mine else Path(tempfile.mkdtemp(prefix="ringback-"))
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Write a file of a launch in one step: with `ringback env`, a program may be reading it already.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, content)
+    return path
 
 
 def keep(directory: Path, mark: str = KEPT) -> None:
@@ -36,7 +83,7 @@ def keep(directory: Path, mark: str = KEPT) -> None:
 
 @contextmanager
 def launch_directory(base: Path | None = None) -> Iterator[Path]:
-    """A directory in `base`, else the temporary one, for what clients read; removed unless it is marked.
+    """Make a directory in `base`, else the temporary one, for clients' files; removed unless it is marked.
 
     A shell that took `ringback env`, or a daemon, starts Node.js and Java by files in there, which do not
     even start without them, and Python, which goes past the proxy without. What is left is removed by a later
@@ -64,8 +111,8 @@ def _own(directory: Path) -> int:
     return descriptor
 
 
-def tell_outer(environment: Mapping[str, str], answered: int) -> None:
-    """Let the proxy around this one, if there is one, know that its programs' requests were answered here."""
+def report_to_outer_launch(environment: Mapping[str, str], answered: int) -> None:
+    """Report to the proxy around this one, if there is one, how many requests were answered here."""
     for entry in environment.get("PYTHONPATH", "").split(os.pathsep):
         outer = Path(entry).parent
         if answered and (outer / OWNER).is_file():
@@ -73,8 +120,8 @@ def tell_outer(environment: Mapping[str, str], answered: int) -> None:
                 (outer / f"{_INNER}-{os.getpid()}").write_text(str(answered))
 
 
-def told_by_inner(directory: Path) -> int:
-    """How many requests were answered by proxies inside the launch of `directory`."""
+def answered_in_inner_launches(directory: Path) -> int:
+    """Count the requests that were answered by proxies inside the launch of `directory`."""
     return sum(int(file.read_text() or 0) for file in directory.glob(f"{_INNER}-*"))
 
 
@@ -91,7 +138,7 @@ def _is_mine(directory: Path) -> bool:
 
 
 def _is_left(directory: Path) -> bool:
-    """Whether nobody needs `directory` any more.
+    """Report that nobody needs `directory` any more.
 
     Raises:
         OSError: It is no launch's, or not finished.

@@ -1,4 +1,4 @@
-"""Runs the probes through a proxy and says of each what happened and what to do."""
+"""Diagnoses of client runtimes: probes are run through a proxy, and each gets a verdict and an advice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ringback.launch.probes import ABSENT, CREATED, Probe
+from ringback.launch.probes import ABSENT, CREATED, ClientProbe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,8 @@ _ANNOUNCED = re.compile(r"^Picked up .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one probe showed.
+class Diagnosis:
+    """The result of one probe.
 
     Attributes:
         runtime: The runtime's name.
@@ -51,13 +51,13 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether the request was answered by the proxy."""
+        """Report whether the request was answered by the proxy."""
         return bool(self.proxied and self.trusted)
 
 
 def run_probe(
-    probe: Probe, path: str, proxy: str, environment: Mapping[str, str], directory: Path
-) -> Finding | None:
+    probe: ClientProbe, path: str, proxy: str, environment: Mapping[str, str], directory: Path
+) -> Diagnosis | None:
     """Run one probe.
 
     Args:
@@ -68,7 +68,7 @@ def run_probe(
         directory: Where the probe may write.
 
     Returns:
-        The finding, or None if the probe needs an SDK that is not installed.
+        The diagnosis, or None if the probe needs an SDK that is not installed.
     """
     version = _first(_VERSION, _output([path, *probe.version], environment))
     before = _answered(proxy)
@@ -77,7 +77,7 @@ def run_probe(
     if probe.sdk and ABSENT in said:
         return None
     sdk = re.search(r"^SDK (\S+)$", done.stdout, re.MULTILINE)
-    return judge(
+    return diagnose(
         probe,
         path,
         f"{version} with {sdk[1]}" if sdk else version,
@@ -87,30 +87,32 @@ def run_probe(
     )
 
 
-def judge(probe: Probe, path: str, version: str, said: str, *, arrived: bool, code: int) -> Finding:  # noqa: PLR0913 - facts
-    """Say what a probe's end means: what it printed, its exit code, and whether its request arrived."""
+def diagnose(  # noqa: PLR0913 - all of them are facts of one run
+    probe: ClientProbe, path: str, version: str, said: str, *, arrived: bool, code: int
+) -> Diagnosis:
+    """Judge a probe by its end: what it printed, its exit code, and whether its request arrived."""
 
-    def finding(*, proxied: bool | None, trusted: bool | None, advice: str = "") -> Finding:
+    def diagnosis(*, proxied: bool | None, trusted: bool | None, advice: str = "") -> Diagnosis:
         # Java and Node indent the frames of their traces; Python ends with what matters.
         lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
         last = lines[-1][:200] if lines and advice else ""
-        return Finding(probe.runtime, version, probe.client, path, proxied, trusted, advice, last)
+        return Diagnosis(probe.runtime, version, probe.client, path, proxied, trusted, advice, last)
 
     if arrived:
         if code == 0 and re.search(rf"\b{CREATED}\b", said):
-            return finding(proxied=True, trusted=True)
-        return finding(
+            return diagnosis(proxied=True, trusted=True)
+        return diagnosis(
             proxied=True, trusted=True, advice="it was answered, but did not understand the answer"
         )
     if _UNTRUSTED.search(said):
-        return finding(proxied=True, trusted=False, advice=f"it does not trust the CA: {probe.advice}")
+        return diagnosis(proxied=True, trusted=False, advice=f"it does not trust the CA: {probe.advice}")
     if code == 0:
-        return finding(proxied=False, trusted=None, advice=f"its request went elsewhere: {probe.advice}")
-    return finding(proxied=None, trusted=None, advice=f"its request did not arrive: {probe.advice}")
+        return diagnosis(proxied=False, trusted=None, advice=f"its request went elsewhere: {probe.advice}")
+    return diagnosis(proxied=None, trusted=None, advice=f"its request did not arrive: {probe.advice}")
 
 
 def _answered(proxy: str) -> int:
-    """How many Twilio requests the proxy has answered."""
+    """Count the Twilio requests that the proxy has answered."""
     # Straight to the proxy's own port: no variable of this process shall lead elsewhere.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{proxy}/ringback/health", timeout=10) as answer:

@@ -1,32 +1,38 @@
-"""Trust bundles: most CA variables replace the trust store, so each names its old roots and ours."""
+"""Trust stores: PEM bundles for the CA variables, which mostly replace the store, and JKS for Java."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import ssl
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import certifi
 
-from ringback.launch.settings import place
+from ringback.launch.directory import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+JKS_PASSWORD = "changeit"  # noqa: S105 - every JDK's own; it protects nothing, the store holds certificates only
+
 _CERTIFICATE = re.compile(
     rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----"
 )
+_JKS_MAGIC = 0xFEEDFEED
+_JKS_VERSION = 2
+_JKS_TRUSTED = 2
 
 
 @dataclass(frozen=True)
 class Bundles:
-    """Writes bundles into a launch's directory.
+    """A writer of trust bundles in a launch's directory.
 
     Attributes:
-        directory: Where the bundles go.
+        directory: The directory of the bundles.
         root: The CA's root certificate.
         warn: Takes a sentence for the person who runs the program.
     """
@@ -44,11 +50,11 @@ class Bundles:
         return path
 
     def replacing(self, name: str, old: str) -> Path:
-        """A bundle of what the variable `name` holds (`old`, a file or a directory, or empty) and ours."""
+        """Write the bundle of what the variable `name` holds (`old`: a file, a directory, empty) and ours."""
         return self._extended(name, old) or self.default
 
     def adding(self, name: str, old: str) -> Path:
-        """As `replacing`, for a variable that adds to the trust store: ours alone where it was empty."""
+        """Do as `replacing`, for a variable that adds to the trust store: ours alone where it was empty."""
         return self._extended(name, old) or self.root
 
     def _extended(self, name: str, old: str) -> Path | None:
@@ -59,7 +65,7 @@ class Bundles:
         if path.exists():
             return path
         try:
-            found = read_certificates(source)
+            found = read_pem_blocks(source)
         except OSError as error:
             self.warn(
                 f"{name} names {old}, which cannot be read ({error.strerror}); Ringback's bundle replaces it"
@@ -69,12 +75,21 @@ class Bundles:
         return path
 
     def _write(self, path: Path, blocks: Iterable[bytes]) -> None:
-        text = b"\n".join(dict.fromkeys([*blocks, *_blocks(self.root.read_bytes())]))
-        place(path, text + b"\n")
+        write_file(path, bundle_of(blocks, self.root.read_bytes()))
 
 
-def read_certificates(source: Path) -> list[bytes]:
-    """The PEM blocks of a file, or of all files in a directory as OpenSSL and requests take them.
+def bundle_of(blocks: Iterable[bytes], root: bytes) -> bytes:
+    """Join PEM blocks and the PEM text `root` into one PEM text, each block once."""
+    return b"\n".join(dict.fromkeys([*blocks, *_blocks(root)])) + b"\n"
+
+
+def usual_bundle(root: bytes) -> bytes:
+    """Join the system's roots, certifi's and the PEM text `root` into one PEM text."""
+    return bundle_of(_usual_roots(), root)
+
+
+def read_pem_blocks(source: Path) -> list[bytes]:
+    """Read the PEM certificates of a file, or of all files in a directory as OpenSSL and requests take them.
 
     Raises:
         OSError: There is no such thing, or it cannot be read.
@@ -95,3 +110,30 @@ def _usual_roots() -> list[bytes]:
 
 def _blocks(text: bytes) -> list[bytes]:
     return _CERTIFICATE.findall(text)
+
+
+def jks(certificates: Iterable[bytes]) -> bytes:
+    """Make a Java trust store (JKS) of certificates in DER, each aliased by its number, with `JKS_PASSWORD`.
+
+    Every JDK reads JKS, with its password or without; a PKCS#12 store needs an attribute of Oracle's on each
+    certificate that openssl cannot write and cryptography writes from version 45 on only. The format: magic,
+    version 2, entries (tag 2 is a trusted certificate), SHA-1 over the password in UTF-16, "Mighty Aphrodite"
+    and all of the data.
+    """
+    entries = [
+        struct.pack(">I", _JKS_TRUSTED)
+        + _jks_text(f"ringback-{number}")
+        + struct.pack(">Q", 0)
+        + _jks_text("X.509")
+        + struct.pack(">I", len(der))
+        + der
+        for number, der in enumerate(certificates)
+    ]
+    data = struct.pack(">III", _JKS_MAGIC, _JKS_VERSION, len(entries)) + b"".join(entries)
+    digest = hashlib.sha1(JKS_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + data)  # noqa: S324 - the format's
+    return data + digest.digest()
+
+
+def _jks_text(value: str) -> bytes:
+    encoded = value.encode()
+    return struct.pack(">H", len(encoded)) + encoded

@@ -4,14 +4,14 @@ import base64
 
 import pytest
 
-from ringback.launch.diagnosis import Finding, judge
+from ringback.launch.doctor import Diagnosis, diagnose
 from ringback.launch.probes import BASIC, PROBES, SID, TOKEN
 
 PROBE = PROBES[0]
 
 
-def _judged(said: str, *, arrived: bool = False, code: int = 1) -> Finding:
-    return judge(PROBE, "/usr/bin/python3", "3.11", said, arrived=arrived, code=code)
+def _judged(said: str, *, arrived: bool = False, code: int = 1) -> Diagnosis:
+    return diagnose(PROBE, "/usr/bin/python3", "3.11", said, arrived=arrived, code=code)
 
 
 def test_all_is_well() -> None:

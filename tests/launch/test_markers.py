@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.traces import Mark, bypass_hint, seen_runtimes, stopped_bypasses
+from ringback.launch.markers import ProcessMarker, bypass_hint, seen_runtimes, stopped_bypasses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,13 @@ def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
     _started(tmp_path, "python", "3.12.1", 30)
     _started(tmp_path, "node", "v20.1.0\n", 4)
     (tmp_path / "bypassed-python-30").write_text("api.twilio.com\nsend.py --now\n")
-    assert seen_runtimes(tmp_path) == (Mark("node", 4, "v20.1.0"), Mark("python", 30, "3.12.1"))
-    assert stopped_bypasses(tmp_path) == (Mark("python", 30, host="api.twilio.com", program="send.py --now"),)
+    assert seen_runtimes(tmp_path) == (
+        ProcessMarker("node", 4, "v20.1.0"),
+        ProcessMarker("python", 30, "3.12.1"),
+    )
+    assert stopped_bypasses(tmp_path) == (
+        ProcessMarker("python", 30, host="api.twilio.com", program="send.py --now"),
+    )
 
 
 @pytest.mark.parametrize(
