@@ -13,7 +13,8 @@ from ringback import __version__, contract
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.exchange import Forward
 from ringback.identities import FreshIdentities, Identities
-from ringback.tally import Tally
+from ringback.journal import DEFAULT_SESSION, Journal
+from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:
     from ringback.contract.gate import Admitted, Refused
@@ -64,7 +65,9 @@ class Responder:
         identities: Where sids and dates come from.
         tally: What was answered.
         mode: The mode; offline, nothing is ever forwarded.
+        session: The cassette of clients that name none.
         cassettes: Recorded answers, or None.
+        journal: What was asked and answered.
     """
 
     contract: Contract
@@ -72,7 +75,9 @@ class Responder:
     identities: Identities = field(default_factory=FreshIdentities)
     tally: Tally = field(default_factory=Tally)
     mode: Mode = "offline"
+    session: str = DEFAULT_SESSION
     cassettes: Cassettes | None = None
+    journal: Journal = field(default_factory=Journal)
 
     def judge(self, request: Request, names: Names) -> Admitted | Refused:
         """What the gate says of the head of `request`; nothing is answered."""
@@ -129,7 +134,9 @@ class Responder:
     ) -> Answer:
         """The answer to `request` without a network, counted; HEAD gets no body."""
         decided = self.decide(request, names, user, admitted)
-        return self.finish(request, decided if isinstance(decided, Answer) else decided.fallback_answer())
+        return self.finish(
+            request, decided if isinstance(decided, Answer) else decided.fallback_answer(), user
+        )
 
     def refusal(self, request: Request, rule: str, **known: str) -> Answer:
         """The answer of the gate's `rule` to `request`, not counted."""
@@ -141,9 +148,11 @@ class Responder:
         """The answer of the gate's `rule` to `request`, counted."""
         return self.finish(request, self.refusal(request, rule, **known))
 
-    def finish(self, request: Request, answer: Answer) -> Answer:
-        """Count `answer` and fit it to the request's method."""
+    def finish(self, request: Request, answer: Answer, user: str | None = None) -> Answer:
+        """Count `answer`, put it into the journal, and fit it to the request's method."""
         self.tally.count(answer)
+        if answer.source.rule != CHALLENGE:
+            self.journal.add(request, answer, user or self.session)
         return replace(answer, body=b"") if request.method == "HEAD" else answer
 
     def own(self, request: Request) -> Answer:

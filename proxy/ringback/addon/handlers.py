@@ -128,8 +128,11 @@ class RingbackAddon:
             identities=identities(settings.seed),
             tally=self.responder.tally,
             mode=settings.mode,
+            session=settings.cassettes.name,
+            journal=self.responder.journal,
         )
         secrets = [settings.credentials.token, settings.password]
+        self.responder.journal.hide(*[secret for secret in secrets if secret])
         self.replay = Replay(
             settings.cassettes,
             settings.mode,
@@ -337,7 +340,7 @@ class RingbackAddon:
             decided = self.responder.decide(request, names, user)
             if isinstance(decided, Forward):
                 return self._forwarded(decided)
-            return self.responder.finish(request, decided)
+            return self.responder.finish(request, decided, user)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
 
@@ -345,7 +348,7 @@ class RingbackAddon:
         request = forward.request
         try:
             assert self.forwarder is not None
-            return self.responder.finish(request, await self.forwarder.forward(forward))
+            return self.responder.finish(request, await self.forwarder.forward(forward), forward.user)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
 
