@@ -26,10 +26,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from benchmarks.load import recorded_form
-from ringback.cassettes import ACCOUNT_PLACEHOLDER, Library, Redaction, layout
-from ringback.cassettes.interactions import Interaction, dump
+from ringback.cassettes import layout
+from ringback.cassettes.cassette import CassetteDirectory
 from ringback.cassettes.matching import FORM_TYPE, plain_key
-from ringback.cassettes.provenance import provenance
+from ringback.cassettes.metadata import provenance
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction
+from ringback.cassettes.vcr_format import Interaction, dump
 from ringback.exchange import Answer, Request, Source
 
 SIZES = (10, 1_000, 100_000)
@@ -81,19 +83,19 @@ def measure_ours(path: Path, size: int) -> dict[str, float]:
     chosen = random.Random(size).sample(range(size), min(size, LOOKUPS))
     lookups: list[float] = []
     began = time.perf_counter()
-    library = Library(path.parent, mode="auto")
-    session = library.session(path.stem)
-    assert isinstance(session.lookup(make_request(chosen[0])), Answer)
+    library = CassetteDirectory(path.parent, mode="auto")
+    cassette = library.open(path.stem)
+    assert isinstance(cassette.lookup(make_request(chosen[0])), Answer)
     first = time.perf_counter() - began
     library.close()
     while len(lookups) < LOOKUPS:  # small cassettes are opened again, so that nothing is parsed already
-        library = Library(path.parent, mode="auto")
-        session = library.session(path.stem)
-        session.lookup(make_request(-1))
+        library = CassetteDirectory(path.parent, mode="auto")
+        cassette = library.open(path.stem)
+        cassette.lookup(make_request(-1))
         requests = [make_request(number) for number in chosen]
         for request in requests:
             began = time.perf_counter()
-            session.lookup(request)
+            cassette.lookup(request)
             lookups.append(time.perf_counter() - began)
         resident = memory() - before
         if len(lookups) < LOOKUPS:
@@ -101,10 +103,10 @@ def measure_ours(path: Path, size: int) -> dict[str, float]:
     alone = []
     for number in range(APPENDS):
         began = time.perf_counter()
-        session.record(make_request(10_000_000 + number), make_answer(number)).result()
+        cassette.record(make_request(10_000_000 + number), make_answer(number)).result()
         alone.append(time.perf_counter() - began)
     began = time.perf_counter()
-    waiting = [session.record(make_request(20_000_000 + one), make_answer(one)) for one in range(AT_ONCE)]
+    waiting = [cassette.record(make_request(20_000_000 + one), make_answer(one)) for one in range(AT_ONCE)]
     for done in waiting:
         done.result()
     together = (time.perf_counter() - began) / AT_ONCE

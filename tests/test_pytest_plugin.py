@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from ringback.cassettes import check_name
+from ringback.cassettes.names import check_name
 from ringback.pytest_plugin import cassette_name
 from support.clients import GOOD
 from support.product import SID, TOKEN

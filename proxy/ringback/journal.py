@@ -525,7 +525,7 @@ def _form(body: bytes, media_type: str | None) -> tuple[tuple[str, str], ...] | 
 def _text(body: bytes, coding: str | None) -> str:
     """A body for people: its content coding removed, other bytes than UTF-8 replaced."""
     if coding and coding.strip().lower() != "identity":
-        from ringback.cassettes.codings import decode  # noqa: PLC0415 - only live answers are encoded
+        from ringback.cassettes.bodies import decode  # noqa: PLC0415 - only live answers are encoded
         from ringback.cassettes.errors import CodingError  # noqa: PLC0415 - as above
 
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from ringback import __version__, contract
+from ringback.cassettes.errors import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.exchange import Forward
 from ringback.identities import FreshIdentities, Identities
@@ -24,10 +25,6 @@ Mode: TypeAlias = Literal["offline", "auto", "online"]
 HEALTH_PATH: Final = "/ringback/health"
 # A form that is not even read is not sent on either; the live API judges every other one itself.
 _NEVER_FORWARDED: Final = frozenset({"form.too-large", "headers.too-large"})
-
-
-class UnusableCassetteError(Exception):
-    """The cassette that a client named cannot be used; the message says why."""
 
 
 class Missed(Protocol):

@@ -9,7 +9,7 @@ from ringback import contract
 from ringback.addon.drifting import Drift
 from ringback.addon.forwarding import forwarder
 from ringback.addon.options import Settings
-from ringback.addon.replaying import Replay, Wanted
+from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.responder import Responder
 from ringback.upstream.routes import Routes, mock_upstream
 from support.drifting import ACCOUNT, documented, failing, probe
@@ -22,7 +22,7 @@ def asked_again(**settings: Any) -> str:
     made = forwarder(
         Responder(loaded),
         Settings(mode="online", **settings),
-        Replay(Wanted(), "online"),
+        CassetteManager(CassetteOptions(), "online"),
         drift,
         lambda _: None,
     )

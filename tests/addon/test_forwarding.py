@@ -13,7 +13,7 @@ from ringback import contract
 from ringback.addon.drifting import Drift
 from ringback.addon.forwarding import forwarder, gateway
 from ringback.addon.options import Settings
-from ringback.addon.replaying import Replay, Wanted
+from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer, Names
 from ringback.exchange import Forward
 from ringback.responder import Responder
@@ -37,7 +37,7 @@ def settings(upstream: StandIn, directory: Path) -> Settings:
         routes=Routes(Address.parse(upstream.url)),
         upstream_ca=upstream.ca,
         timeouts=Timeouts(20, 20),
-        cassettes=Wanted(directory),
+        cassettes=CassetteOptions(directory),
     )
 
 
@@ -45,7 +45,7 @@ def answers(given: Settings, count: int, told: list[str]) -> tuple[list[Answer],
     """What `count` equal requests get."""
     responder = Responder(contract.load(), mode=given.mode)
     drift = Drift(responder.contract, "x", told.append)
-    replay = Replay(given.cassettes, given.mode, tell=told.append)
+    replay = CassetteManager(given.cassettes, given.mode, report=told.append)
 
     async def main() -> list[Answer]:
         way = forwarder(responder, given, replay, drift, told.append)

@@ -25,8 +25,8 @@ from support.proxying import Serving, ringback, serve
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mitmproxy's dependencies warn about each other
-    from ringback.addon.replaying import Used
     from ringback.addon.workers import Moves, added_up, home_of, together
+    from ringback.cassettes.manager import CassetteUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,9 +255,9 @@ def test_a_worker_whose_inbox_is_full_keeps_nobody_waiting_but_its_own() -> None
 
 
 def test_each_cassette_is_told_once_as_the_worker_that_has_it_tells() -> None:
-    untouched = Used("default", 0, 0, 0, 0, 2)
-    touched = Used("default", 2, 0, 0, 0, 0)
-    other = Used("other", 0, 1, 0, 0, 1)
+    untouched = CassetteUsage("default", 0, 0, 0, 0, 2)
+    touched = CassetteUsage("default", 2, 0, 0, 0, 0)
+    other = CassetteUsage("other", 0, 1, 0, 0, 1)
     assert together([untouched, touched, untouched]) == (touched,)
     assert together([untouched, other, untouched]) == (other,)
     assert together([touched, other]) == (touched, other)

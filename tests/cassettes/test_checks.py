@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ringback import contract
-from ringback.cassettes import searching
-from ringback.cassettes.checks import Finding, check, files_of, load
+from ringback.cassettes import verify
+from ringback.cassettes.verify import CassetteFinding, check, files_of, load
 from ringback.exchange import Answer, Request, Source
 from support.exchanges import FORM, JSON, OTHER_SID, SID, TOKEN, Shelf, answer, basic, request, written
 
@@ -18,7 +18,7 @@ MAGIC = "+15005550006"
 SENT = {"From": MAGIC, "To": "+14105550100", "Body": "hello"}
 
 
-def rules(findings: list[Finding]) -> list[str]:
+def rules(findings: list[CassetteFinding]) -> list[str]:
     return [finding.rule for finding in findings]
 
 
@@ -81,10 +81,10 @@ def test_a_finding_names_the_line_of_the_secret(shelf: Shelf) -> None:
 
 def test_what_redaction_leaves_verify_lets_pass(shelf: Shelf) -> None:
     """Redaction and verify look for the same things."""
-    for number, exchange in enumerate(PLANTED.values()):
-        shelf.write(exchange, name=f"case-{number}", secrets=["hunter2-hunter2"])
+    for number, interaction in enumerate(PLANTED.values()):
+        shelf.write(interaction, name=f"case-{number}", secrets=["hunter2-hunter2"])
         for placed in load(shelf.file(f"case-{number}")).placed:
-            assert searching.secrets_in(placed.interaction, ["hunter2-hunter2"]) == {}
+            assert verify.secrets_in(placed.interaction, ["hunter2-hunter2"]) == {}
 
 
 def test_an_answer_that_the_contract_would_not_give_is_found(shelf: Shelf) -> None:
@@ -119,8 +119,8 @@ def test_a_torn_tail_is_found_in_its_line(shelf: Shelf) -> None:
     with file.open("a") as torn:
         torn.write("# ringback key=0")
     assert check(file, LOADED) == [
-        Finding(
-            file, line, "torn", "it ends in 16 bytes of an exchange that is not whole; --repair cuts them"
+        CassetteFinding(
+            file, line, "torn", "it ends in 16 bytes of an interaction that is not whole; --repair cuts them"
         )
     ]
 

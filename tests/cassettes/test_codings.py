@@ -9,8 +9,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes import CodingError, codings
-from ringback.cassettes.codings import decode
+from ringback.cassettes import bodies
+from ringback.cassettes.bodies import decode
+from ringback.cassettes.errors import CodingError
 
 
 def raw_deflate(body: bytes) -> bytes:
@@ -66,6 +67,6 @@ def test_an_unknown_coding_is_named() -> None:
 
 @pytest.mark.parametrize("name,pack", CASES)
 def test_a_bomb_is_not_opened(name: str, pack: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codings, "LARGEST", 1000)
+    monkeypatch.setattr(bodies, "LARGEST", 1000)
     with pytest.raises(CodingError, match="more than 1000 bytes"):
         decode(pack(bytes(100_000)), name)  # type: ignore[operator]  # one of PACKERS

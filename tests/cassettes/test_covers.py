@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.cassettes.covers import Cover, covers_of, substitute
+from ringback.cassettes.redaction import Replacement, replacements_for, substitute
 
 KEY = b"a key for tests, long enough"
 NUMBER = "+14105550100"
 
 
 def put(text: str, name: str = "message", value: str = NUMBER, under: str = "To") -> str:
-    return substitute(text, name, covers_of(under, value, KEY))
+    return substitute(text, name, replacements_for(under, value, KEY))
 
 
 def test_a_value_goes_wherever_it_stands_alone() -> None:
-    cover = [Cover("secret word", "other", "body")]
-    assert substitute("secret word", "x", cover) == "other"
-    assert substitute("said: secret word.", "x", cover) == "said: other."
-    assert substitute("secret words", "x", cover) == "secret words"
-    assert substitute("", "body", cover) == ""
+    replacement = [Replacement("secret word", "other", "body")]
+    assert substitute("secret word", "x", replacement) == "other"
+    assert substitute("said: secret word.", "x", replacement) == "said: other."
+    assert substitute("secret words", "x", replacement) == "secret words"
+    assert substitute("", "body", replacement) == ""
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_all_spellings_of_a_number_get_the_same_one() -> None:
 
 @pytest.mark.parametrize("name, covered", [("Body", True), ("body", True), ("message", True), ("sid", False)])
 def test_a_short_value_goes_only_where_its_own_field_is_echoed(name: str, covered: bool) -> None:
-    assert ("hi" not in substitute("oh hi there", name, [Cover("hi", "xx", "body")])) == covered
-    assert substitute("hi", name, [Cover("hi", "xx", "body")]) == "xx"
-    assert ("hey" not in substitute("oh hey there", name, [Cover("hey", "xx", "body")])) == covered
-    assert substitute("oh hear it", name, [Cover("hear", "xx", "body")]) == "oh xx it"
+    assert ("hi" not in substitute("oh hi there", name, [Replacement("hi", "xx", "body")])) == covered
+    assert substitute("hi", name, [Replacement("hi", "xx", "body")]) == "xx"
+    assert ("hey" not in substitute("oh hey there", name, [Replacement("hey", "xx", "body")])) == covered
+    assert substitute("oh hear it", name, [Replacement("hear", "xx", "body")]) == "oh xx it"
 
 
 def test_none_is_put_into_another() -> None:
-    covers = [Cover("inner", "AAAA", "a"), Cover("inner part", "has inner", "a")]
-    assert substitute("an inner part, inner", "a", covers) == "an has inner, AAAA"
+    replacements = [Replacement("inner", "AAAA", "a"), Replacement("inner part", "has inner", "a")]
+    assert substitute("an inner part, inner", "a", replacements) == "an has inner, AAAA"
 
 
 def test_the_way_back() -> None:
-    there = covers_of("To", NUMBER, KEY)
-    back = [cover.reversed() for cover in there]
+    there = replacements_for("To", NUMBER, KEY)
+    back = [replacement.reversed() for replacement in there]
     for text in ("To (410) 555-0100: no", NUMBER, "nothing of it"):
         assert substitute(substitute(text, "message", there), "message", back) == text

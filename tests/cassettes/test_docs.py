@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
 
-from ringback.cassettes import checks, pseudonyms, redaction
+from ringback.cassettes import pseudonyms, redaction, verify
 from ringback.cli.cassettes import command
 from ringback.cli.run import command as run
 from support.exchanges import Shelf, answer, missed, request
@@ -30,10 +30,10 @@ def test_the_file_shown_is_a_cassette(shelf: Shelf) -> None:
     shelf.directory.mkdir()
     shelf.file().write_text(block("yaml"))
     with shelf.library() as library:
-        session = library.session()
-        assert not session.foreign
-        assert getattr(session.lookup(request()), "status", None) == 201
-    assert checks.load(shelf.file()).ours
+        cassette = library.open()
+        assert not cassette.foreign
+        assert getattr(cassette.lookup(request()), "status", None) == 201
+    assert verify.load(shelf.file()).ours
 
 
 def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,13 +55,13 @@ def test_the_miss_shown_is_told_so(shelf: Shelf, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(shelf.directory.parent)
     shelf.write((request(resource="Calls.json"), answer()), (request(), answer()))
     with Shelf(Path("cassettes")).library() as library:
-        told = missed(library.session(), request({"To": "+14105550101", "Body": "hello"})).text
+        reported = missed(library.open(), request({"To": "+14105550101", "Body": "hello"})).text
     shown = block("")
-    assert re.sub(r":\d+ ", ":N ", told) == re.sub(r":\d+ ", ":N ", shown.rstrip("\n"))
+    assert re.sub(r":\d+ ", ":N ", reported) == re.sub(r":\d+ ", ":N ", shown.rstrip("\n"))
 
 
 def test_every_rule_of_verify_is_named() -> None:
-    source = Path(checks.__file__).read_text()
+    source = Path(verify.__file__).read_text()
     rules = set(re.findall(r'"(format|torn|interrupted|draft|secret|contract)"', source))
     assert len(rules) == 6
     assert all(f"`{rule}`" in TEXT for rule in rules)

@@ -13,14 +13,15 @@ import requests
 import vcr
 
 from ringback import contract
-from ringback.cassettes import ACCOUNT_PLACEHOLDER, checks, documentation
+from ringback.cassettes import documentation, verify
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
 from ringback.exchange import Source
 from support import page as documented
 from support.exchanges import FORM, OTHER_SID, Shelf, found, request
 
 FILE = Path(__file__).parents[2] / "cassettes" / "documentation.yaml"
 LOADED = contract.load()
-PLACED = checks.load(FILE).placed
+PLACED = verify.load(FILE).placed
 
 # What every answer has of its own: compared by shape, never by value.
 OWN = {"sid", "date_created", "date_updated", "account_sid", "uri", "more_info"}
@@ -52,7 +53,7 @@ def test_the_file_is_what_the_contract_makes_of_it() -> None:
 
 
 def test_its_metadata_says_where_it_comes_from() -> None:
-    said = checks.load(FILE).metadata["ringback"]
+    said = verify.load(FILE).metadata["ringback"]
     assert said["source"] == "documentation"
     assert [one["line"] for one in said["examples"]] == [example.line for example in LOADED.examples]
     named = {name for one in said["examples"] for name in one["errata"]}
@@ -137,6 +138,6 @@ def test_it_replays_here_for_any_account_and_names_its_line() -> None:
     example = LOADED.examples[4]
     asked = request(urlencode(example.form).encode(), sid=OTHER_SID, headers=(FORM,))
     with Shelf(FILE.parent).library() as library:
-        got = found(library.session("documentation"), asked)
+        got = found(library.open("documentation"), asked)
     assert got.source == Source("cassette", "documentation#9", "documented", line=example.json_line)
     assert json.loads(got.body)["code"] == 21614

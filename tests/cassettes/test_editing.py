@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 import vcr
 
-from ringback.cassettes import (
-    CassetteBusyError,
-    CassetteError,
-    Redaction,
-    RedactionError,
-    pseudonyms,
-)
+from ringback.cassettes import pseudonyms
 from ringback.cassettes.editing import redact, repair
+from ringback.cassettes.errors import CassetteBusyError, CassetteError, RedactionError
+from ringback.cassettes.redaction import Redaction
 from support.exchanges import KEY, SID, TOKEN, Shelf, answer, numbered, record, request, written
 from support.writers import recorded
 
@@ -28,8 +24,8 @@ SECRET = pseudonyms.load_key({"RINGBACK_REDACT_KEY": KEY})
 
 
 def mend(shelf: Shelf, path: Path) -> str:
-    repair(path, shelf.told.append)
-    return "\n".join(shelf.told)
+    repair(path, shelf.reported.append)
+    return "\n".join(shelf.reported)
 
 
 def test_a_torn_tail_is_cut(shelf: Shelf) -> None:
@@ -37,7 +33,7 @@ def test_a_torn_tail_is_cut(shelf: Shelf) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
     kept = file.with_name("default.yaml.torn-1")
-    assert f"cut, and kept in {kept}; 1 whole exchange before that" in mend(shelf, file)
+    assert f"cut, and kept in {kept}; 1 whole interaction before that" in mend(shelf, file)
     assert recorded(file) == [1]
     assert file.read_bytes() + kept.read_bytes() == whole[:-5]
 
@@ -56,9 +52,9 @@ def test_damage_is_taken_out_and_kept_beside(shelf: Shelf, broken: int) -> None:
     starts = [match.start() for match in re.finditer(rb"^# ringback", data, re.MULTILINE)] + [len(data)]
     damage = data[starts[broken] : starts[broken + 1]].replace(b"      code: 201\n", b"")
     file.write_bytes(data[: starts[broken]] + damage + data[starts[broken + 1] :])
-    told = mend(shelf, file)
+    reported = mend(shelf, file)
     kept = file.with_name("default.yaml.damaged-1")
-    assert f"1 damaged exchange taken out, kept in {kept}; 2 whole exchanges left" in told
+    assert f"1 damaged interaction taken out, kept in {kept}; 2 whole interactions left" in reported
     assert kept.read_bytes() == damage
     assert sorted(path.name for path in shelf.directory.iterdir()) == [file.name, kept.name]
     assert recorded(file) == [number for number in (1, 2, 3) if number != broken + 1]
@@ -71,12 +67,12 @@ def test_nothing_but_damage_is_taken_out_and_a_torn_tail_is_kept_too(shelf: Shel
     damage = others[0].replace(b"      code: 201\n", b"")
     mine = others[1].replace(b"Body=b", b"Body=mine")
     file.write_bytes(first + b"# of mine\n" + damage + mine + others[2][:-9])
-    told = mend(shelf, file)
+    reported = mend(shelf, file)
     assert file.read_bytes() == first + b"# of mine\n" + mine
     for name, held in (("torn-1", others[2][:-9]), ("damaged-1", damage)):
         kept = file.with_name(f"default.yaml.{name}")
         assert kept.read_bytes() == held
-        assert str(kept) in told
+        assert str(kept) in reported
 
 
 def test_an_interrupted_recording_becomes_a_cassette(shelf: Shelf) -> None:
@@ -88,9 +84,9 @@ def test_an_interrupted_recording_becomes_a_cassette(shelf: Shelf) -> None:
 
 def test_a_recording_that_goes_on_is_left_alone(shelf: Shelf) -> None:
     with shelf.library("online") as library:
-        record(library.session(), (A, answer(number=1)))
+        record(library.open(), (A, answer(number=1)))
         with pytest.raises(CassetteBusyError):
-            repair(shelf.directory / "default.yaml.new", shelf.told.append)
+            repair(shelf.directory / "default.yaml.new", shelf.reported.append)
     assert recorded(shelf.file()) == [1]
 
 
@@ -112,7 +108,7 @@ def test_redacting_takes_secrets_out_of_a_cassette_of_vcrpy(shelf: Shelf) -> Non
     for secret in (TOKEN, SID, "4105550100", "Authorization"):
         assert secret not in data
     with shelf.library() as library:
-        assert numbered(library.session(), request({"To": "+14105550100", "Body": TOKEN})) == 1
+        assert numbered(library.open(), request({"To": "+14105550100", "Body": TOKEN})) == 1
     with vcr.use_cassette(str(file), record_mode="none") as cassette:
         assert len(cassette) == 1
 
@@ -127,7 +123,7 @@ def test_fields_are_added_to_those_that_have_pseudonyms(shelf: Shelf) -> None:
     redact(file, Redaction())
     assert file.read_bytes() == again
     with shelf.library() as library:
-        assert numbered(library.session(), request(form)) == 1
+        assert numbered(library.open(), request(form)) == 1
 
 
 def test_pseudonyms_get_none_themselves_whatever_the_letters(shelf: Shelf) -> None:
@@ -138,7 +134,7 @@ def test_pseudonyms_get_none_themselves_whatever_the_letters(shelf: Shelf) -> No
     redact(file, Redaction(("to", "BODY", "t_o"), SECRET))
     assert file.read_bytes() == before
     with shelf.library(repeats="error") as library:
-        assert numbered(library.session(), request(form)) == 1
+        assert numbered(library.open(), request(form)) == 1
 
 
 def test_another_key_is_refused(shelf: Shelf) -> None:

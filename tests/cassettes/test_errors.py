@@ -1,4 +1,4 @@
-"""What people are told when something is wrong with a cassette."""
+"""What people are reported when something is wrong with a cassette."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_a_file_in_the_directory_s_place_is_told_by_who_opens_a_cassette(shelf: 
         shelf.library("auto") as library,
         pytest.raises(CassetteError, match="name another with --cassettes"),
     ):
-        library.session()
+        library.open()
 
 
 def test_a_file_in_the_directory_s_place_is_told_by_who_records_afresh(shelf: Shelf) -> None:
     shelf.directory.write_text("a file stands in the way")
     with shelf.library("online") as library:
-        waiting = library.session().record(request(), answer())
+        waiting = library.open().record(request(), answer())
         with pytest.raises(RecordingError, match="name another with --cassettes"):
             waiting.result(timeout=30)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ringback.cassettes.faults import OLD, FaultError, check
+from ringback.cassettes.vcr_format import OLD, ShapeError, check_shape
 
 GOOD: dict[str, Any] = {
     "request": {"method": "GET", "uri": "https://api.twilio.com/", "headers": {}, "body": None},
@@ -16,9 +16,9 @@ GOOD: dict[str, Any] = {
 MISSING = object()
 
 
-def told(data: Any) -> tuple[int, str]:
-    with pytest.raises(FaultError) as caught:
-        check(data)
+def reported(data: Any) -> tuple[int, str]:
+    with pytest.raises(ShapeError) as caught:
+        check_shape(data)
     return caught.value.number, str(caught.value)
 
 
@@ -52,7 +52,7 @@ def changed(place: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_what_vcrpy_has_ever_written_is_fine(place: str, value: Any) -> None:
-    check({"version": 1, "interactions": [GOOD, changed(place, value)]})
+    check_shape({"version": 1, "interactions": [GOOD, changed(place, value)]})
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_vcrpy_has_ever_written_is_fine(place: str, value: Any) -> None:
     ],
 )
 def test_a_file_that_is_no_cassette(data: Any, said: str) -> None:
-    assert told(data) == (0, said)
+    assert reported(data) == (0, said)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_a_file_that_is_no_cassette(data: Any, said: str) -> None:
     ],
 )
 def test_an_interaction_that_is_none(place: str, value: Any, said: str) -> None:
-    assert told({"interactions": [GOOD, changed(place, value)]}) == (2, said)
+    assert reported({"interactions": [GOOD, changed(place, value)]}) == (2, said)
 
 
 def test_an_item_that_is_no_mapping() -> None:
     said = "it is a number, it must be a mapping with `request` and `response`"
-    assert told({"interactions": [5]}) == (1, said)
+    assert reported({"interactions": [5]}) == (1, said)

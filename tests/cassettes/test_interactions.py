@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes.interactions import (
+from ringback.cassettes.vcr_format import (
     Interaction,
     InteractionError,
     dump,

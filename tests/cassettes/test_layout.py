@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from vcr.serialize import deserialize
 from vcr.serializers import yamlserializer
 
-from ringback.cassettes import interactions, layout, matching
-from ringback.cassettes.interactions import Interaction
-from ringback.cassettes.provenance import provenance
+from ringback.cassettes import layout, matching, vcr_format
+from ringback.cassettes.metadata import provenance
 from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.vcr_format import Interaction
 from ringback.contract import Request
 from support.exchanges import Shelf, answer, found, missed, numbered, record, request
 
@@ -21,12 +21,12 @@ HEAD = layout.head({"ringback": provenance(Redaction())})
 
 
 def make_item(number: int, text: str = "") -> bytes:
-    asked = Redaction().scrub(request({"Body": f"{number}{text}"}))
-    return interactions.dump(Interaction(asked.request, answer({"n": number, "text": text})))
+    asked = Redaction().redact(request({"Body": f"{number}{text}"}))
+    return vcr_format.dump(Interaction(asked.request, answer({"n": number, "text": text})))
 
 
 def make_entry(item: bytes) -> bytes:
-    key = matching.plain_key(interactions.parse(item).request).digest
+    key = matching.plain_key(vcr_format.parse(item).request).digest
     return layout.entry(bytes.fromhex(key), item)
 
 
@@ -38,7 +38,7 @@ ITEMS = [make_item(number) for number in range(3)]
 WHOLE = make_file(*ITEMS)
 
 
-def texts(data: bytes, index: layout.Index) -> list[bytes]:
+def texts(data: bytes, index: layout.ItemIndex) -> list[bytes]:
     return [data[start : start + size] for start, size in zip(index.starts, index.sizes, strict=True)]
 
 
@@ -54,7 +54,7 @@ def test_items_are_found_and_vcrpy_reads_the_same() -> None:
 
 
 def test_no_yaml_of_an_item_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interactions, "parse", None)
+    monkeypatch.setattr(vcr_format, "parse", None)
     assert len(layout.scan(WHOLE)) == 3
 
 
@@ -84,7 +84,7 @@ def test_whatever_was_recorded_a_beginning_of_it_is_torn(
 ) -> None:
     body = f"{text}{more}{text}".encode() + (b"\xff" if binary else b"")
     asked = Request("POST", "api.twilio.com", "/", (("Content-Type", "text/plain"),), body)
-    item = interactions.dump(Interaction(asked, answer(body)))
+    item = vcr_format.dump(Interaction(asked, answer(body)))
     entry = layout.entry(bytes(16), item)
     cut = data.draw(st.integers(1, len(entry) - 2))
     index = layout.scan(WHOLE + entry[:cut])
@@ -106,7 +106,7 @@ def test_nothing_recorded_can_look_like_the_layout(parts: list[str]) -> None:
     index = layout.scan(data)
     assert texts(data, index) == items
     assert len(layout.scan(data, trust_keys=False)) == len(items)
-    assert [one.answer.body for one in map(interactions.parse, items)] == [
+    assert [one.answer.body for one in map(vcr_format.parse, items)] == [
         answer({"n": number, "text": tricky[number % 4].join(["", text, ""])}).body
         for number, text in enumerate(parts)
     ]
@@ -118,19 +118,19 @@ def test_an_edited_item_is_looked_up_by_what_it_says_now(shelf: Shelf) -> None:
         file.read_bytes().replace(b"body: Body=2", b"body: Body=other").replace(b"code: 201", b"code: 400", 1)
     )
     with shelf.library() as library:
-        session = library.session()
-        assert found(session, request({"Body": "1"})).status == 400
-        assert numbered(session, request({"Body": "other"})) == 2
-        assert numbered(session, request({"Body": "3"})) == 3
-        missed(session, request({"Body": "2"}))
-    assert shelf.told == []
+        cassette = library.open()
+        assert found(cassette, request({"Body": "1"})).status == 400
+        assert numbered(cassette, request({"Body": "other"})) == 2
+        assert numbered(cassette, request({"Body": "3"})) == 3
+        missed(cassette, request({"Body": "2"}))
+    assert shelf.reported == []
 
 
 def test_an_item_shortened_by_hand_at_the_end_is_not_torn(shelf: Shelf) -> None:
     file = shelf.write((request(), answer(number=1)))
     file.write_bytes(file.read_bytes().replace(b"message: CREATED", b"message: OK"))
     with shelf.library("auto") as library:
-        assert found(library.session(), request()).reason == "OK"
+        assert found(library.open(), request()).reason == "OK"
     assert b"message: OK" in file.read_bytes()
 
 
@@ -141,11 +141,11 @@ def test_items_written_by_hand_need_no_comment(shelf: Shelf) -> None:
         plain.replace(b"interactions:\n", b"interactions:\n# what we send first\n\n") + b"\n# the end\n"
     )
     with shelf.library("auto") as library:
-        session = library.session()
-        assert [numbered(session, request({"Body": f"{n}"})) for n in (1, 2)] == [1, 2]
-        record(session, (request({"Body": "3"}), answer(number=3)))
+        cassette = library.open()
+        assert [numbered(cassette, request({"Body": f"{n}"})) for n in (1, 2)] == [1, 2]
+        record(cassette, (request({"Body": "3"}), answer(number=3)))
     with shelf.library() as library:
-        assert [numbered(library.session(), request({"Body": f"{n}"})) for n in (3, 2, 1)] == [3, 2, 1]
+        assert [numbered(library.open(), request({"Body": f"{n}"})) for n in (3, 2, 1)] == [3, 2, 1]
 
 
 def test_keys_of_another_matching_version_are_made_afresh(shelf: Shelf) -> None:
@@ -153,7 +153,7 @@ def test_keys_of_another_matching_version_are_made_afresh(shelf: Shelf) -> None:
     data = re.sub(rb"key=[0-9a-f]{32}", b"key=" + b"0" * 32, file.read_bytes())
     file.write_bytes(data.replace(b"matching: 1", b"matching: 0"))
     with shelf.library() as library:
-        assert numbered(library.session(), request()) == 1
+        assert numbered(library.open(), request()) == 1
 
 
 @pytest.mark.parametrize(
@@ -245,4 +245,4 @@ def test_damage_is_told_with_its_line_and_the_next_step(shelf: Shelf) -> None:
     second = "\n".join(lines[start:]).replace("      code: 201\n", "", 1)
     file.write_text("\n".join(lines[:start]) + "\n" + second)
     with shelf.library() as library, pytest.raises(Exception, match=rf"{file}:{start}: .*verify --repair"):
-        library.session()
+        library.open()

@@ -157,8 +157,8 @@ def test_differences_are_told_field_by_field() -> None:
         [("To", "+14105550101"), ("Body", "hello"), ("MediaUrl", "a"), ("MediaUrl", "b")], query="x=1"
     )
     recorded = key_of([("To", "+14105550100"), ("Body", "hello"), ("MediaUrl", "a"), ("From", "")])
-    told = {one.field: (one.asked, one.recorded) for one in differences(asked, recorded)}
-    assert told == {
+    reported = {one.field: (one.asked, one.recorded) for one in differences(asked, recorded)}
+    assert reported == {
         "query x": ('"1"', "(absent)"),
         "To": ('"+14105550101"', '"+14105550100"'),
         "MediaUrl": ('"a", "b"', '"a"'),
@@ -167,14 +167,14 @@ def test_differences_are_told_field_by_field() -> None:
 
 
 def test_another_order_is_a_difference_of_its_own() -> None:
-    (told,) = differences(key_of([("A", "1"), ("B", "2")]), key_of([("B", "2"), ("A", "1")]))
-    assert (told.field, told.asked, told.recorded) == ("order of fields", "A, B", "B, A")
+    (reported,) = differences(key_of([("A", "1"), ("B", "2")]), key_of([("B", "2"), ("A", "1")]))
+    assert (reported.field, reported.asked, reported.recorded) == ("order of fields", "A, B", "B, A")
 
 
 def test_other_bodies_differ_in_one_line() -> None:
     kind = (("Content-Type", "application/json"),)
-    (told,) = differences(key_of(b"{}", headers=kind), key_of())
-    assert (told.field, told.recorded) == ("body", "a form of 2 fields")
+    (reported,) = differences(key_of(b"{}", headers=kind), key_of())
+    assert (reported.field, reported.recorded) == ("body", "a form of 2 fields")
 
 
 @given(FIELDS, FIELDS)

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes import CassetteNameError, check_name
+from ringback.cassettes.errors import CassetteNameError
 from ringback.cassettes.names import (
     cassette_files,
     cassette_names,
     cassette_path,
+    check_name,
     existing_path,
     free_path,
     used_instead,

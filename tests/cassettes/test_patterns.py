@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.cassettes.patterns import (
+from ringback.cassettes.redaction import (
     ACCOUNT_PLACEHOLDER,
     is_secret_header,
     is_secret_name,
-    scrub_patterns,
+    redact_patterns,
 )
 from support.exchanges import SID, TOKEN
 
@@ -17,7 +17,7 @@ KEY = "-----BEGIN {0}-----\nMII\n-----END {0}-----".format("EC PRIVATE KEY")
 
 
 @pytest.mark.parametrize(
-    "text, scrubbed",
+    "text, redacted",
     [
         (f"account {SID} is", f"account {ACCOUNT_PLACEHOLDER} is"),
         (SID.upper().replace("AC", "AC", 1), ACCOUNT_PLACEHOLDER),
@@ -37,17 +37,17 @@ KEY = "-----BEGIN {0}-----\nMII\n-----END {0}-----".format("EC PRIVATE KEY")
         ("", ""),
     ],
 )
-def test_secrets_go_and_the_rest_stays(text: str, scrubbed: str) -> None:
-    assert scrub_patterns(text) == scrubbed
-    assert scrub_patterns(scrubbed) == scrubbed
+def test_secrets_go_and_the_rest_stays(text: str, redacted: str) -> None:
+    assert redact_patterns(text) == redacted
+    assert redact_patterns(redacted) == redacted
 
 
 @pytest.mark.parametrize("secret", [TOKEN, WEB_TOKEN])
 def test_tokens_go_and_different_ones_stay_different(secret: str) -> None:
-    one, same, other = (scrub_patterns(f"({text})") for text in (secret, secret, secret[:-1] + "0"))
+    one, same, other = (redact_patterns(f"({text})") for text in (secret, secret, secret[:-1] + "0"))
     assert secret not in one
     assert one == same != other
-    assert scrub_patterns(one) == one
+    assert redact_patterns(one) == one
 
 
 @pytest.mark.parametrize(

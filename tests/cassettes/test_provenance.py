@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ringback.cassettes import RedactionError
-from ringback.cassettes.interactions import FIELD_SOURCE, Interaction
-from ringback.cassettes.provenance import (
+from ringback.cassettes.errors import RedactionError
+from ringback.cassettes.metadata import (
     check_key,
     provenance,
     redacted_fields,
@@ -18,6 +17,7 @@ from ringback.cassettes.provenance import (
 )
 from ringback.cassettes.pseudonyms import key_id
 from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
+from ringback.cassettes.vcr_format import FIELD_SOURCE, Interaction
 from ringback.exchange import Source
 from support.exchanges import answer, request
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes import RedactionError, pseudonyms
+from ringback.cassettes import pseudonyms
+from ringback.cassettes.errors import RedactionError
 from ringback.cassettes.pseudonyms import SHORTEST_KEY, key_id, load_key, permuted, stand_in
 
 KEY = b"k" * 32

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes import CassetteError, CassetteFormatError, Redaction, layout, reading
+from ringback.cassettes import layout, redaction, vcr_format
+from ringback.cassettes.errors import CassetteError, CassetteFormatError
+from ringback.cassettes.redaction import Redaction
 from support.exchanges import SID, TOKEN, Shelf, answer, request, written
 
 if TYPE_CHECKING:
@@ -28,17 +30,17 @@ def test_a_file_is_not_read_while_somebody_appends(shelf: Shelf, monkeypatch: py
 
     monkeypatch.setattr(fcntl, "flock", noted("lock", fcntl.flock))
     monkeypatch.setattr(layout, "scan", noted("scan", layout.scan))
-    os.close(reading.read(file)[1])
+    os.close(layout.read(file)[1])
     assert steps == ["shared", "scan", "unlock"]
 
 
 def test_a_foreign_file_is_for_vcrpy(shelf: Shelf) -> None:
     file = written(shelf, (request(), answer()))
     with pytest.raises(layout.ForeignLayoutError):
-        reading.read(file)
-    ((one,), metadata) = reading.read_foreign(file)
-    assert TOKEN not in str(reading.scrubbed(one, Redaction()))
-    assert SID not in str(reading.scrubbed(one, Redaction()))
+        layout.read(file)
+    ((one,), metadata) = vcr_format.read_foreign(file)
+    assert TOKEN not in str(redaction.redacted(one, Redaction()))
+    assert SID not in str(redaction.redacted(one, Redaction()))
     assert metadata == {}
 
 
@@ -65,7 +67,7 @@ def test_what_nobody_can_read_is_told_with_its_place(shelf: Shelf, data: bytes, 
     shelf.directory.mkdir()
     shelf.file().write_bytes(data)
     with pytest.raises(CassetteFormatError) as caught:
-        reading.read_foreign(shelf.file())
+        vcr_format.read_foreign(shelf.file())
     assert str(caught.value).startswith(f"{shelf.file()}:{line}: {said}")
     assert "\n" not in str(caught.value)
 
@@ -75,11 +77,11 @@ def test_what_is_no_json_has_its_line_too(shelf: Shelf) -> None:
     file = shelf.directory / "c.json"
     file.write_text('{\n"a": 1,\n')
     with pytest.raises(CassetteFormatError, match=r"c\.json:[23]: no JSON: Expecting property name"):
-        reading.read_foreign(file)
+        vcr_format.read_foreign(file)
 
 
 def test_what_is_no_file_is_not_waited_for(shelf: Shelf) -> None:
     shelf.directory.mkdir(parents=True, exist_ok=True)
     os.mkfifo(shelf.file())
     with shelf.library() as library, pytest.raises(CassetteError, match="no regular file"):
-        library.session()
+        library.open()

@@ -1,4 +1,4 @@
-"""75 real exchanges of the live API, recorded and replayed; they are not part of this repository."""
+"""75 real interactions of the live API, recorded and replayed; they are not part of this repository."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from urllib.parse import urlencode
 import pytest
 import vcr
 
-from ringback.cassettes import ACCOUNT_PLACEHOLDER, checks
+from ringback.cassettes import verify
 from ringback.cassettes.matching import key
-from ringback.cassettes.redaction import Redaction
-from ringback.cassettes.searching import secrets_in
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction
+from ringback.cassettes.verify import secrets_in
 from ringback.exchange import Answer, Request, Source
 from support.clients import SHARED
 from support.exchanges import FORM, SID, Shelf, basic, found, record
 
-FILE = SHARED / "recorded" / "exchanges.jsonl"
+FILE = SHARED / "recorded" / "interactions.jsonl"
 THEIRS = "ACffffffffffffffffffffffffffffffff"
 
 
 @pytest.fixture(scope="module")
-def exchanges() -> list[tuple[Request, Answer]]:
+def interactions() -> list[tuple[Request, Answer]]:
     if not FILE.exists():
-        pytest.skip("the recorded exchanges are not part of the repository, and not beside it either")
+        pytest.skip("the recorded interactions are not part of the repository, and not beside it either")
     return [as_exchange(json.loads(line)) for line in FILE.read_text(encoding="utf-8").splitlines()]
 
 
@@ -45,39 +45,41 @@ def as_exchange(one: dict[str, Any]) -> tuple[Request, Answer]:
     )
 
 
-def test_each_is_replayed_in_its_order(shelf: Shelf, exchanges: list[tuple[Request, Answer]]) -> None:
+def test_each_is_replayed_in_its_order(shelf: Shelf, interactions: list[tuple[Request, Answer]]) -> None:
     with shelf.library("auto") as library:
-        record(library.session(), *exchanges)
+        record(library.open(), *interactions)
     wanted = defaultdict(list)
-    for request, answer in exchanges:
+    for request, answer in interactions:
         wanted[key(request, Redaction())].append(answer)
     with shelf.library() as library:
-        session = library.session()
-        for request, _ in exchanges:
+        cassette = library.open()
+        for request, _ in interactions:
             answer = wanted[key(request, Redaction())].pop(0)
-            got = found(session, request)
+            got = found(cassette, request)
             assert (got.status, got.reason, got.body) == (answer.status, answer.reason, answer.body)
             kept = {name.lower(): value for name, value in got.headers}
             for name, value in answer.headers:
                 if name.lower() not in ("connection", "content-length", "transfer-encoding"):
                     assert kept[name.lower()] == value
-        assert session.unused() == (0, ())
+        assert cassette.unused() == (0, ())
 
 
-def test_nothing_in_them_is_taken_for_a_secret(shelf: Shelf, exchanges: list[tuple[Request, Answer]]) -> None:
-    file = shelf.write(*exchanges)
+def test_nothing_in_them_is_taken_for_a_secret(
+    shelf: Shelf, interactions: list[tuple[Request, Answer]]
+) -> None:
+    file = shelf.write(*interactions)
     text = file.read_text()
     assert SID not in text
     assert ACCOUNT_PLACEHOLDER in text
-    placed = checks.load(file).placed
-    assert len(placed) == len(exchanges)
+    placed = verify.load(file).placed
+    assert len(placed) == len(interactions)
     assert [secrets_in(one.interaction) for one in placed if secrets_in(one.interaction)] == []
 
 
-def test_vcrpy_reads_the_same(shelf: Shelf, exchanges: list[tuple[Request, Answer]]) -> None:
-    file = shelf.write(*exchanges)
+def test_vcrpy_reads_the_same(shelf: Shelf, interactions: list[tuple[Request, Answer]]) -> None:
+    file = shelf.write(*interactions)
     with vcr.use_cassette(str(file), record_mode="none") as cassette:
         bodies = [response["body"]["string"] for response in cassette.responses]
     assert bodies == [
-        answer.body.replace(SID.encode(), ACCOUNT_PLACEHOLDER.encode()) for _, answer in exchanges
+        answer.body.replace(SID.encode(), ACCOUNT_PLACEHOLDER.encode()) for _, answer in interactions
     ]

@@ -1,4 +1,4 @@
-"""The queue of a session: what is submitted is written in order, together, and each waiter hears of it."""
+"""The queue of a cassette: what is submitted is written in order, together, and each waiter hears of it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes import CodingError
-from ringback.cassettes.appending import CassetteFile
-from ringback.cassettes.interactions import parse
-from ringback.cassettes.recorder import Recorder
+from ringback.cassettes.errors import CodingError
 from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.store import CassetteFile, InteractionWriter
+from ringback.cassettes.vcr_format import parse
 from support.exchanges import JSON, TOKEN, answer, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ringback.cassettes.recorder import Written
+    from ringback.cassettes.store import WrittenInteraction
 
 UNKNOWN = answer(b"?", headers=(JSON, ("Content-Encoding", "unheard-of")))
 
 
 class Writing:
-    """A recorder on a file, and what it told."""
+    """A recorder on a file, and what it reported."""
 
     def __init__(self, file: Path) -> None:
         self.path = file
         self.file = CassetteFile(file, {}, Redaction(), lambda _: None)
         self.pool = ThreadPoolExecutor(1)
-        self.batches: list[Sequence[Written]] = []
+        self.batches: list[Sequence[WrittenInteraction]] = []
         self.failures: list[Exception] = []
-        self.recorder = Recorder(
+        self.recorder = InteractionWriter(
             self.file,
             Redaction(),
             lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -44,7 +43,7 @@ class Writing:
             self.failures.append,
         )
 
-    def take(self, inode: int, batch: Sequence[Written]) -> list[str]:
+    def take(self, inode: int, batch: Sequence[WrittenInteraction]) -> list[str]:
         assert inode == self.path.stat().st_ino
         first = sum(map(len, self.batches))
         self.batches.append(batch)
@@ -67,7 +66,7 @@ def test_what_is_submitted_lasts_in_order_and_is_found_where_it_is_said_to_be(wr
     items = [data[one.start : one.start + one.size] for batch in writing.batches for one in batch]
     assert [json.loads(parse(item).answer.body)["n"] for item in items] == list(range(20))
     assert [one.key for batch in writing.batches for one in batch] == [
-        bytes.fromhex(Redaction().scrub(one).key.digest) for one in asked
+        bytes.fromhex(Redaction().redact(one).key.digest) for one in asked
     ]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes import CassetteFormatError
-from ringback.cassettes.recordings import Recordings
+from ringback.cassettes.errors import CassetteFormatError
+from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.redaction import Redaction
 from support.exchanges import Shelf, answer, request, written
 
@@ -29,18 +29,18 @@ def file(request: pytest.FixtureRequest, shelf: Shelf) -> Path:
 
 
 @pytest.fixture
-def opened(file: Path) -> Iterator[Recordings]:
-    recordings = Recordings(file)
+def opened(file: Path) -> Iterator[CassetteReader]:
+    recordings = CassetteReader(file)
     recordings.open(Redaction())
     yield recordings
     recordings.close()
 
 
 def key(asked: Request) -> bytes:
-    return bytes.fromhex(Redaction().scrub(asked).key.digest)
+    return bytes.fromhex(Redaction().redact(asked).key.digest)
 
 
-def test_equal_requests_are_found_in_order(opened: Recordings) -> None:
+def test_equal_requests_are_found_in_order(opened: CassetteReader) -> None:
     assert len(opened) == 3
     assert opened.numbers(key(A)) == [0, 2]
     assert opened.numbers(key(B)) == [1]
@@ -48,20 +48,22 @@ def test_equal_requests_are_found_in_order(opened: Recordings) -> None:
     assert opened.keys() == {key(A): [0, 2], key(B): [1]}
 
 
-def test_each_is_read_by_its_number(opened: Recordings) -> None:
+def test_each_is_read_by_its_number(opened: CassetteReader) -> None:
     for number in (2, 0, 1, 0):
         assert json.loads(opened.interaction(number).answer.body)["n"] == number
         assert bytes.fromhex(opened.match_key(number).digest) == key(EXCHANGES[number][0])
 
 
-def test_what_is_replayed_says_where_it_is_from_and_has_its_length(opened: Recordings, file: Path) -> None:
+def test_what_is_replayed_says_where_it_is_from_and_has_its_length(
+    opened: CassetteReader, file: Path
+) -> None:
     kept = opened.answer(1)
     assert kept.source.rule == f"{file.stem}#2"
     assert kept.header("Content-Length") == str(len(kept.body))
     assert opened.answer(1) is kept
 
 
-def test_opening_again_starts_afresh(opened: Recordings, shelf: Shelf) -> None:
+def test_opening_again_starts_afresh(opened: CassetteReader, shelf: Shelf) -> None:
     opened.interaction(0)
     written(shelf, (B, answer(number=7)))
     opened.open(Redaction())
@@ -71,14 +73,14 @@ def test_opening_again_starts_afresh(opened: Recordings, shelf: Shelf) -> None:
 
 
 def test_no_file_is_an_empty_one(tmp_path: Path) -> None:
-    recordings = Recordings(tmp_path / "none.yaml")
+    recordings = CassetteReader(tmp_path / "none.yaml")
     recordings.open(Redaction())
-    assert (len(recordings), recordings.torn, recordings.likely(Redaction().scrub(A).key)) == (0, 0, [])
+    assert (len(recordings), recordings.torn, recordings.likely(Redaction().redact(A).key)) == (0, 0, [])
 
 
 def test_lines_are_known_in_our_own_layout(shelf: Shelf) -> None:
     file = shelf.write(*EXCHANGES)
-    recordings = Recordings(file)
+    recordings = CassetteReader(file)
     recordings.open(Redaction())
     lines = file.read_text().split("\n")
     assert [lines[recordings.line(number) - 1] for number in range(3)] == ["- request:"] * 3
@@ -89,7 +91,7 @@ def test_lines_are_known_in_our_own_layout(shelf: Shelf) -> None:
 
 def test_a_file_that_changes_in_use_is_told_with_the_line(shelf: Shelf) -> None:
     file = shelf.write(*EXCHANGES)
-    recordings = Recordings(file)
+    recordings = CassetteReader(file)
     recordings.open(Redaction())
     line = recordings.line(1)
     data = file.read_bytes()
@@ -102,7 +104,7 @@ def test_a_file_that_changes_in_use_is_told_with_the_line(shelf: Shelf) -> None:
 
 def test_what_is_appended_is_found_too(shelf: Shelf) -> None:
     file = shelf.write(*EXCHANGES[:2])
-    recordings = Recordings(file)
+    recordings = CassetteReader(file)
     recordings.open(Redaction())
     assert recordings.is_same_file(file.stat().st_ino)
     start = len(file.read_bytes())
@@ -118,9 +120,9 @@ def test_what_is_appended_is_found_too(shelf: Shelf) -> None:
 
 def test_a_likely_one_is_found_by_its_value_far_behind_the_first(shelf: Shelf) -> None:
     many = [(request({"Body": f"number {n}", "To": "x"}), answer(number=n)) for n in range(260)]
-    recordings = Recordings(shelf.write(*many))
+    recordings = CassetteReader(shelf.write(*many))
     recordings.open(Redaction())
-    found = recordings.likely(Redaction().scrub(request({"Body": "number 250", "To": "y"})).key)
+    found = recordings.likely(Redaction().redact(request({"Body": "number 250", "To": "y"})).key)
     assert 250 in dict(found)
     assert len(found) <= 200
     recordings.close()

@@ -17,9 +17,16 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes import ACCOUNT_PLACEHOLDER, CodingError, Redaction, reading
+from ringback.cassettes import vcr_format
+from ringback.cassettes.errors import CodingError
 from ringback.cassettes.matching import plain_key
-from ringback.cassettes.redaction import KEPT_REQUEST_HEADERS, framed, told_by
+from ringback.cassettes.redaction import (
+    ACCOUNT_PLACEHOLDER,
+    KEPT_REQUEST_HEADERS,
+    Redaction,
+    framed,
+    secrets_in_headers,
+)
 from ringback.exchange import Answer, Source
 from support.exchanges import (
     FORM,
@@ -64,7 +71,7 @@ def on_disk(shelf: Shelf) -> bytes:
     data = b""
     for path in shelf.directory.rglob("*"):
         data += path.read_bytes()
-        for one in reading.read_foreign(path)[0]:
+        for one in vcr_format.read_foreign(path)[0]:
             asked, answered = one.request, one.answer
             parts = [asked.target, asked.host, *(f"{k}: {v}" for k, v in (*asked.headers, *answered.headers))]
             data += "\n".join(parts).encode() + asked.body + answered.body
@@ -204,13 +211,13 @@ def test_the_callers_sid_comes_back_in_json_xml_and_headers(shelf: Shelf) -> Non
     as_xml = answer(f"<R><AccountSid>{SID}</AccountSid></R>".encode(), headers=(XML,))
     shelf.write((request(), as_json), (request(resource="Messages"), as_xml))
     with shelf.library() as library:
-        session = library.session()
+        cassette = library.open()
         for sid in (OTHER_SID, SID):
-            got = found(session, request(sid=sid))
+            got = found(cassette, request(sid=sid))
             assert json.loads(got.body) == {"account_sid": sid, "uri": uri.replace(SID, sid)}
             assert got.header("Location") == uri.replace(SID, sid)
             assert got.header("Content-Length") == str(len(got.body))
-        assert found(session, request(resource="Messages", sid=OTHER_SID)).body == as_xml.body.replace(
+        assert found(cassette, request(resource="Messages", sid=OTHER_SID)).body == as_xml.body.replace(
             SID.encode(), OTHER_SID.encode()
         )
 
@@ -218,7 +225,7 @@ def test_the_callers_sid_comes_back_in_json_xml_and_headers(shelf: Shelf) -> Non
 def test_without_a_sid_of_its_own_a_caller_gets_the_placeholder(shelf: Shelf) -> None:
     shelf.write((request(), answer({"account_sid": SID})))
     with shelf.library() as library:
-        got = found(library.session(), request(sid="me"))
+        got = found(library.open(), request(sid="me"))
         assert json.loads(got.body) == {"account_sid": ACCOUNT_PLACEHOLDER}
 
 
@@ -230,7 +237,7 @@ def test_what_was_taken_out_of_a_field_comes_back_to_who_sent_it(shelf: Shelf) -
     )
     assert_absent(shelf, token, "me:pass")
     with shelf.library() as library:
-        got = json.loads(found(library.session(), request(form)).body)
+        got = json.loads(found(library.open(), request(form)).body)
     assert got == {"body": form["Body"], "media": link, "again": [f"<{form['Body']}>"]}
 
 
@@ -239,20 +246,20 @@ def test_bodies_are_kept_without_their_coding_and_with_their_length(shelf: Shelf
     body = json.dumps({"body": "héllo"}).encode()
     shelf.write((request(), answer(PACKERS[name](body), headers=(JSON, ("Content-Encoding", name)))))
     with shelf.library() as library:
-        got = found(library.session(), request())
+        got = found(library.open(), request())
     assert (got.body, got.header("Content-Encoding")) == (body, None)
     assert got.header("Content-Length") == str(len(body))
 
 
 def test_a_body_that_cannot_be_opened_is_not_recorded(shelf: Shelf) -> None:
     with shelf.library("auto") as library:
-        session = library.session()
-        done = session.record(request(), answer(b"x", headers=(("Content-Encoding", "rot13"),)))
+        cassette = library.open()
+        done = cassette.record(request(), answer(b"x", headers=(("Content-Encoding", "rot13"),)))
         with pytest.raises(CodingError, match="rot13"):
             done.result(timeout=30)
-        assert (session.failed, session.recorded) == (1, 0)
-        record(session, (request(), answer()))
-    assert shelf.told == ["the content coding 'rot13' is not known, so it cannot be searched"]
+        assert (cassette.failed, cassette.recorded) == (1, 0)
+        record(cassette, (request(), answer()))
+    assert shelf.reported == ["the content coding 'rot13' is not known, so it cannot be searched"]
 
 
 def test_few_request_headers_are_kept(shelf: Shelf) -> None:
@@ -263,7 +270,7 @@ def test_few_request_headers_are_kept(shelf: Shelf) -> None:
         ("Referer", "https://example.com"),
     )
     shelf.write((request(headers=headers), answer()))
-    ((one,), _) = reading.read_foreign(shelf.file())
+    ((one,), _) = vcr_format.read_foreign(shelf.file())
     assert (
         {name.lower() for name, _ in one.request.headers}
         == {"content-type", "user-agent"}
@@ -283,16 +290,16 @@ def test_what_is_harmless_stays() -> None:
         ("Twilio-Request-Id", "RQ" + "1b" * 16),
         ("WWW-Authenticate", 'Basic realm="Twilio API"'),
     )
-    exchange = NOTHING.scrub(request({"Body": "pass the token ring", "MaxPrice": "1"}))
-    kept = exchange.answer(answer(body, headers=headers))
+    interaction = NOTHING.redact(request({"Body": "pass the token ring", "MaxPrice": "1"}))
+    kept = interaction.answer(answer(body, headers=headers))
     assert json.loads(kept.body) == body
     assert set(headers) <= set(kept.headers)
-    assert exchange.request.body == b"Body=pass+the+token+ring&MaxPrice=1"
+    assert interaction.request.body == b"Body=pass+the+token+ring&MaxPrice=1"
 
 
 def test_the_clients_spelling_of_a_form_is_kept() -> None:
     body = b"Body=%7e%2a*~+%c3%a9&Empty=&=&To=%2b1"
-    assert NOTHING.scrub(request(body)).request.body == body
+    assert NOTHING.redact(request(body)).request.body == body
 
 
 FIELDS = st.lists(
@@ -308,14 +315,14 @@ def test_redaction_tells_apart_what_was_different(
     one: list[tuple[str, str]], other: list[tuple[str, str]]
 ) -> None:
     redaction = Redaction(("To", "From", "Body"), KEY)
-    keys = [redaction.scrub(request(fields)).key for fields in (one, other)]
+    keys = [redaction.redact(request(fields)).key for fields in (one, other)]
     assert (keys[0] == keys[1]) == (one == other)
 
 
 @given(FIELDS)
 def test_redaction_is_done_once(fields: list[tuple[str, str]]) -> None:
-    once = NOTHING.scrub(request(fields))
-    again = NOTHING.scrub(once.request)
+    once = NOTHING.redact(request(fields))
+    again = NOTHING.redact(once.request)
     assert again.request == once.request
     assert again.key == once.key
 
@@ -337,16 +344,16 @@ def test_the_key_is_that_of_the_redacted_request(redaction: Redaction, body: byt
     coding = (("Content-Encoding", "gzip"),) if body.startswith(b"\x1f\x8b") else ()
     asked = replace(request(body), headers=(("Content-Type", media), *coding))
     asked = replace(asked, target=f"{asked.target}?To=%2B14105550100&Token={TOKEN}")
-    exchange = redaction.scrub(asked)
-    assert exchange.key == plain_key(exchange.request)
+    interaction = redaction.redact(asked)
+    assert interaction.key == plain_key(interaction.request)
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_a_redacted_echo_comes_back_as_it_was_sent(text: str) -> None:
-    exchange = Redaction(("Body",), KEY).scrub(request({"Body": text}))
-    echoed = exchange.answer(answer({"body": text, "other": 1}))
+    interaction = Redaction(("Body",), KEY).redact(request({"Body": text}))
+    echoed = interaction.answer(answer({"body": text, "other": 1}))
     assert json.loads(echoed.body)["body"] != text or text.startswith("+1500555")
-    assert json.loads(exchange.restore(echoed).body) == {"body": text, "other": 1}
+    assert json.loads(interaction.restore(echoed).body) == {"body": text, "other": 1}
 
 
 def test_every_spelling_of_a_number_is_replaced_and_comes_back() -> None:
@@ -356,32 +363,32 @@ def test_every_spelling_of_a_number_is_replaced_and_comes_back() -> None:
         "message": "The 'To' number 410-555-0100 is not a valid phone number.",
         "num_segments": "1",
     }
-    exchange = PHONES.scrub(request({"To": "410-555-0100", "From": "+15005550006"}))
-    kept = exchange.answer(answer(said))
+    interaction = PHONES.redact(request({"To": "410-555-0100", "From": "+15005550006"}))
+    kept = interaction.answer(answer(said))
     for part in (b"5550100", b"555-0100"):
         assert part not in kept.body
-        assert part not in exchange.request.body
-    assert b"%2B15005550006" in exchange.request.body  # magic: nobody's
+        assert part not in interaction.request.body
+    assert b"%2B15005550006" in interaction.request.body  # magic: nobody's
     shown = json.loads(kept.body)
     assert shown["to"].startswith("+1")
     assert shown["to_formatted"][0] == "("
-    assert json.loads(exchange.restore(kept).body) == said
+    assert json.loads(interaction.restore(kept).body) == said
 
 
 def test_a_value_that_begins_another_is_not_put_into_it() -> None:
     form = {"To": "+14105550100", "Body": "+14105550100 is yours"}
     said = {"message": "sent: +14105550100 is yours, to +14105550100"}
-    exchange = Redaction(("To", "Body"), KEY).scrub(request(form))
-    kept = exchange.answer(answer(said))
+    interaction = Redaction(("To", "Body"), KEY).redact(request(form))
+    kept = interaction.answer(answer(said))
     assert b"is yours" not in kept.body
     assert b"5550100" not in kept.body
-    assert json.loads(exchange.restore(kept).body) == said
+    assert json.loads(interaction.restore(kept).body) == said
 
 
 def test_a_short_value_is_not_replaced_where_it_stands_by_chance() -> None:
-    exchange = Redaction(("Body",), KEY).scrub(request({"Body": "m"}))
+    interaction = Redaction(("Body",), KEY).redact(request({"Body": "m"}))
     kept = json.loads(
-        exchange.answer(answer({"body": "m", "n": "m of m", "message": "m is bad", "s": "SM m"})).body
+        interaction.answer(answer({"body": "m", "n": "m of m", "message": "m is bad", "s": "SM m"})).body
     )
     assert kept["body"].startswith("redacted-")
     assert kept["message"].startswith("redacted-")
@@ -401,9 +408,9 @@ def test_a_redacted_cassette_matches_and_holds_nothing(shelf: Shelf, resource: s
     shelf.write((request(form, resource=resource), said), redact=["To", "Body"])
     assert_absent(shelf, "4105550100", form["Body"])
     with shelf.library() as library:  # the cassette itself says what was redacted
-        session = library.session()
-        assert found(session, request(form, resource=resource)).body == said.body
-        assert not hasattr(session.lookup(request(other, resource=resource)), "body")
+        cassette = library.open()
+        assert found(cassette, request(form, resource=resource)).body == said.body
+        assert not hasattr(cassette.lookup(request(other, resource=resource)), "body")
 
 
 def test_field_names_are_compared_without_case(shelf: Shelf) -> None:
@@ -413,8 +420,8 @@ def test_field_names_are_compared_without_case(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("password", ["x", "1234567"])
 def test_a_very_short_password_is_not_searched_for(password: str) -> None:
-    assert password not in told_by(request(token=password).headers)[0]
-    assert "12345678" in told_by(request(token="12345678").headers)[0]
+    assert password not in secrets_in_headers(request(token=password).headers)[0]
+    assert "12345678" in secrets_in_headers(request(token="12345678").headers)[0]
 
 
 def test_an_answer_is_framed_by_its_length_alone(shelf: Shelf) -> None:
@@ -426,16 +433,16 @@ def test_an_answer_is_framed_by_its_length_alone(shelf: Shelf) -> None:
     )
     shelf.write((request(), answer(b"hello", headers=odd)))
     with shelf.library() as library:
-        got = found(library.session(), request())
+        got = found(library.open(), request())
     assert [pair for pair in got.headers if not pair[0].startswith("Ringback")] == [("Content-Length", "5")]
 
 
 def test_an_answer_without_a_body_has_no_length_where_none_may_be(shelf: Shelf) -> None:
     shelf.write((request(), answer(b"", status=204, headers=())), (request({}), answer(b"", headers=())))
     with shelf.library() as library:
-        session = library.session()
-        assert found(session, request()).header("Content-Length") is None
-        assert found(session, request({})).header("Content-Length") == "0"
+        cassette = library.open()
+        assert found(cassette, request()).header("Content-Length") is None
+        assert found(cassette, request({})).header("Content-Length") == "0"
 
 
 def test_what_people_edit_cannot_break_the_framing(shelf: Shelf) -> None:
@@ -444,7 +451,7 @@ def test_what_people_edit_cannot_break_the_framing(shelf: Shelf) -> None:
     edited = values + '      "X Y":\n      - z\n      Transfer-Encoding:\n      - chunked\n'
     file.write_text(file.read_text().replace("      X-A:\n      - b\n", edited))
     with shelf.library() as library:
-        got = found(library.session(), request())
+        got = found(library.open(), request())
     assert sorted(got.headers) == [("Content-Length", "5"), ("X-A", "fine")]
 
 

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import pytest
 
-from ringback.cassettes.interactions import Interaction
-from ringback.cassettes.patterns import ACCOUNT_PLACEHOLDER
-from ringback.cassettes.searching import masked, secrets_in
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.vcr_format import Interaction
+from ringback.cassettes.verify import redacted_view, secrets_in
 from support.exchanges import FORM, JSON, SID, TOKEN, answer, request
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_nothing_is_found_in_a_clean_recording() -> None:
 )
 def test_where_a_secret_can_stand_in_a_request(asked: Request, where: str, value: str) -> None:
     assert found(asked)[where] == value
-    assert value not in str(masked(Interaction(asked, GOOD)).request)
+    assert value not in str(redacted_view(Interaction(asked, GOOD)).request)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_where_a_secret_can_stand_in_a_request(asked: Request, where: str, value
 )
 def test_where_a_secret_can_stand_in_an_answer(got: Answer, where: str) -> None:
     value = found(got=got)[where]
-    shown = masked(Interaction(CLEAN, got)).answer
+    shown = redacted_view(Interaction(CLEAN, got)).answer
     assert where not in found(got=shown) or "Set-Cookie" in where
     assert value.encode() not in shown.body
     assert value not in dict(shown.headers).values()
@@ -95,7 +95,7 @@ def test_where_a_secret_can_stand_in_an_answer(got: Answer, where: str) -> None:
 def test_a_secret_that_the_user_knows_of_is_found_whatever_it_looks_like() -> None:
     asked = replace(CLEAN, body=b"Body=the+blue+horse")
     assert found(asked, known=("blue horse",)) == {"a configured secret in the request's form": "blue horse"}
-    assert b"horse" not in masked(Interaction(asked, GOOD), ["blue horse"]).request.body
+    assert b"horse" not in redacted_view(Interaction(asked, GOOD), ["blue horse"]).request.body
     assert found(asked, known=("horse",)) == {}  # too short: it stands anywhere by chance
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes.strings import rewrite_body
+from ringback.cassettes.bodies import rewrite_body
 
 SECRET = 'p&ss"w\\rd</é'
 VALUES = st.recursive(

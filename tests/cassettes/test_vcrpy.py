@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from vcr.errors import CannotOverwriteExistingCassetteException
 
-from ringback.cassettes import ACCOUNT_PLACEHOLDER, reading
+from ringback.cassettes import vcr_format
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
 from ringback.exchange import Answer, Request, Source
 from support.exchanges import KEY, SID, TOKEN, Shelf, answer, found, missed, numbered, record, request
 
@@ -118,16 +119,16 @@ def test_vcrpy_resaves_our_file_and_we_read_that_again(shelf: Shelf, server: str
     assert text.startswith("interactions:")
     assert text.endswith("version: 1\n")
     with shelf.library("auto") as library:
-        session = library.session()
-        assert session.foreign
-        got = found(session, as_request(url, [("Body", "1")]))
+        cassette = library.open()
+        assert cassette.foreign
+        got = found(cassette, as_request(url, [("Body", "1")]))
         assert json.loads(got.body)["n"] == 1
         assert got.source.basis == "recorded"
-        record(session, (as_request(url, [("Body", "3")]), answer(number=3)))
-    assert "rewritten so that it can be appended to (2 exchanges kept)" in shelf.told[0]
+        record(cassette, (as_request(url, [("Body", "3")]), answer(number=3)))
+    assert "rewritten so that it can be appended to (2 interactions kept)" in shelf.reported[0]
     assert shelf.file().read_text().startswith("version: 1\nmetadata:\n  ringback:")
     with shelf.library() as library:
-        assert [numbered(library.session(), as_request(url, [("Body", body)])) for body in "13"] == [1, 3]
+        assert [numbered(library.open(), as_request(url, [("Body", body)])) for body in "13"] == [1, 3]
     with vcr.use_cassette(str(shelf.file()), **STRICT):
         assert send(url, [("Body", "3")]).json()["n"] == 3
 
@@ -186,13 +187,13 @@ def test_what_vcrpy_writes_is_replayed_here(shelf: Shelf, server: str, name: str
     with vcr.use_cassette(str(shelf.file())):
         assert send(url, form, auth=(SID, TOKEN)).content == body
     with shelf.library() as library:
-        session = library.session()
-        got = found(session, as_request(url, form))
+        cassette = library.open()
+        got = found(cassette, as_request(url, form))
         assert (got.status, got.reason, got.body) == (201, "CREATED", body)
         assert got.header("Content-Type") == kind
         assert got.header("Content-Encoding") is None
         assert got.header("Content-Length") == str(len(body))
-        missed(session, as_request(url, [*form, ("X", "")]))
+        missed(cassette, as_request(url, [*form, ("X", "")]))
 
 
 def test_a_blank_field_and_none_are_two_requests_here(shelf: Shelf, server: str) -> None:
@@ -201,9 +202,9 @@ def test_a_blank_field_and_none_are_two_requests_here(shelf: Shelf, server: str)
         for form in ([("To", "1"), ("Body", "")], [("To", "1")]):
             send(url, form)
     with shelf.library() as library:
-        session = library.session()
+        cassette = library.open()
         for form, sent in (([("To", "1")], "To=1"), ([("To", "1"), ("Body", "")], "To=1&Body=")):
-            assert json.loads(found(session, as_request(url, form)).body)["got"] == sent
+            assert json.loads(found(cassette, as_request(url, form)).body)["got"] == sent
 
 
 def test_a_cassette_of_vcrpy_is_redacted_when_it_is_rewritten(shelf: Shelf, server: str) -> None:
@@ -212,14 +213,14 @@ def test_a_cassette_of_vcrpy_is_redacted_when_it_is_rewritten(shelf: Shelf, serv
         send(url, [("Body", f"it is {TOKEN}")], auth=(SID, TOKEN))
     assert TOKEN in shelf.file().read_text()
     with shelf.library("auto", redact=["To"]) as library:
-        session = library.session()
-        assert json.loads(found(session, as_request(url, [("Body", f"it is {TOKEN}")])).body)["got"]
-        record(session, (request({"To": "+14105550100"}), answer(number=2)))
+        cassette = library.open()
+        assert json.loads(found(cassette, as_request(url, [("Body", f"it is {TOKEN}")])).body)["got"]
+        record(cassette, (request({"To": "+14105550100"}), answer(number=2)))
     data = shelf.file().read_text()
     for secret in (TOKEN, SID, "0123456789abcdef", "4105550100"):
         assert secret not in data
     with shelf.library() as library:
-        found(library.session(), as_request(url, [("Body", f"it is {TOKEN}")]))
+        found(library.open(), as_request(url, [("Body", f"it is {TOKEN}")]))
 
 
 def test_over_tls_too(shelf: Shelf, tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_over_tls_too(shelf: Shelf, tmp_path: Path) -> None:
         with vcr.use_cassette(str(shelf.file())):
             live = send(url, [("Body", "x")], verify=root).content
     with shelf.library() as library:
-        assert found(library.session(), as_request(url, [("Body", "x")])).body == live
+        assert found(library.open(), as_request(url, [("Body", "x")])).body == live
 
 
 def tls_of(directory: Path) -> tuple[ssl.SSLContext, str]:
@@ -267,15 +268,15 @@ def test_vcrpys_other_endings_are_read_and_carried_over(shelf: Shelf, server: st
         send(url, [("Body", "1")])
     before = file.read_bytes()
     with shelf.library("auto") as library:
-        session = library.session()
-        found(session, as_request(url, [("Body", "1")]))
-        record(session, (request({"Body": "2"}), answer(number=2)))
-        assert len(session) == 2
+        cassette = library.open()
+        found(cassette, as_request(url, [("Body", "1")]))
+        record(cassette, (request({"Body": "2"}), answer(number=2)))
+        assert len(cassette) == 2
     assert file.read_bytes() == before
-    assert "1 exchange carried over" in shelf.told[0]
+    assert "1 interaction carried over" in shelf.reported[0]
     with shelf.library() as library:
-        assert numbered(library.session(), request({"Body": "2"})) == 2
-        found(library.session(), as_request(url, [("Body", "1")]))
+        assert numbered(library.open(), request({"Body": "2"})) == 2
+        found(library.open(), as_request(url, [("Body", "1")]))
 
 
 def test_metadata_of_others_is_kept(shelf: Shelf) -> None:
@@ -284,29 +285,29 @@ def test_metadata_of_others_is_kept(shelf: Shelf) -> None:
     parts = text.split("interactions:\n")
     shelf.file().write_text(f"interactions:\n{parts[1]}metadata:\n  faker_seed: 7\nversion: 1\n")
     with shelf.library("auto") as library:
-        record(library.session(), (request({"Body": "x"}), answer(number=2)))
+        record(library.open(), (request({"Body": "x"}), answer(number=2)))
     assert "  faker_seed: 7\n" in shelf.file().read_text()
     with shelf.library() as library:
-        assert numbered(library.session(), request()) == 1
+        assert numbered(library.open(), request()) == 1
 
 
 def test_pseudonyms_are_not_put_in_twice_when_vcrpy_has_resaved(shelf: Shelf) -> None:
     form = {"To": "+14105550100"}
     shelf.write((request(form), answer(number=1)), redact=["To"])
-    found_here, metadata = reading.read_foreign(shelf.file())
+    found_here, metadata = vcr_format.read_foreign(shelf.file())
     head, items = shelf.file().read_text().split("interactions:\n")
     shelf.file().write_text(f"interactions:\n{items}{head.split(chr(10), 1)[1]}version: 1\n")
-    assert reading.read_foreign(shelf.file()) == (found_here, metadata)
+    assert vcr_format.read_foreign(shelf.file()) == (found_here, metadata)
     with shelf.library("auto", environ={"RINGBACK_REDACT_KEY": KEY}) as library:
-        session = library.session()
-        assert session.foreign
-        assert numbered(session, request(form)) == 1
-        record(session, (request({"To": "+14105550101"}), answer(number=2)))
-        assert numbered(session, request(form)) == 1
+        cassette = library.open()
+        assert cassette.foreign
+        assert numbered(cassette, request(form)) == 1
+        record(cassette, (request({"To": "+14105550101"}), answer(number=2)))
+        assert numbered(cassette, request(form)) == 1
     assert "41055501" not in shelf.file().read_text()
 
 
 def test_a_copy_replays_as_well(shelf: Shelf) -> None:
     shutil.copy(shelf.write((request(), answer(number=1))), shelf.file("copy"))
     with shelf.library() as library:
-        assert numbered(library.session("copy"), request()) == 1
+        assert numbered(library.open("copy"), request()) == 1

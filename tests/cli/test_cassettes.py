@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from ringback.cassettes import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
 from ringback.cli import ringback
 from ringback.cli.cassettes import command
 from support.exchanges import KEY, SID, TOKEN, Shelf, answer, basic, numbered, request, written
@@ -49,7 +49,7 @@ def test_list(shelf: Shelf) -> None:
     result = run("list")
     assert result.exit_code == 0
     rows = [line.split("\t") for line in result.stdout.splitlines()]
-    assert rows[0] == ["name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"]
+    assert rows[0] == ["name", "interactions", "bytes", "last recorded", "source", "redacted", "layout"]
     assert rows[1][:2] == ["broken", "-"]
     assert rows[1][-1] == "broken"
     assert (
@@ -91,16 +91,16 @@ def test_show_shows_one_exchange(shelf: Shelf) -> None:
     assert "(1 byte, no text)" in run("show", "default", "3").stdout
     result = run("show", "default", "4")
     assert result.exit_code == 2
-    assert "has 3 exchanges, no number 4" in result.stderr
+    assert "has 3 interactions, no number 4" in result.stderr
 
 
 def test_show_masks_the_secrets_of_a_cassette_of_vcrpy(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "an-odd-token")
-    told = answer(
+    reported = answer(
         {"account_sid": SID, "text": "an-odd-token", "auth_token": "named"},
         headers=(("Content-Type", "application/json"), ("Set-Cookie", "session=kept"), ("X-From", SID)),
     )
-    written(shelf, (request({**SENT, "Body": TOKEN, "AuthToken": "secret words"}), told))
+    written(shelf, (request({**SENT, "Body": TOKEN, "AuthToken": "secret words"}), reported))
     shown = run("show", "default", "1").stdout
     rows = run("show", "default").stdout
     for secret in (
@@ -175,9 +175,9 @@ def test_verify_tells_what_it_cannot_judge(shelf: Shelf) -> None:
     assert result.stderr == (
         f"{FILE}: not held against the contract: {why}\n1 cassette checked, 0 findings\n"
     )
-    told = json.loads(run("verify", "--json").stdout)
+    reported = json.loads(run("verify", "--json").stdout)
     skipped = [{"path": str(FILE), "why": why}]
-    assert told == {"checked": 1, "findings": [], "not_held_against_contract": skipped, "not_used": []}
+    assert reported == {"checked": 1, "findings": [], "not_held_against_contract": skipped, "not_used": []}
 
 
 def test_of_two_files_with_one_name_it_is_told_which_is_used(shelf: Shelf) -> None:
@@ -188,8 +188,8 @@ def test_of_two_files_with_one_name_it_is_told_which_is_used(shelf: Shelf) -> No
     assert run("list").stderr == said
     result = run("verify")
     assert (result.exit_code, result.stderr) == (0, f"{said}2 cassettes checked, 0 findings\n")
-    told = json.loads(run("verify", "--json").stdout)
-    assert told["not_used"] == [{"path": str(other), "used": str(FILE)}]
+    reported = json.loads(run("verify", "--json").stdout)
+    assert reported["not_used"] == [{"path": str(other), "used": str(FILE)}]
 
 
 def test_verify_as_json(shelf: Shelf) -> None:
@@ -227,7 +227,7 @@ def test_verify_repairs(shelf: Shelf) -> None:
     result = run("verify", "--repair")
     assert result.exit_code == 0
     assert f"repaired: {FILE}: it ends in " in result.stdout
-    assert f"cut, and kept in {FILE}.torn-1; 1 whole exchange before that" in result.stdout
+    assert f"cut, and kept in {FILE}.torn-1; 1 whole interaction before that" in result.stdout
     assert run("verify").exit_code == 0
 
 
@@ -243,11 +243,11 @@ def test_redact_rewrites_and_still_matches(shelf: Shelf) -> None:
     written(shelf, (request(SENT), answer({"to": SENT["To"], "n": 1})))
     result = run("redact", "--redact", "To, Body")
     assert result.exit_code == 0
-    assert f"{Path('cassettes/default.yaml')}: 1 exchange redacted" in result.stdout
+    assert f"{Path('cassettes/default.yaml')}: 1 interaction redacted" in result.stdout
     for secret in (SID, TOKEN, "4105550100", "hello"):
         assert secret not in shelf.file().read_text()
     with shelf.library() as library:
-        assert numbered(library.session(), request(SENT)) == 1
+        assert numbered(library.open(), request(SENT)) == 1
     assert run("verify").exit_code == 0
 
 

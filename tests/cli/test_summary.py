@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from ringback.addon.replaying import Used
+from ringback.cassettes.manager import CassetteUsage
 from ringback.cli.summary import cassettes_fail, summary
 from ringback.contract import Answer, Source
 from ringback.drift.findings import Finding
 from ringback.tally import Tally
 
-USED = Used("default", 0, 0, 0, 0, 0)
+USED = CassetteUsage("default", 0, 0, 0, 0, 0)
 FOUND = Finding("Messages.to.blocked", "error", "code", "Messages", "", "as said", "otherwise", "f" * 12)
 
 
 def lines(
     tally: Tally | None = None,
-    used: tuple[Used, ...] = (),
+    used: tuple[CassetteUsage, ...] = (),
     found: tuple[Finding, ...] = (),
     *,
     list_unused: bool = False,
@@ -52,7 +52,7 @@ def lines(
         ),
     ],
 )
-def test_what_became_of_a_cassette(used: Used, said: list[str]) -> None:
+def test_what_became_of_a_cassette(used: CassetteUsage, said: list[str]) -> None:
     assert lines(used=(used,), list_unused=True) == said
     assert lines(used=(used,)) == said[:1]  # the count is enough where nothing fails for it
 
@@ -71,7 +71,7 @@ def test_strict_misses() -> None:
     ],
 )
 def test_when_cassettes_are_a_reason_to_fail(
-    tally: Tally, used: Used, fail_on_unused: bool, fails: bool
+    tally: Tally, used: CassetteUsage, fail_on_unused: bool, fails: bool
 ) -> None:
     assert cassettes_fail(tally, [used], fail_on_unused=fail_on_unused) is fails
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ringback.cassettes.interactions import load_foreign
+from ringback.cassettes.vcr_format import load_foreign
 from ringback.drift.compare import compare
 from ringback.drift.grouping import collect
 from ringback.drift.recordings import RecordingError, item_lines, read

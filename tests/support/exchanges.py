@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from ringback.cassettes import Library, Miss, Session
-from ringback.cassettes.interactions import Interaction, dump
+from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
+from ringback.cassettes.vcr_format import Interaction, dump
 from ringback.exchange import Answer, Request, Source
 
 if TYPE_CHECKING:
@@ -62,44 +62,44 @@ def answer(
     return Answer(status, "CREATED" if status == 201 else "BAD REQUEST", fields, content, Source("live"))
 
 
-def numbered(session: Session, asked: Request) -> int | None:
-    """Which answer of `answer(number=...)` the session gives; None for a miss."""
-    found = session.lookup(asked)
+def numbered(cassette: Cassette, asked: Request) -> int | None:
+    """Which answer of `answer(number=...)` the cassette gives; None for a miss."""
+    found = cassette.lookup(asked)
     return None if isinstance(found, Miss) else int(json.loads(found.body)["n"])
 
 
-def found(session: Session, asked: Request) -> Answer:
-    got = session.lookup(asked)
+def found(cassette: Cassette, asked: Request) -> Answer:
+    got = cassette.lookup(asked)
     assert isinstance(got, Answer), got.text
     return got
 
 
-def missed(session: Session, asked: Request) -> Miss:
-    got = session.lookup(asked)
+def missed(cassette: Cassette, asked: Request) -> Miss:
+    got = cassette.lookup(asked)
     assert isinstance(got, Miss)
     return got
 
 
-def record(session: Session, *exchanges: tuple[Request, Answer]) -> list[str]:
+def record(cassette: Cassette, *exchanges: tuple[Request, Answer]) -> list[str]:
     """Record one after another; returns where they are."""
-    return [session.record(*exchange).result(timeout=30) for exchange in exchanges]
+    return [cassette.record(*exchange).result(timeout=30) for exchange in exchanges]
 
 
 @dataclass
 class Shelf:
-    """A cassette directory, whose libraries tell their lines to `told`."""
+    """A cassette directory, whose libraries report their lines to `reported`."""
 
     directory: Path
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
 
-    def library(self, mode: str = "offline", **options: Any) -> Library:
+    def library(self, mode: str = "offline", **options: Any) -> CassetteDirectory:
         options.setdefault("environ", {"RINGBACK_REDACT_KEY": KEY})
-        return Library(self.directory, mode=mode, tell=self.told.append, **options)  # type: ignore[arg-type]  # str
+        return CassetteDirectory(self.directory, mode=mode, report=self.reported.append, **options)  # type: ignore[arg-type]  # str
 
     def write(self, *exchanges: tuple[Request, Answer], name: str = "default", **options: Any) -> Path:
         """A cassette with `exchanges`, recorded in one go; returns its file."""
         with self.library("auto", **options) as library:
-            record(library.session(name), *exchanges)
+            record(library.open(name), *exchanges)
         return self.file(name)
 
     def file(self, name: str = "default") -> Path:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ringback.cassettes import Library, reading
+from ringback.cassettes import vcr_format
+from ringback.cassettes.cassette import CassetteDirectory
 from ringback.cassettes.layout import scan
 from support.exchanges import Shelf, answer, request
 
@@ -38,8 +39,8 @@ def kill_after(process: subprocess.Popen[str], lines: int) -> list[int]:
     assert process.stdout is not None
     got = [int(process.stdout.readline()) for _ in range(lines)]
     process.kill()
-    rest, told = process.communicate(timeout=30)
-    assert "Traceback" not in told
+    rest, reported = process.communicate(timeout=30)
+    assert "Traceback" not in reported
     return got + [int(line) for line in rest.split("\n")[:-1]]
 
 
@@ -48,7 +49,7 @@ def recorded(path: Path) -> list[int]:
     data = path.read_bytes()
     index = scan(data)
     return [
-        json.loads(reading.interactions.parse(data[start : start + size]).answer.body)["n"]
+        json.loads(vcr_format.parse(data[start : start + size]).answer.body)["n"]
         for start, size in zip(index.starts, index.sizes, strict=True)
     ]
 
@@ -63,15 +64,15 @@ def complain(line: str) -> None:
 
 
 async def run(directory: str, mode: str, name: str, first: int, at_once: int) -> None:
-    library = Library(Path(directory), mode=mode, tell=complain)  # type: ignore[arg-type]  # a str
-    session = library.session(name)
+    library = CassetteDirectory(Path(directory), mode=mode, report=complain)  # type: ignore[arg-type]  # a str
+    cassette = library.open(name)
     numbers = iter(range(first, first + 1_000_000))
     say("ready")
 
     async def client() -> None:
         for number in numbers:
             exchange = request({"Body": f"{number} " + "x" * (number % 700)}), answer(number=number)
-            await asyncio.wrap_future(session.record(*exchange))
+            await asyncio.wrap_future(cassette.record(*exchange))
             say(str(number))
 
     await asyncio.gather(*(client() for _ in range(at_once)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ringback.addon.options import REPORTS
-from ringback.cassettes.codings import decode
+from ringback.cassettes.bodies import decode
 from ringback.cassettes.errors import CodingError
 from ringback.drift.accepted import FILE as ACCEPTED
 from ringback.drift.accepted import AcceptedError, read

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ringback.addon.drifting import Drift
     from ringback.addon.options import Settings
-    from ringback.addon.replaying import Replay
+    from ringback.cassettes.manager import CassetteManager
     from ringback.responder import Responder
 
 
@@ -23,7 +23,11 @@ def gateway(settings: Settings) -> Gateway:
 
 
 def forwarder(
-    responder: Responder, settings: Settings, replay: Replay, drift: Drift, warn: Callable[[str], None]
+    responder: Responder,
+    settings: Settings,
+    replay: CassetteManager,
+    drift: Drift,
+    warn: Callable[[str], None],
 ) -> Forwarder:
     """Who forwards for `responder`, records with `replay` and shows `drift` what came back."""
     drift.arguments = _asking_again(settings)

@@ -13,19 +13,20 @@ from ringback import contract
 from ringback.addon import chaining, direct, flows, hello, options, wire
 from ringback.addon.binding import rebound
 from ringback.addon.clients import Clients, asks_a_server, is_own
-from ringback.addon.replaying import Replay
 from ringback.addon.tls import distrusts
 from ringback.addon.tunnels import (
     proxy_authentication_required,
     proxy_credentials,
     refused_tunnel,
 )
+from ringback.cassettes.errors import UnusableCassetteError
+from ringback.cassettes.manager import CassetteManager
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
 from ringback.exchange import Forward
 from ringback.identities import identities
 from ringback.net import is_loopback
-from ringback.responder import Responder, UnusableCassetteError
+from ringback.responder import Responder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from mitmproxy.tls import ClientHelloData, TlsData
 
     from ringback.addon.drifting import Drift
-    from ringback.addon.replaying import Used
+    from ringback.cassettes.manager import CassetteUsage
     from ringback.contract import Names, Request
     from ringback.contract.gate import Admitted
     from ringback.upstream.forwarder import Forwarder
@@ -82,8 +83,8 @@ class RingbackAddon:
         self.settings = options.Settings()
         self.responder = Responder(contract.load())
         self.forwarder: Forwarder | None = None
-        self.replay: Replay | None = None
-        self.used: tuple[Used, ...] = ()
+        self.replay: CassetteManager | None = None
+        self.used: tuple[CassetteUsage, ...] = ()
         self.drift: Drift | None = None
         self.broken: str | None = None
         self.clients = Clients(self._is_twilio)
@@ -133,11 +134,11 @@ class RingbackAddon:
         )
         secrets = [settings.credentials.token, settings.password]
         self.responder.journal.hide(*[secret for secret in secrets if secret])
-        self.replay = Replay(
+        self.replay = CassetteManager(
             settings.cassettes,
             settings.mode,
             secrets=tuple(secret for secret in secrets if secret),
-            tell=logger.warning,
+            report=logger.warning,
         )
         try:
             self.replay.check()

@@ -13,7 +13,7 @@ from mitmproxy.proxy import mode_specs
 
 from ringback import contract
 from ringback.addon.binding import exposed, listen_host
-from ringback.addon.replaying import Repeats, Wanted
+from ringback.cassettes.manager import CassetteOptions, Repeats
 from ringback.contract import Credentials
 from ringback.contract.naming import NamingError, parameters_named
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
@@ -101,7 +101,7 @@ class Settings:
     upstream_ca: Path | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_live: int | None = None
-    cassettes: Wanted = field(default_factory=Wanted)
+    cassettes: CassetteOptions = field(default_factory=CassetteOptions)
     drift_report: Path | None = None
 
 
@@ -321,11 +321,11 @@ def _roots(options: Options) -> Path | None:
     return path
 
 
-def _cassettes(options: Options) -> Wanted:
+def _cassettes(options: Options) -> CassetteOptions:
     repeats = options.ringback_repeats
     if repeats not in REPEATS:
         raise exceptions.OptionsError(f"ringback_repeats: {repeats!r} is not one of: {', '.join(REPEATS)}")
-    return Wanted(
+    return CassetteOptions(
         directory=Path(options.ringback_cassettes),
         name=options.ringback_cassette,
         repeats=repeats,

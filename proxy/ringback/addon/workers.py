@@ -27,7 +27,7 @@ from ringback.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ringback.addon.replaying import Used
+    from ringback.cassettes.manager import CassetteUsage
 
     # Socket, bytes received, whether it came to the SOCKS5 proxy.
     Adopt: TypeAlias = Callable[[socket.socket, bytes, bool], None]
@@ -50,7 +50,7 @@ class Outcome:
     """
 
     tally: Tally
-    used: tuple[Used, ...]
+    used: tuple[CassetteUsage, ...]
 
 
 class Moves:
@@ -146,9 +146,9 @@ def added_up(tallies: Sequence[Tally]) -> Tally:
     return total
 
 
-def together(all_used: Iterable[Used]) -> tuple[Used, ...]:
+def together(all_used: Iterable[CassetteUsage]) -> tuple[CassetteUsage, ...]:
     """What became of each cassette: every worker has opened it, the one that has its state has used it."""
-    found: dict[str, Used] = {}
+    found: dict[str, CassetteUsage] = {}
     for used in all_used:
         if used.name not in found or used.touched:
             found[used.name] = used

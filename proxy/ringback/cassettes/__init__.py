@@ -1,59 +1,16 @@
-"""Cassettes: what was recorded once answers for ever, in this proxy and in vcrpy itself.
+"""Cassettes: recorded interactions that answer requests, in this proxy and in vcrpy itself.
 
-The side that answers and forwards needs these::
+A cassette is a vcrpy version-1 YAML file, `NAME.yaml`, in a cassette directory. The modules, from the lowest:
 
-    library = Library(Path("cassettes"), mode="auto", redact=("To",), tell=print)
-    session = library.session("default")      # CassetteError: a bad name, a broken file
-    found = session.lookup(request)           # an Answer, or a Miss
-    where = await asyncio.wrap_future(session.record(request, answer))   # lasts when this returns
-    library.close()                           # finishes `online` recordings
+* `errors`, `names` - what can go wrong; the rules for cassette names
+* `bodies`, `matching`, `pseudonyms`, `redaction` - pure rules over requests and answers
+* `vcr_format`, `layout`, `metadata` - the file format: one interaction, a whole file, its provenance
+* `store` - durable writing
+* `cassette` - `CassetteDirectory`, `Cassette` and `Miss`: lookup and recording
+* `documentation` - the cassette of the documented examples
+* `verify`, `editing` - checks of files, and changes of whole files
+* `manager` - `CassetteManager`: the cassettes of a running proxy
 
-A `Miss` has `reason` (one line), `text` (the nearest recording side by side) and `answer()` (the 404 of
-`--strict`); the nearest is looked for only when it is asked for. `Session.unused(limit)` lists what no
-request was answered from. All errors are `CassetteError`s with a message for people.
-`matching.key(request, redaction)` is what two equal requests have in common.
-
-A cassette is a vcrpy version-1 YAML file, `NAME.yaml`; `layout` says how it is written, `redaction` what
-never is. Nothing here knows mitmproxy.
+This package imports none of them by itself: the proxy loads the rest of it (and vcrpy) only when the first
+cassette is needed. Nothing here knows mitmproxy.
 """
-
-from ringback.cassettes.errors import (
-    CassetteBusyError,
-    CassetteError,
-    CassetteFormatError,
-    CassetteNameError,
-    CodingError,
-    RecordingError,
-    RedactionError,
-)
-from ringback.cassettes.library import Library
-from ringback.cassettes.matching import MatchKey, key
-from ringback.cassettes.misses import Miss, Nearest
-from ringback.cassettes.names import DEFAULT_NAME, cassette_names, check_name
-from ringback.cassettes.patterns import ACCOUNT_PLACEHOLDER
-from ringback.cassettes.redaction import Redaction
-from ringback.cassettes.session import Mode, Repeats, Session, Unused
-
-__all__ = [
-    "ACCOUNT_PLACEHOLDER",
-    "DEFAULT_NAME",
-    "CassetteBusyError",
-    "CassetteError",
-    "CassetteFormatError",
-    "CassetteNameError",
-    "CodingError",
-    "Library",
-    "MatchKey",
-    "Miss",
-    "Mode",
-    "Nearest",
-    "RecordingError",
-    "Redaction",
-    "RedactionError",
-    "Repeats",
-    "Session",
-    "Unused",
-    "cassette_names",
-    "check_name",
-    "key",
-]

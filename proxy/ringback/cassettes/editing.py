@@ -6,12 +6,12 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from ringback.cassettes import appending, checks, fresh, layout, reading
+from ringback.cassettes import layout, store, verify
 from ringback.cassettes.errors import CassetteFormatError, reading_error, recording_error
-from ringback.cassettes.fresh import NEW_SUFFIX
+from ringback.cassettes.metadata import check_key, provenance, redacted_fields
 from ringback.cassettes.names import SUFFIX
-from ringback.cassettes.provenance import check_key, provenance, redacted_fields
 from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.store import NEW_SUFFIX
 from ringback.contract.naming import plain_name
 from ringback.counting import many
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def repair(path: Path, tell: Callable[[str], None]) -> None:
+def repair(path: Path, report: Callable[[str], None]) -> None:
     """Mend what can be mended of the file at `path`: a torn tail, damage, what an interruption left.
 
     Raises:
@@ -28,16 +28,16 @@ def repair(path: Path, tell: Callable[[str], None]) -> None:
     """
     try:
         if path.name.endswith(NEW_SUFFIX):
-            fresh.adopt_interrupted(path.with_name(path.name.removesuffix(NEW_SUFFIX)), tell)
+            store.adopt_interrupted(path.with_name(path.name.removesuffix(NEW_SUFFIX)), report)
         elif path.name.endswith(".tmp"):
-            _remove_draft(path, tell)
+            _remove_draft(path, report)
         else:
-            _mend(path, tell)
+            _mend(path, report)
     except OSError as error:
         raise recording_error(path, error) from error
 
 
-def _remove_draft(path: Path, tell: Callable[[str], None]) -> None:
+def _remove_draft(path: Path, report: Callable[[str], None]) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever writes it holds the lock
@@ -46,11 +46,11 @@ def _remove_draft(path: Path, tell: Callable[[str], None]) -> None:
         return
     finally:
         os.close(handle)
-    tell(f"{path}: removed")
+    report(f"{path}: removed")
 
 
-def _mend(path: Path, tell: Callable[[str], None]) -> None:
-    with appending.locked(path):
+def _mend(path: Path, report: Callable[[str], None]) -> None:
+    with store.locked(path):
         data = path.read_bytes()
         damaged: list[tuple[int, int]] = []
         try:
@@ -59,16 +59,16 @@ def _mend(path: Path, tell: Callable[[str], None]) -> None:
             return  # vcrpy's own files are whole, or nobody knows where their items begin
         if index.torn:
             with path.open("r+b") as file:
-                tell(appending.cut_torn(path, file.fileno(), index))
+                report(store.cut_torn(path, file.fileno(), index))
         if not damaged:
             return
-        kept = appending.keep_beside(path, "damaged", b"".join(data[start:end] for start, end in damaged))
+        kept = store.keep_beside(path, "damaged", b"".join(data[start:end] for start, end in damaged))
         starts, ends = [0, *(end for _, end in damaged)], [*(start for start, _ in damaged), index.end]
         parts = [data[start:end] for start, end in zip(starts, ends, strict=True)]
-        os.close(appending.write_whole(path, parts, overwrite=True))
-    tell(
-        f"{path}: {many(len(damaged), 'damaged exchange')} taken out, kept in {kept}; "
-        f"{many(len(index), 'whole exchange')} left"
+        os.close(store.write_whole(path, parts, overwrite=True))
+    report(
+        f"{path}: {many(len(damaged), 'damaged interaction')} taken out, kept in {kept}; "
+        f"{many(len(index), 'whole interaction')} left"
     )
 
 
@@ -87,8 +87,8 @@ def redact(path: Path, redaction: Redaction) -> int:
     """
     target = path.with_suffix(SUFFIX)
     try:
-        with appending.locked(path):
-            cassette = checks.load(path)
+        with store.locked(path):
+            cassette = verify.load(path)
             if cassette.torn:
                 raise CassetteFormatError(
                     path, cassette.last_line, "torn; `ringback cassettes verify --repair` first"
@@ -108,10 +108,10 @@ def redact(path: Path, redaction: Redaction) -> int:
             )
             if before and not redaction.key:
                 said["redaction"] = known["redaction"]
-            scrubbing = Redaction(new, redaction.key, redaction.secrets)
-            parts = reading.entries(found, scrubbing)
+            redacting = Redaction(new, redaction.key, redaction.secrets)
+            parts = layout.entries(found, redacting)
             head = layout.head({**metadata, "ringback": {**known, **said}})
-            os.close(appending.write_whole(target, [head, *parts], overwrite=True))
+            os.close(store.write_whole(target, [head, *parts], overwrite=True))
             if target != path:
                 path.unlink()
     except FileNotFoundError as error:

@@ -7,7 +7,7 @@
   * `CassetteBusyError` - another process records this cassette afresh
   * `RedactionError` - a redaction that cannot be done, or is not the one of the cassette
   * `CodingError` - a content coding that cannot be opened, so that nobody can look for secrets inside
-  * `RecordingError` - the disk said no; the exchange is not in the cassette; has `path` and `errno`
+  * `RecordingError` - the disk said no; the interaction is not in the cassette; has `path` and `errno`
 
 No message quotes a request, an answer or a credential.
 """
@@ -71,7 +71,7 @@ class CodingError(CassetteError):
 
 
 class RecordingError(CassetteError):
-    """The disk refused: the exchange is not in the cassette, the cassette is as it was.
+    """The disk refused: the interaction is not in the cassette, the cassette is as it was.
 
     Attributes:
         path: The file that could not be written.
@@ -99,3 +99,7 @@ def _said(error: OSError) -> str:
     said = os.strerror(number) if number else str(error)
     advice = _ADVICE.get(number)
     return f"{said}; {advice}" if advice else said
+
+
+class UnusableCassetteError(Exception):
+    """The cassette that a client named cannot be used; the message says why."""

@@ -17,19 +17,36 @@ may lack the last newline, or damage.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import mmap
+import os
 import re
 import zlib
 from array import array
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import quote_plus
 
-from ringback.cassettes import interactions, matching
-from ringback.cassettes.interactions import InteractionError
+from ringback.cassettes import matching, vcr_format
+from ringback.cassettes.errors import CassetteError, CassetteFormatError, CodingError
+from ringback.cassettes.metadata import source_of
+from ringback.cassettes.redaction import framed, redacted, remaining_redaction
+from ringback.cassettes.vcr_format import InteractionError
+from ringback.counting import many
 
 if TYPE_CHECKING:
-    import mmap
-
     Buffer: TypeAlias = bytes | mmap.mmap
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from ringback.cassettes.matching import MatchKey
+    from ringback.cassettes.redaction import Redaction
+    from ringback.cassettes.vcr_format import Interaction
+    from ringback.exchange import Answer
 
 _HEAD: Final = re.compile(
     rb"version: 1\n(metadata:(?: \{\})?\n(?:[ #][^\n]*\n|\n)*)?interactions:\n", re.MULTILINE
@@ -73,7 +90,7 @@ class DamageError(Exception):
 
 
 @dataclass
-class Index:
+class ItemIndex:
     """Where everything stands.
 
     Attributes:
@@ -116,7 +133,7 @@ class Index:
 
 def head(metadata: dict[str, Any]) -> bytes:
     """What a file starts with."""
-    return b"version: 1\n" + interactions.dump_mapping({"metadata": metadata}) + b"interactions:\n"
+    return b"version: 1\n" + vcr_format.dump_mapping({"metadata": metadata}) + b"interactions:\n"
 
 
 def entry(key: bytes, item: bytes) -> bytes:
@@ -134,13 +151,13 @@ def read_head(data: Buffer) -> tuple[dict[str, Any], int]:
     if found is None:
         raise ForeignLayoutError
     try:
-        metadata = interactions.load_mapping(found[1] or b"").get("metadata")
+        metadata = vcr_format.load_mapping(found[1] or b"").get("metadata")
     except InteractionError:
         raise ForeignLayoutError from None
     return metadata if isinstance(metadata, dict) else {}, found.end()
 
 
-def scan(data: Buffer, *, trust_keys: bool = True, damaged: list[tuple[int, int]] | None = None) -> Index:
+def scan(data: Buffer, *, trust_keys: bool = True, damaged: list[tuple[int, int]] | None = None) -> ItemIndex:
     """The index of a whole file.
 
     Args:
@@ -155,7 +172,7 @@ def scan(data: Buffer, *, trust_keys: bool = True, damaged: list[tuple[int, int]
     metadata, position = read_head(data)
     if metadata.get("ringback", {}).get("matching") != matching.MATCHING_VERSION:
         trust_keys = False
-    index = Index(metadata=metadata, end=position, size=len(data))
+    index = ItemIndex(metadata=metadata, end=position, size=len(data))
     view = memoryview(data)
     try:
         while position < index.size:
@@ -185,7 +202,7 @@ def _next_item(  # noqa: PLR0913 - one step of `scan`, which shares its state
     view: memoryview,
     position: int,
     comment: re.Match[bytes] | None,
-    index: Index,
+    index: ItemIndex,
     trust_keys: bool,
 ) -> int:
     """Add the item at `position` to `index`; returns where the one after it begins."""
@@ -203,7 +220,7 @@ def _next_item(  # noqa: PLR0913 - one step of `scan`, which shares its state
     if found is None and _is_torn(item, comment):
         return end  # `index.end` stays before it
     try:
-        parsed = interactions.parse(item)
+        parsed = vcr_format.parse(item)
     except InteractionError as error:
         raise DamageError(position, str(error)) from None
     index.add(bytes.fromhex(matching.plain_key(parsed.request).digest), start, len(item))
@@ -250,3 +267,243 @@ def _is_beginning(item: bytes) -> bool:
         elif not left or not (line + b"\n").startswith(left.pop(0)):
             return False
     return any(cut.startswith(next_) or next_.startswith(cut) for next_ in (_DEEP, *left[:1]))
+
+
+_READY_KEPT: Final = 2048  # answers kept for the next time, about 5 KB each
+_COMPARED: Final = 200  # recordings that are compared when the nearest is looked for
+_HITS_PER_VALUE: Final = 50
+
+
+class CassetteReader:
+    """The interactions of one file, numbered from 0 in the file's order.
+
+    Attributes:
+        path: The file.
+        metadata: The file's metadata.
+        foreign: Whether the file has another layout than ours, so that vcrpy had to read all of it.
+        torn: Bytes at the end of the file that are no whole interaction.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metadata: dict[str, Any] = {}
+        self.foreign = False
+        self.torn = 0
+        self._index = ItemIndex()
+        self._handle = -1
+        self._loaded: list[Interaction] = []  # a foreign file's; ours are parsed one by one
+        self._numbers: dict[bytes, int | list[int]] = {}
+        self._ready: OrderedDict[int, Answer] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._loaded) if self.foreign else len(self._index)
+
+    def open(self, redaction: Redaction) -> None:
+        """Read the file; no file counts as an empty one.
+
+        Args:
+            redaction: What is taken out of a foreign file's interactions, so that requests match them.
+
+        Raises:
+            CassetteFormatError: It is no cassette, or damaged.
+            OSError: It cannot be read.
+        """
+        self.close()
+        self._numbers.clear()
+        self._ready.clear()
+        try:
+            self._index, self._handle = read(self.path)
+        except FileNotFoundError:
+            self._index = ItemIndex()
+            return
+        except ForeignLayoutError:
+            self._open_foreign(redaction)
+            return
+        self.foreign, self._loaded = False, []
+        self.metadata, self.torn = self._index.metadata, self._index.torn
+        for number in range(len(self._index)):
+            self._note(self._index.key(number), number)
+
+    def _open_foreign(self, redaction: Redaction) -> None:
+        found, self.metadata = vcr_format.read_foreign(self.path)
+        self.foreign, self.torn = True, 0
+        redaction = remaining_redaction(self.metadata, redaction)
+        self._loaded = [_readable(one, redaction) for one in found]
+        for number, one in enumerate(self._loaded):
+            self._note(bytes.fromhex(matching.plain_key(one.request).digest), number)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def numbers(self, key: bytes) -> list[int]:
+        """The recordings for `key`, in order."""
+        found = self._numbers.get(key, [])
+        return [found] if isinstance(found, int) else found
+
+    def keys(self) -> dict[bytes, list[int]]:
+        """All recordings by key."""
+        return {key: self.numbers(key) for key in self._numbers}
+
+    def is_same_file(self, inode: int) -> bool:
+        """Whether this reads from the file with `inode`."""
+        return not self.foreign and self._handle >= 0 and os.fstat(self._handle).st_ino == inode
+
+    def add(self, key: bytes, start: int, size: int) -> None:
+        """An item was appended to the file."""
+        self._index.add(key, start, size)
+        self._note(key, len(self._index) - 1)
+
+    def interaction(self, number: int) -> Interaction:
+        """Recording `number`.
+
+        Raises:
+            CassetteFormatError: The file was changed while it was in use.
+        """
+        if self.foreign:
+            return self._loaded[number]
+        try:
+            return vcr_format.parse(self.text(number))
+        except InteractionError:
+            detail = "changed while it was in use; start again"
+            raise CassetteFormatError(self.path, self.line(number), detail) from None
+
+    def answer(self, number: int) -> Answer:
+        """What is replayed of recording `number`: its answer, framed and with its provenance.
+
+        Raises:
+            CassetteFormatError: The file was changed while it was in use.
+        """
+        known = self._ready.get(number)
+        if known is None:
+            found = self.interaction(number)
+            known = framed(found.answer).with_source(source_of(self.path.stem, number, found))
+            self._ready[number] = known
+            if len(self._ready) > _READY_KEPT:
+                self._ready.popitem(last=False)
+        return known
+
+    def text(self, number: int) -> bytes:
+        """The YAML of recording `number` in a file of our layout."""
+        return os.pread(self._handle, self._index.sizes[number], self._index.starts[number])
+
+    def line(self, number: int) -> int:
+        """The line of recording `number`, 1-based; 0 in a foreign file."""
+        if self.foreign or self._handle < 0:
+            return 0
+        with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as data:
+            return data[: self._index.starts[number]].count(b"\n") + 1
+
+    def match_key(self, number: int) -> MatchKey:
+        """What recording `number` is looked up by."""
+        if self.foreign:
+            return matching.plain_key(self._loaded[number].request)
+        return matching.plain_key(vcr_format.parse_request(self.text(number)))
+
+    def likely(self, asked: MatchKey) -> list[tuple[int, MatchKey]]:
+        """Some recordings that may be like `asked`, with their keys: never more than a few hundred.
+
+        These are the first ones, and those in which a value of the request is found byte by byte; none after
+        `close`.
+        """
+        if not self.foreign and self._handle < 0:
+            return []
+        chosen = dict.fromkeys(range(min(len(self), _COMPARED // 2)))
+        if not self.foreign and len(self) > len(chosen):
+            chosen |= dict.fromkeys(self._hits(asked))
+        found = []
+        for number in list(chosen)[:_COMPARED]:
+            try:
+                found.append((number, self.match_key(number)))
+            except InteractionError:
+                continue
+        return found
+
+    def _hits(self, asked: MatchKey) -> list[int]:
+        hits = []
+        values = sorted(
+            {quote_plus(value, errors="replace") for _, value in asked.form or ()}, key=len, reverse=True
+        )
+        with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as data:
+            for value in values:
+                position = -1
+                for _ in range(_HITS_PER_VALUE if value else 0):
+                    position = data.find(value.encode(), position + 1)
+                    if position < 0:
+                        break
+                    hits.append(bisect_right(self._index.starts, position) - 1)
+        return [hit for hit in hits if hit >= 0]
+
+    def _note(self, key: bytes, number: int) -> None:
+        known = self._numbers.get(key)
+        if known is None:
+            self._numbers[key] = number
+        elif isinstance(known, int):
+            self._numbers[key] = [known, number]
+        else:
+            known.append(number)
+
+
+def _readable(one: Interaction, redaction: Redaction) -> Interaction:
+    try:
+        return redacted(one, redaction)
+    except CodingError:  # replayed as it is, coding and all
+        return replace(one, request=redaction.redact(one.request).request)
+
+
+def read(path: Path) -> tuple[ItemIndex, int]:
+    """The index of the file at `path`, and an open descriptor to read its items from.
+
+    Raises:
+        ForeignLayoutError: Not our layout.
+        CassetteFormatError: Damaged.
+        OSError: It cannot be read.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
+        raise CassetteError(f"{path} cannot be read: it is no regular file")
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # not every file system has locks; without them a tail may look torn
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        index = scan_file(path, handle)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+    except BaseException:
+        os.close(handle)
+        raise
+    return index, handle
+
+
+def scan_file(path: Path, handle: int) -> ItemIndex:
+    """The index of the open file `handle`, which is at `path`; errors as `read`."""
+    if os.fstat(handle).st_size == 0:
+        raise ForeignLayoutError
+    with mmap.mmap(handle, 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return scan(data)
+        except DamageError as error:
+            line = data[: error.offset].count(b"\n") + 1
+            detail = f"{error.detail}; correct it there, or `ringback cassettes verify --repair` takes it out"
+            raise CassetteFormatError(path, line, detail) from None
+
+
+def entries(found: Iterable[Interaction], redaction: Redaction) -> list[bytes]:
+    """`found` as entries of our layout, redacted."""
+    return [make_entry(redacted(one, redaction)) for one in found]
+
+
+def make_entry(one: Interaction) -> bytes:
+    """The entry of a redacted interaction."""
+    return entry(bytes.fromhex(matching.plain_key(one.request).digest), vcr_format.dump(one))
+
+
+def torn_message(path: Path, torn: int, whole: int, done: str) -> str:
+    """Describe a tail of `torn` bytes, and what was `done` with them."""
+    return (
+        f"{path}: it ends in {many(torn, 'byte')} of an interaction that is not whole (as an interrupted "
+        f"write leaves it): {done}; {many(whole, 'whole interaction')} before that"
+    )

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-from ringback.cassettes import codings
+from ringback.cassettes import bodies
 from ringback.cassettes.errors import CodingError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Difference:
 
 def key(request: Request, redaction: Redaction) -> MatchKey:
     """The key of `request` as a cassette with `redaction` would have it."""
-    return redaction.scrub(request).key
+    return redaction.redact(request).key
 
 
 def plain_key(request: Request) -> MatchKey:
@@ -128,7 +128,7 @@ def account_of(path: str) -> str | None:
 def decoded_body(request: Request) -> bytes:
     """The body without content coding; as it is where the coding cannot be opened."""
     try:
-        return codings.decode(request.body, request.header("Content-Encoding"))
+        return bodies.decode(request.body, request.header("Content-Encoding"))
     except CodingError:
         return request.body
 

@@ -40,6 +40,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def is_name(name: str) -> bool:
+    """Report whether `name` can name a cassette; the one test, by `check_name`."""
+    try:
+        check_name(name)
+    except CassetteNameError:
+        return False
+    return True
+
+
 def cassette_path(directory: Path, name: str) -> Path:
     """Where the cassette `name` is written."""
     return directory / f"{check_name(name)}{SUFFIX}"

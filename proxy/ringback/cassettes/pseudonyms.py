@@ -75,7 +75,7 @@ def load_key(environ: Mapping[str, str], path: Path | None = None) -> bytes:
 
 
 def key_id(key: bytes) -> str:
-    """Eight hex digits that tell keys apart without telling the key; they stand in a cassette's metadata."""
+    """Return eight hex digits that distinguish keys without revealing them, for the metadata."""
     return _digest(key, "key id", "")[:8]
 
 

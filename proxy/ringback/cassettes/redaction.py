@@ -1,4 +1,4 @@
-"""Redaction: what must not reach the disk is taken out of an exchange, and put back when it is replayed.
+"""Redaction: what must not reach the disk is taken out of an interaction, and put back when it is replayed.
 
 Always: credentials, cookies, tokens and account SIDs, wherever they stand. On request (`--redact To,Body`):
 the values of form fields, by pseudonyms. The same is done to a request before it is looked up, so that
@@ -12,27 +12,149 @@ import base64
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Final
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlencode
 
-from ringback.cassettes import codings, matching, pseudonyms
-from ringback.cassettes.covers import Cover, covers_of, substitute
-from ringback.cassettes.patterns import (
-    ACCOUNT_PLACEHOLDER,
-    PATTERNS,
-    REDACTED,
-    SECRET_HEADER,
-    is_secret_header,
-    is_secret_name,
-    scrub_patterns,
-)
-from ringback.cassettes.strings import rewrite_body
+from ringback.cassettes import bodies, matching, pseudonyms
+from ringback.cassettes.bodies import rewrite_body
+from ringback.cassettes.errors import CodingError
 from ringback.contract.naming import plain_name
+from ringback.contract.remembering import remembered
 from ringback.exchange import Answer, basic_auth, header_value
 
 if TYPE_CHECKING:
     from ringback.cassettes.matching import Fields, MatchKey
+    from ringback.cassettes.vcr_format import Interaction
     from ringback.exchange import Headers, Request
+
+ACCOUNT_PLACEHOLDER: Final = "AC" + 32 * "0"
+REDACTED: Final = "REDACTED"
+
+SECRET_HEADER: Final = re.compile(
+    r"cookie|authorization|token|secret|password|passwd|api-?key|session", re.IGNORECASE
+)
+_SECRET_NAME: Final = re.compile(
+    r"(?:.*(?:password|passwd|secret|apikey|accesskey|privatekey)|pwd|(?!.*page).*token|.*credentials?"
+    r"|authorization|cookie|sessionid)"
+)
+_BARE_HEX: Final = r"(?<![0-9A-Za-z])[0-9a-fA-F]{32}(?![0-9A-Za-z])"  # the shape of Twilio's auth tokens
+_DOTTED: Final = r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+PATTERNS: Final = {
+    "account SID": re.compile(rf"(?!{ACCOUNT_PLACEHOLDER})AC[0-9a-fA-F]{{32}}"),
+    "auth token": re.compile(_BARE_HEX),
+    "JSON web token": re.compile(_DOTTED),
+    # No word has a digit, nor a capital after its first letter: "your basic subscription" is none.
+    "credentials": re.compile(
+        r"\b((?i:Basic|Bearer)\s+)(?!REDACTED)(?=[0-9]|[A-Za-z+/_.~-][A-Za-z.-]*[0-9A-Z+/_~])"
+        r"[A-Za-z0-9+/_.~-]{8,}=*"
+    ),
+    "credentials in a URL": re.compile(r"(?<=://)(?!REDACTED@)[^/\s@\"'<>?#]+@"),
+    "private key": re.compile(
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+    ),
+    "named secret": re.compile(
+        r"(?i)\b((?:auth|access|refresh|api|secret)?[_-]?(?:token|password|passwd|secret|apikey|api[_-]key)"
+        r"[\"']?\s*(?:=|:)\s*[\"']?)(?!REDACTED|redacted-)([^\s\"'&,;<>]{4,})"
+    ),
+}
+
+# One look that every pattern above needs to succeed, so that most strings cost no more than this.
+_SUSPECT: Final = re.compile(
+    r"[0-9a-fA-F]{32}|://|eyJ|PRIVATE KEY|(?i:basic|bearer|token|passw|secret|api[_-]?key)"
+)
+
+
+@remembered
+def is_secret_name(name: str) -> bool:
+    """Whether a value under `name` (a field, a JSON key, an XML element) is a secret by its name."""
+    return _SECRET_NAME.fullmatch(plain_name(name)) is not None
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether a response header field is left out for its name."""
+    lower = name.lower()
+    return SECRET_HEADER.search(lower) is not None and not lower.startswith("access-control-")
+
+
+def redact_patterns(text: str) -> str:
+    """`text` without everything that has the shape of a secret, and with account SIDs replaced."""
+    if _SUSPECT.search(text) is None:
+        return text
+    text = PATTERNS["account SID"].sub(ACCOUNT_PLACEHOLDER, text)
+    text = PATTERNS["private key"].sub(REDACTED, text)
+    text = PATTERNS["credentials in a URL"].sub(f"{REDACTED}@", text)
+    text = PATTERNS["credentials"].sub(rf"\1{REDACTED}", text)
+    text = PATTERNS["JSON web token"].sub(_digested, text)
+    text = PATTERNS["auth token"].sub(_digested, text)
+    return PATTERNS["named secret"].sub(rf"\1{REDACTED}", text)
+
+
+def _digested(found: re.Match[str]) -> str:
+    # 128 random bits cannot be guessed from a digest, and different values stay different
+    return f"redacted-{sha256(found[0].encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """One value and what stands in its place.
+
+    Attributes:
+        old: The value.
+        new: What stands in its place.
+        name: The field it came from, as names are compared.
+        digits: Whether it is found as digits with separators between them.
+    """
+
+    old: str
+    new: str
+    name: str
+    digits: bool = False
+
+    def reversed(self) -> Replacement:
+        """The way back."""
+        return replace(self, old=self.new, new=self.old)
+
+    def found_in(self, text: str, name: str) -> bool:
+        """Whether `text`, which stands under `name`, may hold the value."""
+        # a short value stands in many places by chance: only fields of its name and error texts may echo it
+        return text == self.old or len(self.old) > 3 or plain_name(name) in (self.name, "message", "detail")
+
+    def pattern(self) -> str:
+        """How the value is found inside a longer text."""
+        if self.digits:
+            return pseudonyms.digits_pattern(self.old)
+        return rf"(?<!\w){re.escape(self.old)}(?!\w)"
+
+    def put(self, found: str) -> str:
+        """What stands in the place of `found`."""
+        return pseudonyms.same_spelling(found, self.new) if self.digits else self.new
+
+
+def replacements_for(name: str, value: str, key: bytes) -> list[Replacement]:
+    """What is put in the place of `value`, and of other spellings of it that an answer may have."""
+    plain = plain_name(name)
+    replacements = [Replacement(value, pseudonyms.stand_in(value, key), plain)]
+    digits = pseudonyms.national_digits(value) if pseudonyms.is_phone(value) else ""
+    if len(digits) >= 7:
+        replacements.append(Replacement(digits, pseudonyms.permuted(digits, key), plain, digits=True))
+    return [replacement for replacement in replacements if replacement.old != replacement.new]
+
+
+def substitute(text: str, name: str, replacements: list[Replacement]) -> str:
+    """`text` with all `replacements` put in at once, the longest first, so that none is put into another."""
+    if not text:
+        return text
+    usable = [replacement for replacement in replacements if replacement.found_in(text, name)]
+    if not usable:
+        return text
+    for replacement in usable:
+        if replacement.old == text:
+            return replacement.new
+    usable.sort(key=lambda replacement: len(replacement.old), reverse=True)
+    pattern = "|".join(f"({replacement.pattern()})" for replacement in usable)
+    return re.sub(pattern, lambda found: usable[(found.lastindex or 1) - 1].put(found[0]), text)
+
 
 REDACTION_VERSION: Final = 1  # stands in a cassette's metadata
 # Replaying needs nothing else of a request, and who knows what a program puts into fields of its own.
@@ -83,13 +205,13 @@ class Redaction:
         """The fields' names as they are compared."""
         return frozenset(plain_name(name) for name in self.fields)
 
-    def scrub(self, request: Request) -> Scrubbed:
+    def redact(self, request: Request) -> RedactedExchange:
         """`request` without what must not reach the disk, and what is needed to put it back."""
-        return Scrubbed(request, self)
+        return RedactedExchange(request, self)
 
 
-class Scrubbed:
-    """One exchange's redaction, made from its request.
+class RedactedExchange:
+    """One interaction's redaction, made from its request.
 
     Attributes:
         key: What it is looked up by.
@@ -97,24 +219,24 @@ class Scrubbed:
 
     def __init__(self, request: Request, redaction: Redaction) -> None:
         self._redaction = redaction
-        secrets, caller = told_by(request.headers)
+        secrets, caller = secrets_in_headers(request.headers)
         self._secrets = _secret_pattern(secrets | redaction.secrets if redaction.secrets else secrets)
         self._account = caller or _account_in(request.path)
-        self._covers: list[Cover] = []
+        self._replacements: list[Replacement] = []
         self._back: dict[str, str] = {}  # a whole value as it is written, and as the caller sent it
         self._asked = request
         path, mark, query = request.target.partition("?")
         query_fields, form = matching.parse_fields(query), matching.form_fields(request)
-        self._find_covers(query_fields)
-        self._find_covers(form or ())
-        path = self._scrub_path(path)
-        query, query_fields = self._scrub_fields(query_fields, query)
+        self._find_replacements(query_fields)
+        self._find_replacements(form or ())
+        path = self._redact_path(path)
+        query, query_fields = self._redact_fields(query_fields, query)
         self._target = path + mark + query
         body = matching.decoded_body(request)
         if form is None:
             self._body = rewrite_body(body, self.text)
         else:
-            text, form = self._scrub_fields(form, body.decode("utf-8", "surrogateescape"))
+            text, form = self._redact_fields(form, body.decode("utf-8", "surrogateescape"))
             self._body = text.encode("utf-8", "surrogateescape")
         self.key: MatchKey = matching.key_of(request, path, query_fields, form, self._body)
 
@@ -132,11 +254,11 @@ class Scrubbed:
         """`text`, which stands under `name`, without secrets and with pseudonyms."""
         if text and name and is_secret_name(name):
             return REDACTED
-        if self._covers:
-            text = substitute(text, name, self._covers)
+        if self._replacements:
+            text = substitute(text, name, self._replacements)
         if self._secrets is not None:
             text = self._secrets.sub(REDACTED, text)
-        return scrub_patterns(text)
+        return redact_patterns(text)
 
     def answer(self, answer: Answer) -> Answer:
         """`answer` as it may be written: body without content coding, no secrets, its length set right.
@@ -144,7 +266,7 @@ class Scrubbed:
         Raises:
             CodingError: The content coding cannot be opened.
         """
-        body = rewrite_body(codings.decode(answer.body, answer.header("Content-Encoding")), self.text)
+        body = rewrite_body(bodies.decode(answer.body, answer.header("Content-Encoding")), self.text)
         headers = tuple(
             (name, self.text(value))
             for name, value in answer.headers
@@ -159,9 +281,9 @@ class Scrubbed:
             answer: As `framed` leaves it.
         """
         body, headers = answer.body, answer.headers
-        if self._covers or self._back:
-            backward = [cover.reversed() for cover in self._covers]
-            backward += [Cover(new, old, "") for new, old in self._back.items()]
+        if self._replacements or self._back:
+            backward = [replacement.reversed() for replacement in self._replacements]
+            backward += [Replacement(new, old, "") for new, old in self._back.items()]
             body = rewrite_body(body, lambda text, name: substitute(text, name, backward))
             headers = tuple((name, substitute(value, "", backward)) for name, value in headers)
         if self._account:
@@ -174,25 +296,25 @@ class Scrubbed:
             return Answer(answer.status, answer.reason, headers, body, answer.source)
         return framed(replace(answer, headers=headers, body=body))
 
-    def _find_covers(self, fields: Fields) -> None:
+    def _find_replacements(self, fields: Fields) -> None:
         names = self._redaction.names
         for name, value in fields if names else ():
             if plain_name(name) in names:
-                self._covers += covers_of(name, value, self._redaction.key)
+                self._replacements += replacements_for(name, value, self._redaction.key)
 
-    def _scrub_path(self, path: str) -> str:
+    def _redact_path(self, path: str) -> str:
         plain = unquote(path)
-        scrubbed = self.text(plain)
-        return path if scrubbed == plain else quote(scrubbed)
+        redacted = self.text(plain)
+        return path if redacted == plain else quote(redacted)
 
-    def _scrub_fields(self, fields: Fields, raw: str) -> tuple[str, Fields]:
+    def _redact_fields(self, fields: Fields, raw: str) -> tuple[str, Fields]:
         """Both without what is taken out; where that is nothing, `raw` keeps the client's spelling."""
-        scrubbed = tuple([self._scrub_field(name, value) for name, value in fields])
-        if scrubbed == fields:
+        redacted = tuple([self._redact_field(name, value) for name, value in fields])
+        if redacted == fields:
             return raw, fields
-        return urlencode(scrubbed, errors="surrogateescape"), scrubbed
+        return urlencode(redacted, errors="surrogateescape"), redacted
 
-    def _scrub_field(self, name: str, value: str) -> tuple[str, str]:
+    def _redact_field(self, name: str, value: str) -> tuple[str, str]:
         if plain_name(name) in self._redaction.names:
             return self.text(name), pseudonyms.stand_in(value, self._redaction.key)
         new = self.text(value, name)
@@ -219,7 +341,7 @@ def framed(answer: Answer) -> Answer:
 
 
 @lru_cache(maxsize=256)  # a client sends the same fields every time
-def told_by(headers: Headers) -> tuple[frozenset[str], str | None]:
+def secrets_in_headers(headers: Headers) -> tuple[frozenset[str], str | None]:
     """The secrets that header fields carry, and the account whose credentials are among them."""
     found, caller = set(), None
     for name, value in headers:
@@ -255,3 +377,31 @@ def _secret_pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
     if not spellings:
         return None
     return re.compile("|".join(re.escape(one) for one in sorted(spellings, key=len, reverse=True)))
+
+
+def redacted(one: Interaction, redaction: Redaction) -> Interaction:
+    """`one` without what must not reach the disk.
+
+    Raises:
+        CodingError: Its content coding is not known.
+    """
+    clean = redaction.redact(one.request)
+    return replace(one, request=clean.request, answer=clean.answer(_settled(one.answer)))
+
+
+def _settled(answer: Answer) -> Answer:
+    """`answer`, without its Content-Encoding if its body is not coded: some of vcrpy's stubs decode it."""
+    coding = answer.header("Content-Encoding")
+    if coding is None or not bodies.is_known(coding):
+        return answer
+    try:
+        bodies.decode(answer.body, coding)
+    except CodingError:
+        kept = tuple((name, value) for name, value in answer.headers if name.lower() != "content-encoding")
+        return replace(answer, headers=kept)
+    return answer
+
+
+def remaining_redaction(metadata: dict[str, Any], redaction: Redaction) -> Redaction:
+    """What of `redaction` a file with `metadata` still needs: pseudonyms are not put in twice."""
+    return replace(redaction, fields=()) if isinstance(metadata.get("ringback"), dict) else redaction

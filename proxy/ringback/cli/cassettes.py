@@ -11,22 +11,15 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ringback import contract
-from ringback.cassettes import (
-    CassetteError,
-    Redaction,
-    cassette_names,
-    checks,
-    documentation,
-    editing,
-    names,
-    pseudonyms,
-)
-from ringback.cassettes.errors import reading_error
-from ringback.cassettes.interactions import FIELD_RECORDED, FIELD_SOURCE
+from ringback.cassettes import documentation, editing, names, pseudonyms
+from ringback.cassettes.errors import CassetteError, reading_error
+from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.matching import plain_key
-from ringback.cassettes.provenance import redacted_fields_of
-from ringback.cassettes.recordings import Recordings
-from ringback.cassettes.searching import masked
+from ringback.cassettes.metadata import redacted_fields_of
+from ringback.cassettes.names import cassette_names
+from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
+from ringback.cassettes.verify import check, files_of, load, redacted_view
 from ringback.cli import tables
 from ringback.contract.naming import NamingError, parameters_named
 from ringback.counting import many
@@ -35,8 +28,8 @@ from ringback.exchange import error_code
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ringback.cassettes.checks import Cassette, Placed
-    from ringback.cassettes.interactions import Interaction
+    from ringback.cassettes.vcr_format import Interaction
+    from ringback.cassettes.verify import CassetteFinding, LocatedInteraction, ReadCassette
 
 EXIT_FINDINGS: Final = 1
 SECRET_VARIABLES: Final = ("RINGBACK_TEST_AUTH_TOKEN", "TWILIO_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD")
@@ -55,7 +48,7 @@ _DIRECTORY = click.option(
 
 @click.group()
 def command() -> None:
-    """List, show, verify and redact recorded exchanges."""
+    """List, show, verify and redact recorded interactions."""
 
 
 @command.command("list")
@@ -68,7 +61,7 @@ def list_cassettes(directory: Path) -> None:
         return
     faults: list[CassetteError] = []
     rows = [_row(directory, name, faults) for name in found]
-    tables.show(("name", "exchanges", "bytes", "last recorded", "source", "redacted", "layout"), rows)
+    tables.show(("name", "interactions", "bytes", "last recorded", "source", "redacted", "layout"), rows)
     for fault in faults:
         click.echo(tables.printable(str(fault)), err=True)
     for name in found:
@@ -77,12 +70,12 @@ def list_cassettes(directory: Path) -> None:
             click.echo(_NOT_USED.format(path, used), err=True)
 
 
-@command.command(short_help="Show the exchanges of a cassette, or one of them.")
+@command.command(short_help="Show the interactions of a cassette, or one of them.")
 @click.argument("name")
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @_DIRECTORY
 def show(name: str, number: int | None, directory: Path) -> None:
-    """Show the exchanges of the cassette NAME, one a line; or all of exchange NUMBER, its secrets masked."""
+    """Show the interactions of cassette NAME, one a line; or interaction NUMBER in full, without secrets."""
     cassette = _load(_path(directory, name))
     if number is None:
         rows = [
@@ -98,18 +91,18 @@ def show(name: str, number: int | None, directory: Path) -> None:
         tables.show(("number", "line", "request", "answer", "recorded"), rows)
         return
     if number > len(cassette.placed):
-        has = many(len(cassette.placed), "exchange")
+        has = many(len(cassette.placed), "interaction")
         raise click.BadArgumentUsage(f"{cassette.path} has {has}, no number {number}")
     _exchange(cassette.path, cassette.placed[number - 1])
 
 
-@command.command(short_help="Check cassettes, and repair them.")
+@command.command("verify", short_help="Check cassettes, and repair them.")
 @click.argument("paths", metavar="[PATH]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
 @click.option("--repair", is_flag=True, help="Cut torn tails, take out damage, finish what was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @_DIRECTORY
 @click.pass_context
-def verify(
+def verify_files(
     ctx: click.Context, paths: tuple[Path, ...], directory: Path, *, repair: bool, as_json: bool
 ) -> None:
     """Check format, torn tails, secrets, and agreement with the contract; exit 1 if anything is found.
@@ -118,21 +111,21 @@ def verify(
 
     The values of RINGBACK_TEST_AUTH_TOKEN, TWILIO_AUTH_TOKEN and RINGBACK_PROXY_PASSWORD are searched for,
     and everything that has the shape of a secret. A cassette with pseudonyms (--redact) is not held against
-    the contract, and that is told.
+    the contract, and that is reported.
     """
     wanted = paths or (directory,)
     if not paths and not directory.is_dir():
         raise click.UsageError(f"there is no directory {directory}; name one, or use --cassettes")
     if repair:
-        _repair(list(checks.files_of(wanted)), lambda line: click.echo(f"repaired: {line}", err=as_json))
+        _repair(list(files_of(wanted)), lambda line: click.echo(f"repaired: {line}", err=as_json))
     loaded = contract.load()
     secrets = tuple(_secrets())
-    files = list(dict.fromkeys(checks.files_of(wanted)))
-    found: list[checks.Finding] = []
+    files = list(dict.fromkeys(files_of(wanted)))
+    found: list[CassetteFinding] = []
     unjudged: dict[Path, str] = {}
     unused = {path: used for path in files if (used := names.used_instead(path))}
     for path in files:
-        found += checks.check(path, loaded, secrets, partial(unjudged.__setitem__, path))
+        found += check(path, loaded, secrets, partial(unjudged.__setitem__, path))
     if as_json:
         click.echo(_as_json(len(files), found, unjudged, unused))
     else:
@@ -147,17 +140,17 @@ def verify(
         ctx.exit(EXIT_FINDINGS)
 
 
-def _repair(paths: Iterable[Path], tell: Callable[[str], None]) -> None:
+def _repair(paths: Iterable[Path], report: Callable[[str], None]) -> None:
     for path in paths:
         try:
-            editing.repair(path, tell)
+            editing.repair(path, report)
         except CassetteError as error:
             click.echo(f"not repaired: {error}", err=True)
 
 
 def _as_json(
     looked: int,
-    found: Iterable[checks.Finding],
+    found: Iterable[CassetteFinding],
     unjudged: Mapping[Path, str],
     unused: Mapping[Path, Path],
 ) -> str:
@@ -205,7 +198,7 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         except CassetteError as error:
             failed.append(error)
         else:
-            click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(count, 'exchange')} redacted")
+            click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(count, 'interaction')} redacted")
     for each in failed:
         click.echo(f"not redacted: {tables.printable(str(each))}", err=True)
     if failed:
@@ -244,18 +237,18 @@ def _path(directory: Path, name: str) -> Path:
     return path
 
 
-def _load(path: Path) -> Cassette:
+def _load(path: Path) -> ReadCassette:
     try:
-        return checks.load(path)
+        return load(path)
     except CassetteError as error:
         raise click.ClickException(str(error)) from None
 
 
 def _row(directory: Path, name: str, faults: list[CassetteError]) -> tuple[str, ...]:
-    """What can be told of a cassette without reading all of it; `faults` takes what is wrong with it."""
+    """What can be reported of a cassette without reading all of it; `faults` takes what is wrong with it."""
     path = names.existing_path(directory, name)
     size = str(path.stat().st_size)
-    recordings = Recordings(path)
+    recordings = CassetteReader(path)
     try:
         recordings.open(Redaction())
         last = recordings.interaction(len(recordings) - 1) if len(recordings) else None
@@ -280,25 +273,25 @@ def _kind(one: Interaction) -> str:
     return (one.said(FIELD_SOURCE) or "vcrpy").partition(";")[0]
 
 
-def _label(one: Placed) -> str:
+def _label(one: LocatedInteraction) -> str:
     return plain_key(_shown(one).request).label
 
 
-def _shown(one: Placed) -> Interaction:
-    """What may be shown of an exchange, which vcrpy may have recorded: no secret."""
-    return masked(one.interaction, _secrets())
+def _shown(one: LocatedInteraction) -> Interaction:
+    """What may be shown of an interaction, which vcrpy may have recorded: no secret."""
+    return redacted_view(one.interaction, _secrets())
 
 
 def _secrets() -> frozenset[str]:
     return frozenset(os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name))
 
 
-def _outcome(one: Placed) -> str:
+def _outcome(one: LocatedInteraction) -> str:
     answer = one.interaction.answer
     return f"{answer.status} {answer.reason} {error_code(answer.body) or ''}".rstrip()
 
 
-def _exchange(path: Path, one: Placed) -> None:
+def _exchange(path: Path, one: LocatedInteraction) -> None:
     shown = _shown(one)
     request, answer = shown.request, shown.answer
     lines = [f"# {path}:{one.line}", f"{request.method} {request.scheme}://{request.host}{request.target}"]

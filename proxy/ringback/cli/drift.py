@@ -152,7 +152,7 @@ _SUBCOMMANDS: Final = {"accept": accept, "schema": schema, "self-check": self_ch
 
 
 def _recordings(paths: Sequence[Path], entries: Sequence[Entry], options: dict[str, Any]) -> Report:
-    from ringback.cassettes.interactions import load_foreign  # noqa: PLC0415 - as above
+    from ringback.cassettes.vcr_format import load_foreign  # noqa: PLC0415 - as above
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
     from ringback.drift.judging import Frame, again, report  # noqa: PLC0415 - as above
     from ringback.drift.recordings import RecordingError, read  # noqa: PLC0415 - as above

@@ -29,7 +29,7 @@ RATE: Final = 2.0  # requests a second towards Twilio: far below its limits
 async def send_all(probes: Sequence[Probe], pair: tuple[str, str], options: dict[str, Any]) -> list[Asked]:
     """Send the probes through the forwarding path: its proof, its verification, its way out."""
     from ringback.addon.options import upstream_of  # noqa: PLC0415 - it imports mitmproxy
-    from ringback.cassettes import Library  # noqa: PLC0415 - as above
+    from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - as above
     from ringback.drift.live import ask  # noqa: PLC0415 - as above
     from ringback.net import is_loopback  # noqa: PLC0415 - as above
     from ringback.upstream.client import UpstreamClient, trust  # noqa: PLC0415 - as above
@@ -48,8 +48,8 @@ async def send_all(probes: Sequence[Probe], pair: tuple[str, str], options: dict
     local = address is not None and is_loopback(address.host)
     rate = options["rate"] or (None if local else RATE)
     gateway = Gateway(UpstreamClient(ca), Routes(address, Egress.from_environment()))
-    library = Library(cassette.parent, mode="online", secrets=[pair[1]], tell=say)
-    session = library.session(cassette.stem)
+    library = CassetteDirectory(cassette.parent, mode="online", secrets=[pair[1]], report=say)
+    session = library.open(cassette.stem)
     basic = base64.b64encode(":".join(pair).encode()).decode()
 
     async def send(request: Request) -> tuple[Answer, str]:
@@ -73,7 +73,7 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
     Raises:
         UnansweredError: There is none.
     """
-    from ringback.cassettes.codings import decode  # noqa: PLC0415 - as above
+    from ringback.cassettes.bodies import decode  # noqa: PLC0415 - as above
     from ringback.cassettes.errors import CodingError  # noqa: PLC0415 - as above
     from ringback.drift.live import UnansweredError  # noqa: PLC0415 - as above
     from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - as above

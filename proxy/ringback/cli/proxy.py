@@ -54,7 +54,8 @@ def _cassette_name(_context: click.Context, _option: click.Parameter, name: str)
     """`name`, if a cassette can be called so."""
     if _PLAIN_NAME.fullmatch(name):
         return name
-    from ringback.cassettes import CassetteNameError, check_name  # noqa: PLC0415 - slow, and rarely needed
+    from ringback.cassettes.errors import CassetteNameError  # noqa: PLC0415 - slow, and rarely needed
+    from ringback.cassettes.names import check_name  # noqa: PLC0415 - slow, and rarely needed
 
     try:
         return check_name(name)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ringback.addon.replaying import Used
     from ringback.addon.server import Listening
+    from ringback.cassettes.manager import CassetteUsage
     from ringback.drift import Finding
     from ringback.tally import Tally
 
@@ -107,7 +107,9 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
     return _end(options, outcome.tally, outcome.used)
 
 
-def _end(options: ProxyOptions, tally: Tally, used: Sequence[Used], found: Sequence[Finding] = ()) -> int:
+def _end(
+    options: ProxyOptions, tally: Tally, used: Sequence[CassetteUsage], found: Sequence[Finding] = ()
+) -> int:
     """Print the summary; the exit code."""
     from ringback.launch.directory import report_to_outer_launch  # noqa: PLC0415 - see run
 

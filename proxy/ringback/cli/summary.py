@@ -10,8 +10,8 @@ from ringback.counting import many
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ringback.addon.replaying import Used
     from ringback.addon.server import Running
+    from ringback.cassettes.manager import CassetteUsage
     from ringback.drift import Finding
     from ringback.tally import Tally
 
@@ -22,7 +22,7 @@ _REASONS = 5  # of one rule that are shown by themselves
 def summary(
     tally: Tally,
     mode: str,
-    used: Sequence[Used] = (),
+    used: Sequence[CassetteUsage] = (),
     found: Sequence[Finding] = (),
     *,
     list_unused: bool = False,
@@ -78,7 +78,7 @@ def findings(running: Running) -> Sequence[Finding]:
     return running.addon.drift.findings() if running.addon.drift else ()
 
 
-def _cassettes(tally: Tally, used: Sequence[Used], *, list_unused: bool) -> list[str]:
+def _cassettes(tally: Tally, used: Sequence[CassetteUsage], *, list_unused: bool) -> list[str]:
     """What became of the cassettes."""
     lines = [f"  {tally.missed} x not in the cassette (--strict)"] if tally.missed else []
     for one in used:
@@ -95,7 +95,7 @@ def _cassettes(tally: Tally, used: Sequence[Used], *, list_unused: bool) -> list
     return lines
 
 
-def cassettes_fail(tally: Tally, used: Sequence[Used], *, fail_on_unused: bool) -> bool:
+def cassettes_fail(tally: Tally, used: Sequence[CassetteUsage], *, fail_on_unused: bool) -> bool:
     """Whether cassettes are a reason to fail: a strict miss, or a recording that nobody used."""
     return bool(tally.missed or (fail_on_unused and any(one.unused for one in used)))
 

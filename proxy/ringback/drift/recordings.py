@@ -75,7 +75,7 @@ def read(
     Args:
         paths: Files and directories.
         contract: Tells by a magic From that test credentials asked.
-        load: Reads the text of a cassette (`ringback.cassettes.interactions.load_foreign`).
+        load: Reads the text of a cassette (`ringback.cassettes.vcr_format.load_foreign`).
         assume_test: Take every exchange for one with test credentials.
 
     Raises:

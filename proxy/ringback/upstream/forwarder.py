@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from ringback.cassettes.codings import decode
+from ringback.cassettes.bodies import decode
 from ringback.cassettes.errors import CodingError
 from ringback.counting import many
 from ringback.exchange import PROVENANCE_PREFIX, Answer, Source, error_code, header_value

@@ -7,33 +7,31 @@ longer to import than the rest.
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ringback.responder import UnusableCassetteError
+from ringback.cassettes import names
+from ringback.cassettes.errors import CassetteError, UnusableCassetteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.cassettes import Library, Miss, Session
+    from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
     from ringback.contract import Answer, Request
     from ringback.responder import Mode
 
 Repeats: TypeAlias = Literal["last", "error"]
 
 _SHOWN: Final = 5  # unused recordings that are listed by name
-_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a name, unless it ends as a file does
 _BELIEVED: Final = 1.0  # seconds after which a cassette that was not there is looked for again
 _MOST_MISSING: Final = 1024
-_SUFFIXES: Final = (".yaml", ".yml", ".json")  # of what vcrpy writes
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CassetteOptions:
     """What the user asked of cassettes.
 
     Attributes:
@@ -52,7 +50,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class CassetteUsage:
     """What became of one cassette.
 
     Attributes:
@@ -61,7 +59,7 @@ class Used:
         missed: Requests that it had nothing for.
         recorded: Exchanges recorded into it.
         failed: Exchanges that could not be recorded.
-        unused: Recordings that no request was answered from.
+        unused: CassetteReader that no request was answered from.
         labels: The first few of those, in words.
     """
 
@@ -79,7 +77,7 @@ class Used:
         return bool(self.replayed or self.missed or self.recorded or self.failed)
 
 
-class Replay:
+class CassetteManager:
     """Looks up and records.
 
     Attributes:
@@ -89,24 +87,24 @@ class Replay:
         wanted: What the user asked for.
         mode: The mode.
         secrets: Values that must never be recorded.
-        tell: Takes sentences for people, from any thread.
+        report: Takes sentences for people, from any thread.
     """
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: CassetteOptions,
         mode: Mode,
         *,
         secrets: tuple[str, ...] = (),
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.wanted = wanted
         self.mode = mode
         self.partial = ""
         self._secrets = secrets
-        self._tell = tell
-        self._library: Library | None = None
-        self._sessions: dict[str, Session] = {}
+        self._report = report
+        self._directory: CassetteDirectory | None = None
+        self._cassettes: dict[str, Cassette] = {}
         self._missing: dict[str, float] = {}  # names without a cassette, and until when that is believed
 
     @property
@@ -115,12 +113,12 @@ class Replay:
         return self.wanted.strict
 
     def check(self) -> None:
-        """Open the cassette of clients that name none, if it is there: a broken one is told at start.
+        """Open the cassette of clients that name none, if it is there: a broken one is reported at start.
 
         Raises:
             UnusableCassetteError: It is broken, or its name is none.
         """
-        self._session(self.wanted.name)
+        self._cassette(self.wanted.name)
 
     def lookup(self, request: Request, user: str | None) -> Answer | Miss | None:
         """What the cassette that `user` names has for `request`; None where there is nothing to look in.
@@ -128,98 +126,94 @@ class Replay:
         Raises:
             UnusableCassetteError: The name is none, or the cassette is broken.
         """
-        session = self._session(user or self.wanted.name)
-        if session is None or (self.mode == "online" and not self.strict):
+        cassette = self._cassette(user or self.wanted.name)
+        if cassette is None or (self.mode == "online" and not self.strict):
             return None
-        from ringback.cassettes import CassetteError  # noqa: PLC0415 - imported with the session
-
         try:
-            return session.lookup(request)
+            return cassette.lookup(request)
         except CassetteError as error:
             raise UnusableCassetteError(str(error)) from None
 
     async def record(self, request: Request, answer: Answer, user: str | None) -> str:
-        """Record an exchange; it lasts when this returns. A failure is told, and the client served.
+        """Record an interaction; it lasts when this returns. A failure is reported, and the client served.
 
         Returns:
             Where it is, for a header, or why it is nowhere.
         """
-        from ringback.cassettes import CassetteError  # noqa: PLC0415 - as above
-
         try:
-            session = self._session(user or self.wanted.name)
-            assert session is not None, "there is a session in every mode that records"
-            return await asyncio.wrap_future(session.record(request, answer))
+            cassette = self._cassette(user or self.wanted.name)
+            assert cassette is not None, "there is a cassette in every mode that records"
+            return await asyncio.wrap_future(cassette.record(request, answer))
         except (CassetteError, UnusableCassetteError) as error:
             return f"not recorded: {error}"
 
     def unanswered(self, user: str | None, more: int) -> None:
         """Note that `more` requests of clients that named the cassette `user` have no live answer."""
         with suppress(UnusableCassetteError):  # then nothing is recorded in it
-            session = self._session(user or self.wanted.name)
-            if session is not None:
-                session.count_unanswered(more)
+            cassette = self._cassette(user or self.wanted.name)
+            if cassette is not None:
+                cassette.count_unanswered(more)
 
     def remembers(self, name: str) -> bool:
         """Whether answers to clients of the cassette `name` depend on what was answered before."""
         try:
-            return self._session(name) is not None
+            return self._cassette(name) is not None
         except UnusableCassetteError:
             return True  # one place is enough to say so
 
-    def close(self) -> tuple[Used, ...]:
-        """Finish recordings, and tell what became of the cassettes."""
-        if self._library is None:
+    def close(self) -> tuple[CassetteUsage, ...]:
+        """Finish recordings, and report what became of the cassettes."""
+        if self._directory is None:
             return ()
-        found = [_used(session) for session in self._library.sessions]
-        self._library.close(self.partial)
-        self._sessions.clear()
-        self._library = None
+        found = [_used(cassette) for cassette in self._directory.opened]
+        self._directory.close(self.partial)
+        self._cassettes.clear()
+        self._directory = None
         # Whoever names cassettes for all clients has nothing to do with the one of the others.
         alone = not any(used.touched for used in found)
         return tuple(used for used in found if used.touched or (alone and used.name == self.wanted.name))
 
-    def _session(self, name: str) -> Session | None:
-        session = self._sessions.get(name)
-        if session is None and self._missing.get(name, 0.0) < (now := monotonic()):
+    def _cassette(self, name: str) -> Cassette | None:
+        cassette = self._cassettes.get(name)
+        if cassette is None and self._missing.get(name, 0.0) < (now := monotonic()):
             if self._is_pointless(name):
                 if len(self._missing) >= _MOST_MISSING:
                     self._missing.clear()
                 self._missing[name] = now + _BELIEVED
             else:
-                session = self._sessions[name] = self._open(name)
-        return session
+                cassette = self._cassettes[name] = self._open(name)
+        return cassette
 
     def _is_pointless(self, name: str) -> bool:
         """Whether nothing can be found in the cassette `name`, and nothing is recorded."""
         if self.mode != "offline" or self.strict:
             return False
-        if not _PLAIN.fullmatch(name) or name.lower().endswith(_SUFFIXES):
-            return False  # it is told what is wrong with it
-        return not any((self.wanted.directory / f"{name}{suffix}").exists() for suffix in _SUFFIXES)
+        if not names.is_name(name):
+            return False  # the user hears what is wrong with it
+        return not names.cassette_files(self.wanted.directory, name)
 
-    def _open(self, name: str) -> Session:
-        from ringback.cassettes import CassetteError, Library  # noqa: PLC0415 - see the module
+    def _open(self, name: str) -> Cassette:
+        from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - see the module
 
-        if self._library is None:
-            self._library = Library(
+        if self._directory is None:
+            self._directory = CassetteDirectory(
                 self.wanted.directory,
                 mode=self.mode,
                 repeats=self.wanted.repeats,
                 redact=self.wanted.redact,
                 secrets=self._secrets,
-                tell=self._tell,
+                report=self._report,
             )
         try:
-            return self._library.session(name)
+            return self._directory.open(name)
         except CassetteError as error:
             raise UnusableCassetteError(str(error)) from None
 
 
-def _used(session: Session) -> Used:
-    count, shown = session.unused(_SHOWN)
-    labels = tuple(f"{session.path}:{one.line} {one.label}" if one.line else one.label for one in shown)
+def _used(cassette: Cassette) -> CassetteUsage:
+    count, shown = cassette.unused(_SHOWN)
+    labels = tuple(f"{cassette.path}:{one.line} {one.label}" if one.line else one.label for one in shown)
     counts: dict[str, Any] = {
-        name: getattr(session, name) for name in ("replayed", "missed", "recorded", "failed")
+        name: getattr(cassette, name) for name in ("replayed", "missed", "recorded", "failed")
     }
-    return Used(session.name, **counts, unused=count, labels=labels)
+    return CassetteUsage(cassette.name, **counts, unused=count, labels=labels)

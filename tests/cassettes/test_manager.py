@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.addon.replaying import Replay, Wanted
+from ringback.cassettes.errors import UnusableCassetteError
+from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer, Source
-from ringback.responder import Mode, UnusableCassetteError
 from support.clients import GOOD, post
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ringback.responder import Mode
 
 REQUEST = post("Messages", GOOD["Messages"])
 OTHER = post("Messages", {**GOOD["Messages"], "Body": "other"})
@@ -21,7 +23,7 @@ ANSWER = Answer(201, "CREATED", (("Content-Type", "application/json"),), b'{"sid
 
 
 def record(directory: Path, mode: Mode = "auto", user: str | None = None) -> str:
-    replay = Replay(Wanted(directory), mode)
+    replay = CassetteManager(CassetteOptions(directory), mode)
     try:
         return asyncio.run(replay.record(REQUEST, ANSWER, user))
     finally:
@@ -32,7 +34,7 @@ def record(directory: Path, mode: Mode = "auto", user: str | None = None) -> str
 def test_what_was_recorded_is_found(tmp_path: Path, mode: Mode) -> None:
     assert record(tmp_path, mode) == "default#1"
     assert record(tmp_path, mode, "mine") == "mine#1"
-    replay = Replay(Wanted(tmp_path), "offline")
+    replay = CassetteManager(CassetteOptions(tmp_path), "offline")
     for user in (None, "", "mine"):
         found = replay.lookup(REQUEST, user)
         assert isinstance(found, Answer)
@@ -44,7 +46,7 @@ def test_what_was_recorded_is_found(tmp_path: Path, mode: Mode) -> None:
 
 def test_a_miss_is_something_else_than_nothing_to_look_in(tmp_path: Path) -> None:
     record(tmp_path)
-    replay = Replay(Wanted(tmp_path), "offline")
+    replay = CassetteManager(CassetteOptions(tmp_path), "offline")
     missed = replay.lookup(OTHER, None)
     assert missed is not None
     assert not isinstance(missed, Answer)
@@ -54,7 +56,7 @@ def test_a_miss_is_something_else_than_nothing_to_look_in(tmp_path: Path) -> Non
 
 
 def test_strict_misses_where_there_is_no_cassette(tmp_path: Path) -> None:
-    replay = Replay(Wanted(tmp_path, strict=True), "offline")
+    replay = CassetteManager(CassetteOptions(tmp_path, strict=True), "offline")
     missed = replay.lookup(REQUEST, None)
     assert missed is not None
     assert not isinstance(missed, Answer)
@@ -64,10 +66,10 @@ def test_strict_misses_where_there_is_no_cassette(tmp_path: Path) -> None:
 def test_the_cassette_of_clients_that_name_none_counts_only_if_nobody_names_one(tmp_path: Path) -> None:
     record(tmp_path)
     record(tmp_path, user="mine")
-    replay = Replay(Wanted(tmp_path), "offline")
+    replay = CassetteManager(CassetteOptions(tmp_path), "offline")
     replay.check()
     assert [(one.name, one.unused) for one in replay.close()] == [("default", 1)]
-    replay = Replay(Wanted(tmp_path), "offline")
+    replay = CassetteManager(CassetteOptions(tmp_path), "offline")
     replay.check()
     replay.lookup(REQUEST, "mine")
     assert [(one.name, one.unused) for one in replay.close()] == [("mine", 0)]
@@ -76,7 +78,7 @@ def test_the_cassette_of_clients_that_name_none_counts_only_if_nobody_names_one(
 def test_a_request_without_a_live_answer_keeps_the_old_cassette_of_its_client(tmp_path: Path) -> None:
     for user in (None, "mine"):
         record(tmp_path, "online", user)
-    replay = Replay(Wanted(tmp_path), "online")
+    replay = CassetteManager(CassetteOptions(tmp_path), "online")
     for user in (None, "mine"):
         asyncio.run(replay.record(OTHER, ANSWER, user))
     for user, more in (("mine", 1), (None, 1), (None, -1), ("../x", 1)):
@@ -91,40 +93,41 @@ def test_a_request_without_a_live_answer_keeps_the_old_cassette_of_its_client(tm
 
 def test_what_is_partial_for_another_reason_keeps_it_too(tmp_path: Path) -> None:
     record(tmp_path, "online")
-    told: list[str] = []
-    replay = Replay(Wanted(tmp_path), "online", tell=told.append)
+    reported: list[str] = []
+    replay = CassetteManager(CassetteOptions(tmp_path), "online", report=reported.append)
     asyncio.run(replay.record(OTHER, ANSWER, None))
     replay.partial = "sh ended with exit code 1"
     replay.close()
-    assert "kept with its 1 recording, because sh ended with exit code 1" in told[0]
+    assert "kept with its 1 recording, because sh ended with exit code 1" in reported[0]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "x.yaml", ".x", "x\n"])
 def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
-    replay = Replay(Wanted(tmp_path), "offline")
+    replay = CassetteManager(CassetteOptions(tmp_path), "offline")
     with pytest.raises(UnusableCassetteError):
         replay.lookup(REQUEST, name)
     assert asyncio.run(replay.record(REQUEST, ANSWER, name)).startswith("not recorded: ")
     with pytest.raises(UnusableCassetteError):
-        Replay(Wanted(tmp_path, name=name), "offline").check()
+        CassetteManager(CassetteOptions(tmp_path, name=name), "offline").check()
 
 
 def test_a_broken_cassette(tmp_path: Path) -> None:
     (tmp_path / "default.yaml").write_text("interactions: 5\n")
     with pytest.raises(UnusableCassetteError, match=r"default\.yaml"):
-        Replay(Wanted(tmp_path), "offline").check()
+        CassetteManager(CassetteOptions(tmp_path), "offline").check()
 
 
 def test_offline_without_cassettes_the_library_is_not_even_imported(tmp_path: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from ringback.addon.replaying import Replay, Wanted
+from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Request
-replay = Replay(Wanted(Path({str(tmp_path)!r})), "offline")
+replay = CassetteManager(CassetteOptions(Path({str(tmp_path)!r})), "offline")
 replay.check()
 assert replay.lookup(Request("POST", "api.twilio.com", "/"), "name") is None
 assert replay.close() == ()
-assert "ringback.cassettes" not in sys.modules
+assert "ringback.cassettes.cassette" not in sys.modules
+assert "vcr" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

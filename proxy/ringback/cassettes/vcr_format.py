@@ -1,8 +1,10 @@
-"""One exchange as vcrpy keeps it, in both directions, by vcrpy's own classes and its safe YAML loader."""
+"""vcrpy's cassette format, read and written by vcrpy's own classes and its safe YAML loader."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -13,14 +15,148 @@ from vcr.request import Request as VcrRequest
 from vcr.serialize import deserialize, serialize
 from vcr.serializers import jsonserializer, yamlserializer
 
-from ringback.cassettes import faults
+from ringback.cassettes.errors import CassetteFormatError
+from ringback.cassettes.names import READ_SUFFIXES
 from ringback.contract.nesting import too_deep
 from ringback.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from ringback.exchange import Headers
+
+OLD: Final = "an old cassette without a version: run `python -m vcr.migration FILE` once"
+
+_MISSING: Final = object()
+_KINDS: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
+    (type(None), "empty"),
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    ((str, bytes), "text"),
+    (Mapping, "a mapping"),
+    ((list, tuple), "a list"),
+)
+
+
+class ShapeError(ValueError):
+    """The data is no cassette's.
+
+    Attributes:
+        number: Which interaction, 1-based; 0 where it is the file as a whole.
+    """
+
+    def __init__(self, detail: str, number: int = 0) -> None:
+        super().__init__(detail)
+        self.number = number
+
+
+def check_shape(data: Any) -> None:
+    """Look at what YAML or JSON made of a cassette, before anybody relies on its shape.
+
+    Raises:
+        ShapeError: It is no cassette; says where and why.
+    """
+    if isinstance(data, list) and data and isinstance(data[0], Mapping) and "request" in data[0]:
+        raise ShapeError(OLD)
+    if not isinstance(data, Mapping):
+        raise ShapeError(f"it is {_kind(data)}, a cassette is a mapping with `interactions`")
+    found = data.get("interactions", _MISSING)
+    if not isinstance(found, list):
+        raise ShapeError(f"`interactions` {_is(found)}, it must be a list")
+    for number, interaction in enumerate(found, 1):
+        detail = _interaction_problem(interaction)
+        if detail:
+            raise ShapeError(detail, number)
+
+
+def _interaction_problem(one: Any) -> str:
+    """What is wrong with one interaction, or an empty string."""
+    if not isinstance(one, Mapping):
+        return f"it is {_kind(one)}, it must be a mapping with `request` and `response`"
+    return (
+        _must(one, ["request"], Mapping, "a mapping")
+        or _request_problem(one["request"])
+        or _must(one, ["response"], Mapping, "a mapping")
+        or _response_problem(one["response"])
+    )
+
+
+def _request_problem(request: Mapping[str, Any]) -> str:
+    wrong = (
+        _must(request, ["method"], str, "text", "request")
+        or _must(request, ["uri"], str, "text", "request")
+        or _must(request, ["headers"], (Mapping, type(None)), "a mapping", "request")
+        or _body_problem(request.get("body", _MISSING), "request.body")
+    )
+    if wrong:
+        return wrong
+    try:
+        urlsplit(request["uri"])
+    except ValueError:
+        return "`request.uri` is no URL"
+    unknown = [name for name in request if name not in {"method", "uri", "headers", "body"}]
+    return f"`request.{unknown[0]}` is nothing that a request has" if unknown else ""
+
+
+def _response_problem(response: Mapping[str, Any]) -> str:
+    if "status_code" in response:  # how older vcrpy wrote what httpx received
+        return (
+            _status_problem(response["status_code"], "response.status_code")
+            or _must(response, ["headers"], (Mapping, type(None)), "a mapping", "response")
+            or _body_problem(response.get("content", _MISSING), "response.content")
+        )
+    return (
+        _must(response, ["status"], Mapping, "a mapping", "response")
+        or _status_problem(response["status"].get("code", _MISSING), "response.status.code")
+        or _must(response, ["status", "message"], (str, bytes, type(None)), "text", "response")
+        or _must(response, ["headers"], (Mapping, type(None)), "a mapping", "response")
+        or _must(response, ["body"], (Mapping, type(None)), "a mapping", "response")
+        or (
+            _body_problem(response["body"].get("string", _MISSING), "response.body.string")
+            if response["body"]
+            else ""
+        )
+    )
+
+
+def _must(
+    data: Mapping[str, Any], keys: Sequence[str], kind: type | tuple[type, ...], wanted: str, inside: str = ""
+) -> str:
+    """What is wrong with the value under `keys`, which must be a `kind`."""
+    value: Any = data
+    for key in keys:
+        value = value.get(key, _MISSING)
+    name = ".".join([*([inside] if inside else []), *keys])
+    return "" if isinstance(value, kind) else f"`{name}` {_is(value)}, it must be {wanted}"
+
+
+def _status_problem(code: Any, name: str) -> str:
+    if isinstance(code, int) and not isinstance(code, bool) and 200 <= code <= 599:
+        return ""
+    is_number = isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9
+    said = f"is {code}" if is_number else _is(code)
+    return f"`{name}` {said}, it must be a number from 200 to 599"
+
+
+def _body_problem(value: Any, name: str) -> str:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if value is None or hasattr(value, "read") or all(isinstance(part, (str, bytes)) for part in parts):
+        return ""
+    if isinstance(value, (int, float)):
+        return f"`{name}` {_is(value)}, it must be text: put it in quotes"
+    if hasattr(value, "__next__"):
+        return ""  # what was sent in parts
+    return f"`{name}` {_is(value)}, it must be text"
+
+
+def _is(value: Any) -> str:
+    return "is missing" if value is _MISSING else f"is {_kind(value)}"
+
+
+def _kind(value: Any) -> str:
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "something else")
+
 
 FIELD_SOURCE: Final = "Ringback-Source"
 FIELD_RECORDED: Final = "Ringback-Recorded"
@@ -49,7 +185,7 @@ class InteractionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A recorded exchange.
+    """A recorded interaction.
 
     Attributes:
         request: What was asked.
@@ -171,7 +307,7 @@ class _Checked:
     def deserialize(self, text: str) -> Any:
         """The data in `text`, which has a cassette's shape."""
         data = self.serializer.deserialize(text)
-        faults.check(data)
+        check_shape(data)
         return data
 
 
@@ -179,7 +315,7 @@ def _in_words(error: Exception) -> InteractionError:
     """`error` for people: what is wrong there, and nothing of what Python calls it."""
     if isinstance(error, InteractionError):
         return error
-    if isinstance(error, faults.FaultError):
+    if isinstance(error, ShapeError):
         return InteractionError(str(error), number=error.number)
     cause = error.__cause__  # of a tag, which vcrpy tells in a paragraph
     detail, line = _unreadable(cause if isinstance(cause, yaml.MarkedYAMLError) else error)
@@ -269,3 +405,35 @@ def _text(value: Any) -> str:
 
 def _one_line(reason: str) -> str:
     return " ".join(reason.split())[:_LONGEST_REASON]
+
+
+_ITEM: Final = re.compile(r"^- ", re.MULTILINE)
+
+
+def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
+    """Everything in a file of another layout, read by vcrpy.
+
+    Raises:
+        CassetteFormatError: vcrpy cannot read it either.
+        OSError: It cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CassetteFormatError(path, line, f"byte {error.start} is not UTF-8") from None
+    if not text.strip():
+        return (), {}  # vcrpy takes an empty file for a cassette that does not exist yet
+    try:
+        return load_foreign(text, as_json=path.suffix == READ_SUFFIXES[2])
+    except InteractionError as error:
+        starts = item_starts(text)
+        begun = text.count("\n", 0, starts[error.number - 1]) + 1 if 0 < error.number <= len(starts) else 1
+        detail = f"{error}; correct it there or take it out" if error.number else str(error)
+        raise CassetteFormatError(path, error.line or begun, detail) from None
+
+
+def item_starts(text: str) -> list[int]:
+    """Where the items of a list stand that is written as vcrpy writes a cassette's; none if it is not."""
+    return [found.start() for found in _ITEM.finditer(text, max(text.find("interactions:"), 0))]

@@ -1,20 +1,20 @@
-"""Where recordings come from: a file's metadata, and the `Ringback-...` fields of an exchange."""
+"""Where recordings come from: a file's metadata, and the `Ringback-...` fields of an interaction."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 from ringback.cassettes.errors import RedactionError
-from ringback.cassettes.interactions import FIELD_SOURCE
 from ringback.cassettes.matching import MATCHING_VERSION
 from ringback.cassettes.pseudonyms import KEY_VARIABLE, key_id
 from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
+from ringback.cassettes.vcr_format import FIELD_SOURCE
 from ringback.exchange import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ringback.cassettes.interactions import Interaction
+    from ringback.cassettes.vcr_format import Interaction
     from ringback.exchange import Basis
 
 DOCUMENTED: Final = "documentation"

@@ -1,0 +1,552 @@
+"""Cassettes in use: a `CassetteDirectory`, its `Cassette`s, and the `Miss` of a request."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from xml.sax.saxutils import escape
+
+from ringback.cassettes import layout, matching, names, pseudonyms
+from ringback.cassettes.errors import CassetteError, RedactionError, reading_error
+from ringback.cassettes.layout import CassetteReader
+from ringback.cassettes.metadata import check_key, provenance, redacted_fields, with_key
+from ringback.cassettes.names import cassette_path, existing_path
+from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
+from ringback.counting import many
+from ringback.exchange import Answer, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor, Future
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from ringback.cassettes.matching import Difference, MatchKey
+    from ringback.cassettes.redaction import RedactedExchange
+    from ringback.cassettes.store import WrittenInteraction
+    from ringback.exchange import Request
+
+_CODE: Final = 20404  # Twilio's code for "not found"
+_LONGEST: Final = 60  # characters of a value in the comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The recording that is most like a request.
+
+    Attributes:
+        number: Which interaction of the cassette, 1-based.
+        line: Its line in the file, 1-based; 0 where the file keeps no lines.
+        used: Whether this cassette has replayed it already.
+        key: What it was recorded for.
+        differences: Where the request and it part ways.
+    """
+
+    number: int
+    line: int
+    used: bool
+    key: MatchKey
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class Miss:
+    """No recording for this request.
+
+    Attributes:
+        name: The cassette's name.
+        path: Its file, which need not exist.
+        recorded: How many recordings there are of this very request; above 0 they were used up.
+        total: How many recordings the cassette has.
+    """
+
+    name: str
+    path: Path
+    recorded: int
+    total: int
+    _redact: Callable[[], RedactedExchange] = field(repr=False, compare=False)
+    _find: Callable[[MatchKey], Nearest | None] = field(repr=False, compare=False)
+
+    @cached_property
+    def request(self) -> Request:
+        """The request, redacted."""
+        return self._redact().request
+
+    @cached_property
+    def key(self) -> MatchKey:
+        """What it was looked up by."""
+        return self._redact().key
+
+    @property
+    def used_up(self) -> bool:
+        """Whether there were recordings of this request, and all of them have been replayed."""
+        return self.recorded > 0
+
+    @cached_property
+    def nearest(self) -> Nearest | None:
+        """The recording that is most like the request; None in an empty cassette, and after it was closed."""
+        return self._find(self.key)
+
+    @property
+    def next_command(self) -> str:
+        """The command that records what is missing."""
+        mode = "online" if self.used_up else "auto"
+        return f"ringback run --mode {mode} --cassette {self.name} -- COMMAND"
+
+    @property
+    def _all(self) -> str:
+        return "the one recording" if self.recorded == 1 else f"all {self.recorded} recordings"
+
+    @property
+    def reason(self) -> str:
+        """One line for a header."""
+        if self.used_up:
+            are = "is" if self.recorded == 1 else "are"
+            return f"cassette {self.name}: {self._all} of this request {are} used up"
+        if not self.total:
+            return f"cassette {self.name} is empty or does not exist; record it: {self.next_command}"
+        return f"cassette {self.name} has no recording of this request; record it: {self.next_command}"
+
+    @cached_property
+    def text(self) -> str:
+        """Several lines for people: the request and the nearest recording side by side."""
+        lines = [f"No recording for {self.key.method} {self.key.path} in cassette {self.name} ({self.path})."]
+        if self.used_up:
+            lines.append(f"Replayed already: {self._all} of this request.")
+        elif not self.total:
+            lines.append("The cassette is empty or does not exist.")
+        elif self.nearest:
+            lines += _side_by_side(self.path, self.nearest)
+        else:
+            lines.append(f"It has {many(self.total, 'recording')} of other requests.")
+        lines.append(f"To record it: {self.next_command}")
+        return "\n".join(lines)
+
+    def answer(self) -> Answer:
+        """The Twilio-shaped 404 of `--strict`, XML or JSON by the path's extension."""
+        path = self.request.path
+        more = f"https://www.twilio.com/docs/errors/{_CODE}"
+        if path.startswith("/2010-04-01/") and not path.endswith(".json"):
+            media_type = "application/xml"
+            body = (
+                "<?xml version='1.0' encoding='UTF-8'?>\n<TwilioResponse><RestException>"
+                f"<Code>{_CODE}</Code><Message>{escape(self.text)}</Message><MoreInfo>{more}</MoreInfo>"
+                "<Status>404</Status></RestException></TwilioResponse>"
+            )
+        else:
+            media_type = "application/json"
+            body = json.dumps({"code": _CODE, "message": self.text, "more_info": more, "status": 404})
+        content = body.encode("utf-8", "replace")
+        headers = (("Content-Type", media_type), ("Content-Length", str(len(content))))
+        source = Source("cassette", "used-up" if self.used_up else "miss", reason=self.reason)
+        return Answer(404, "NOT FOUND", headers, content, source)
+
+
+def nearest_of(asked: MatchKey, candidates: list[tuple[int, MatchKey]]) -> tuple[int, MatchKey] | None:
+    """The candidate most like `asked`; the earlier one of two that are equally near."""
+    return max(candidates, key=lambda one: (matching.likeness(asked, one[1]), -one[0]), default=None)
+
+
+def _side_by_side(path: Path, nearest: Nearest) -> list[str]:
+    where = f"{path}:{nearest.line}" if nearest.line else str(path)
+    used = "replayed already" if nearest.used else "not replayed yet"
+    rows = [("field", "this request", "recorded")]
+    rows += [(one.field, _cut(one.asked), _cut(one.recorded)) for one in nearest.differences]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return [
+        f"The nearest is recording {nearest.number} at {where} ({used}). They differ in:",
+        *(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows),
+    ]
+
+
+def _cut(value: str) -> str:
+    printable = "".join(char if char.isprintable() else "?" for char in value)
+    return printable if len(printable) <= _LONGEST else printable[: _LONGEST - 3] + "..."
+
+
+Mode: TypeAlias = Literal["offline", "auto", "online"]
+Repeats: TypeAlias = Literal["last", "error"]
+
+_LONGEST_LABEL: Final = 120  # characters
+_MOST_REPORTED: Final = 10  # different reasons why something was not recorded
+
+
+@dataclass(frozen=True, slots=True)
+class CassetteSettings:
+    """What all cassettes of a library have in common.
+
+    Attributes:
+        directory: Where the cassettes are.
+        mode: `offline` replays, `auto` adds what is new, `online` records afresh.
+        repeats: What a request gets after its last recording: that one again, or nothing.
+        redaction: What the user asked to be taken out; without its key, which is fetched when it is needed.
+        fetch_key: Gives the key of pseudonyms.
+        clock: Gives the time that is noted with a recording.
+        report: Called with each line that the user should see.
+    """
+
+    directory: Path
+    mode: Mode
+    repeats: Repeats
+    redaction: Redaction
+    fetch_key: Callable[[], bytes]
+    clock: Callable[[], datetime]
+    report: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedInteraction:
+    """A recording that no request of this cassette was answered from.
+
+    Attributes:
+        number: Which interaction of the cassette, 1-based.
+        line: Its line in the file, 0 where the file keeps no lines.
+        label: The request in a few words, printable.
+    """
+
+    number: int
+    line: int
+    label: str
+
+
+class Cassette:
+    """A client's place in the cassette `name`; thread-safe. Made by `CassetteDirectory.cassette`.
+
+    Attributes:
+        name: The cassette.
+        path: Its file, which need not exist.
+        replayed: How many requests were answered from it.
+        missed: How many were not.
+        recorded: How many interactions were recorded and last.
+        failed: How many could not be recorded.
+        unanswered: How many have no live answer that could be recorded.
+    """
+
+    def __init__(self, name: str, settings: CassetteSettings, executor: Executor) -> None:
+        self.name = name
+        self.replayed = self.missed = self.recorded = self.failed = self.unanswered = 0
+        self._settings = settings
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._uses: dict[bytes, int] = {}
+        self._reported: set[str] = set()
+        source = existing_path(settings.directory, name)
+        self.path = cassette_path(settings.directory, name)
+        self._reader = CassetteReader(source)
+        self._redaction = settings.redaction
+        if settings.mode != "online":
+            self._open()
+        if self._redaction.fields and not self._redaction.key:
+            self._redaction = with_key(self._redaction, settings.fetch_key())
+        metadata = {"ringback": provenance(self._redaction)}
+        make = RerecordedFile if settings.mode == "online" else CassetteFile
+        other = source if source != self.path else None
+        self._file = make(self.path, metadata, self._redaction, settings.report, other)
+        self._writer = InteractionWriter(
+            self._file, self._redaction, settings.clock, executor, self._take_in, self._count_failure
+        )
+        if self._reader.torn:
+            self._report_torn()
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the file is in vcrpy's own layout; the first append rewrites it."""
+        return self._reader.foreign
+
+    def lookup(self, request: Request) -> Answer | Miss:
+        """The answer recorded for `request`: the k-th equal request gets the k-th, later ones the last again.
+
+        `online` never answers from a cassette.
+
+        Raises:
+            CassetteFormatError: The file was changed while it was in use.
+        """
+        if not len(self._reader):
+            with self._lock:
+                self.missed += 1
+            return self._miss(lambda: self._redaction.redact(request), 0)
+        clean = self._redaction.redact(request)
+        key = bytes.fromhex(clean.key.digest)
+        with self._lock:
+            numbers = self._reader.numbers(key)
+            use = self._uses.get(key, 0)
+            if use >= len(numbers) and not (numbers and self._settings.repeats == "last"):
+                self.missed += 1
+                return self._miss(lambda: clean, len(numbers))
+            number = numbers[min(use, len(numbers) - 1)]
+            answer = self._reader.answer(number)
+            self._uses[key] = use + 1
+            self.replayed += 1
+        return clean.restore(answer)
+
+    def record(self, request: Request, answer: Answer) -> Future[str]:
+        """Append the interaction; redacted, and without blocking the caller.
+
+        Concurrent interactions share one fsync. Wait for the future before the client gets its answer
+        (`await asyncio.wrap_future(...)`, or `.result()`): then the interaction lasts. The client is served
+        also when it fails.
+
+        Returns:
+            Where it is, such as `default#3`. Its exceptions: RecordingError (the disk), CodingError (a body
+            that cannot be searched for secrets), CassetteBusyError, CassetteFormatError.
+        """
+        return self._writer.submit(request, answer)
+
+    def unused(self, limit: int | None = None) -> tuple[int, tuple[UnusedInteraction, ...]]:
+        """How many recordings no request was answered from, and the first `limit` of them."""
+        with self._lock:
+            if self._settings.mode == "online":
+                return 0, ()
+            left = sorted(
+                number
+                for key, numbers in self._reader.keys().items()
+                for number in numbers[self._uses.get(key, 0) :]
+            )
+            shown = tuple(
+                UnusedInteraction(
+                    number + 1,
+                    self._reader.line(number),
+                    _shown(self._reader.match_key(number).label),
+                )
+                for number in left[:limit]
+            )
+        return len(left), shown
+
+    def count_unanswered(self, more: int) -> None:
+        """Note that `more` requests (-1: one less) have no live answer: what `online` records lacks them."""
+        with self._lock:
+            self.unanswered += more
+
+    def close(self, partial: str = "") -> None:
+        """Give the files back, and an `online` recording the cassette's name; all futures must be done.
+
+        Args:
+            partial: Why the recording may not have all that the old cassette has, so that this one keeps its
+                name; empty if it has. A request without a live answer or an interaction that could not be
+                recorded is reason enough.
+
+        Raises:
+            RecordingError: The recording could not take the cassette's name.
+        """
+        if not partial and self.unanswered:
+            partial = f"{many(self.unanswered, 'request')} had no live answer"
+        elif not partial and self.failed:
+            partial = f"{many(self.failed, 'interaction')} could not be recorded"
+        try:
+            if isinstance(self._file, RerecordedFile):
+                self._file.finish(self.recorded, partial)
+        finally:
+            self._file.close()
+            self._reader.close()
+
+    # --- opening ---
+
+    def _open(self) -> None:
+        asked = self._redaction
+        try:
+            self._reader.open(with_key(asked, self._settings.fetch_key()) if asked.fields else asked)
+        except OSError as error:
+            raise reading_error(self._reader.path, error) from error
+        known = self._reader.metadata.get("ringback")
+        if not isinstance(known, dict) or not len(self._reader):
+            return
+        fields, wanted = redacted_fields(known)
+        if asked.fields and asked.names != Redaction(fields).names and self._settings.mode == "auto":
+            recorded = f"--redact {','.join(fields)}" if fields else "no --redact"
+            wish = f"--redact {','.join(asked.fields)}"
+            raise RedactionError(
+                f"{self._reader.path} was recorded with {recorded}, asked for is {wish}: change "
+                f"it with `ringback cassettes redact {self.name} {wish}`, or record afresh with --mode online"
+            )
+        self._redaction = Redaction(fields, b"", asked.secrets)
+        if fields:
+            self._redaction = with_key(self._redaction, self._settings.fetch_key())
+            check_key(self._reader.path, wanted, self._redaction.key)
+
+    def _report_torn(self) -> None:
+        if self._settings.mode == "auto":
+            try:
+                self._file.repair()
+            except CassetteError as error:
+                self._settings.report(str(error))
+            else:
+                return
+        done = "passed over; `ringback cassettes verify --repair` cuts it"
+        self._settings.report(layout.torn_message(self._reader.path, self._reader.torn, len(self), done))
+
+    # --- misses ---
+
+    def _miss(self, redact: Callable[[], RedactedExchange], recorded: int) -> Miss:
+        def find(asked: MatchKey) -> Nearest | None:
+            with self._lock:
+                return self._nearest(asked)
+
+        return Miss(self.name, self._reader.path, recorded, len(self._reader), redact, find)
+
+    def _nearest(self, asked: MatchKey) -> Nearest | None:
+        found = nearest_of(asked, self._reader.likely(asked))
+        if found is None:
+            return None
+        number, recorded = found
+        digest = bytes.fromhex(recorded.digest)
+        place = self._reader.numbers(digest).index(number) if self._reader.numbers(digest) else 0
+        return Nearest(
+            number=number + 1,
+            line=self._reader.line(number),
+            used=self._uses.get(digest, 0) > place,
+            key=recorded,
+            differences=matching.differences(asked, recorded),
+        )
+
+    # --- what the recorder reports, from its thread ---
+
+    def _take_in(self, inode: int, batch: Sequence[WrittenInteraction]) -> Sequence[str]:
+        """Make what was appended known to `lookup`; returns the names of the recordings."""
+        with self._lock:
+            self.recorded += len(batch)
+            total = self.recorded
+            if self._settings.mode != "online":
+                for one in batch:  # who recorded it has had its answer
+                    self._uses[one.key] = self._uses.get(one.key, 0) + 1
+                if self._reader.is_same_file(inode):
+                    for one in batch:
+                        self._reader.add(one.key, one.start, one.size)
+                else:
+                    self._reader.close()
+                    self._reader = CassetteReader(self.path)
+                    self._reader.open(self._redaction)
+                total = len(self._reader)
+        return [f"{self.name}#{total - len(batch) + place}" for place in range(1, len(batch) + 1)]
+
+    def _count_failure(self, error: Exception) -> None:
+        with self._lock:
+            self.failed += 1
+            said = str(error) if isinstance(error, CassetteError) else f"not recorded: {error!r}"
+            new = said not in self._reported and len(self._reported) < _MOST_REPORTED
+            self._reported.add(said)
+        if new:
+            self._settings.report(said)
+
+
+def _shown(label: str) -> str:
+    printable = "".join(char if char.isprintable() else "?" for char in label)
+    return printable if len(printable) <= _LONGEST_LABEL else printable[: _LONGEST_LABEL - 3] + "..."
+
+
+_WRITERS: Final = 8  # threads that wait for fsync, for all cassettes together
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ignore(_line: str) -> None:
+    """Tell nobody."""
+
+
+class CassetteDirectory:
+    """Cassettes in a directory, used in one mode. Thread-safe; a context manager that closes itself.
+
+    Args:
+        directory: Where they are; made with the first recording.
+        mode: `offline` replays, `auto` adds what is new, `online` records afresh.
+        repeats: After its last recording a request gets that one again (`last`), or misses (`error`).
+        redact: Form fields whose values get pseudonyms; a cassette that exists already keeps its own.
+        secrets: Values to search for besides each request's own credentials, such as a configured token.
+        environ: The environment variables, for RINGBACK_REDACT_KEY.
+        report: Called, from any thread, with each line that the user should see.
+        clock: Gives the time that is noted with an interaction, in UTC.
+    """
+
+    def __init__(  # noqa: PLR0913 - they are options, all named, all with a default
+        self,
+        directory: Path,
+        *,
+        mode: Mode = "offline",
+        repeats: Repeats = "last",
+        redact: Iterable[str] = (),
+        secrets: Iterable[str] = (),
+        environ: Mapping[str, str] = os.environ,
+        report: Callable[[str], None] = _ignore,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self.directory = directory
+        self.mode = mode
+        self._lock = threading.Lock()
+        self._key: bytes | None = None
+        self._environ = environ
+        self._cassettes: dict[str, Cassette] = {}
+        self._executor = ThreadPoolExecutor(_WRITERS, thread_name_prefix="ringback-cassettes")
+        self._settings = CassetteSettings(
+            directory=directory,
+            mode=mode,
+            repeats=repeats,
+            redaction=Redaction(tuple(redact), b"", frozenset(secrets)),
+            fetch_key=self._fetch_key,
+            clock=clock,
+            report=report,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def opened(self) -> tuple[Cassette, ...]:
+        """All cassettes so far, in the order in which they began."""
+        with self._lock:
+            return tuple(self._cassettes.values())
+
+    def open(self, name: str = names.DEFAULT_NAME) -> Cassette:
+        """The cassette of the cassette `name`: begun by the first call, the same ever after.
+
+        Raises:
+            CassetteNameError: The name is no slug.
+            CassetteFormatError: The file is no cassette, or cannot be read.
+            RedactionError: The cassette was redacted otherwise, or with another key.
+        """
+        names.check_name(name)
+        with self._lock:
+            known = self._cassettes.get(name)
+            if known is None:
+                known = self._cassettes[name] = Cassette(name, self._settings, self._executor)
+            return known
+
+    def close(self, partial: str = "") -> tuple[CassetteError, ...]:
+        """Wait for what is being written, finish `online` recordings, give all files back.
+
+        Args:
+            partial: Why recordings may not be whole, so that old cassettes keep their names.
+
+        Returns:
+            What went wrong; each was reported already.
+        """
+        self._executor.shutdown(wait=True)
+        wrong: list[CassetteError] = []
+        for cassette in self.opened:
+            try:
+                cassette.close(partial)
+            except CassetteError as error:
+                self._settings.report(str(error))
+                wrong.append(error)
+        return tuple(wrong)
+
+    def _fetch_key(self) -> bytes:
+        if self._key is None:
+            self._key = pseudonyms.load_key(self._environ)
+        return self._key

@@ -1,0 +1,573 @@
+"""Durable writing of cassette files: appending, recording afresh, and the queue in front of both.
+
+One append is: lock the file, cut what a crash has left at its end, write, fsync, unlock. What is cut is kept
+in a file beside. A file comes into being, and is rewritten, under another name first; only whole files ever
+carry the cassette's name. Several processes may append to one file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ringback.cassettes import layout, redaction, vcr_format
+from ringback.cassettes.errors import CassetteBusyError, CassetteError, RedactionError, recording_error
+from ringback.cassettes.metadata import redacted_fields_of
+from ringback.cassettes.names import SUFFIX, free_path
+from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, Interaction
+from ringback.counting import many
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
+    from datetime import datetime
+    from pathlib import Path
+
+    from ringback.cassettes.layout import ItemIndex
+    from ringback.exchange import Answer, Request
+
+
+def write_whole(path: Path, parts: Iterable[bytes], *, overwrite: bool) -> int:
+    """Write a whole file under another name, make it last, and give it its own name.
+
+    Args:
+        path: The name it gets.
+        parts: Its head and its entries.
+        overwrite: False keeps a file that is there already.
+
+    Returns:
+        A descriptor of the file, locked.
+
+    Raises:
+        FileExistsError: `overwrite` is False and there is one.
+        OSError: The disk said no; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for part in parts:
+            write_all(handle, part)
+        os.fsync(handle)
+        if overwrite:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+        sync_directory(path.parent)
+    except BaseException:
+        os.close(handle)
+        raise
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return handle
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the file at `path`, so that no other process appends to it."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def keep_beside(path: Path, why: str, data: bytes) -> Path:
+    """Write `data`, about to be cut from the file at `path`, which is locked, into a new file beside it.
+
+    Args:
+        path: The file.
+        why: Stands in the new file's name: `PATH.WHY-1`.
+        data: What is kept.
+
+    Raises:
+        OSError: The disk said no; nothing is left behind.
+    """
+    number = 1
+    while (kept := path.with_name(f"{path.name}.{why}-{number}")).exists():
+        number += 1
+    handle = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+    except BaseException:
+        with suppress(OSError):
+            kept.unlink()
+        raise
+    finally:
+        os.close(handle)
+    sync_directory(path.parent)
+    return kept
+
+
+def cut_torn(path: Path, handle: int, index: ItemIndex) -> str:
+    """Cut the torn tail of the file `handle`, locked and at `path`; returns what is to be reported."""
+    kept = keep_beside(path, "torn", os.pread(handle, index.torn, index.end))
+    os.ftruncate(handle, index.end)
+    os.fsync(handle)
+    return layout.torn_message(path, index.torn, len(index), f"cut, and kept in {kept}")
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of `data`, however often the system takes only a part."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a new name in `directory` last."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class CassetteFile:
+    """Appends to one file, shared with other processes that do the same.
+
+    Args:
+        path: The file.
+        metadata: What a new file gets as its metadata.
+        redaction: What is taken out of interactions that are written again.
+        report: Called with a line for people when something was repaired.
+        carried: A cassette in another format whose interactions a new file begins with.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: dict[str, Any],
+        redaction: Redaction,
+        report: Callable[[str], None],
+        carried: Path | None = None,
+    ) -> None:
+        self.path = path
+        self._carried = carried
+        self._redaction = redaction
+        self.metadata = metadata
+        self.report = report
+        self.handle = -1
+        self.size = -1  # what the file had after our last append
+
+    def append(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
+        """Append entries; when this returns they last.
+
+        Returns:
+            The file's inode, and the offset of each entry.
+
+        Raises:
+            RecordingError: The disk said no; the file is as it was.
+            CassetteFormatError: Somebody else has damaged the file.
+            RedactionError: Somebody else has made the file meanwhile, and redacts other fields.
+        """
+        try:
+            while True:
+                with self._locked() as there:
+                    if there:
+                        return self.append_locked(new)
+                try:
+                    return self._create(new)
+                except FileExistsError:
+                    if self.path.is_symlink() and not self.path.exists():
+                        raise  # a link to nothing is there for ever, not made by another process meanwhile
+        except OSError as error:
+            raise recording_error(self.path, error) from error
+
+    def repair(self) -> None:
+        """Cut a torn tail now.
+
+        Raises:
+            RecordingError: The disk said no.
+        """
+        try:
+            with self._locked() as there:
+                if there:
+                    self.size = self._make_whole(os.fstat(self.handle).st_size)
+        except OSError as error:
+            raise recording_error(self.path, error) from error
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Hold the lock of the file that carries the name now; False if there is none."""
+        while True:
+            if self.handle < 0:
+                try:
+                    self.handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    yield False
+                    return
+                self.size = -1
+            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            if same_file(self.handle, self.path):
+                break
+            self.close()  # it was replaced meanwhile
+        try:
+            yield True
+        finally:
+            if self.handle >= 0:
+                fcntl.flock(self.handle, fcntl.LOCK_UN)
+
+    def _create(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
+        found: tuple[Interaction, ...] = ()
+        if self._carried is not None and self._carried.is_file():
+            found, _ = vcr_format.read_foreign(self._carried)
+            self.report(f"{self._carried}: {many(len(found), 'interaction')} carried over into {self.path}")
+        parts = [layout.head(self.metadata), *layout.entries(found, self._redaction), *new]
+        handle = write_whole(self.path, parts, overwrite=False)
+        self.close()
+        self.handle = handle
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        status = os.fstat(handle)
+        self.size = status.st_size
+        return status.st_ino, offsets_of(status.st_size - sum(map(len, new)), new)
+
+    def append_locked(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
+        """As `append`, with the lock held already; raises OSError."""
+        status = os.fstat(self.handle)
+        size = status.st_size
+        if size != self.size:
+            size = self._make_whole(size)
+            status = os.fstat(self.handle)
+        try:
+            write_all(self.handle, b"".join(new))
+            os.fsync(self.handle)
+        except OSError:
+            self.size = -1
+            with suppress(OSError):
+                os.ftruncate(self.handle, size)
+            raise
+        self.size = size + sum(map(len, new))
+        return status.st_ino, offsets_of(size, new)
+
+    def _make_whole(self, size: int) -> int:
+        """Make a file that somebody else has written fit to be appended to; returns its size."""
+        try:
+            index = layout.scan_file(self.path, self.handle)
+        except layout.ForeignLayoutError:
+            return self._rewrite()
+        theirs, ours = (Redaction(redacted_fields_of(one)).names for one in (index.metadata, self.metadata))
+        if "ringback" in index.metadata and theirs != ours:
+            raise RedactionError(
+                f"not recorded in {self.path}: another process records there with other fields for --redact"
+            )
+        if index.torn:
+            self.report(cut_torn(self.path, self.handle, index))
+            return index.end
+        if index.unended:
+            write_all(self.handle, b"\n")
+            return size + 1
+        return size
+
+    def _rewrite(self) -> int:
+        found, metadata = vcr_format.read_foreign(self.path)
+        parts = layout.entries(found, redaction.remaining_redaction(metadata, self._redaction))
+        head = layout.head({**metadata, **self.metadata})
+        handle = write_whole(self.path, [head, *parts], overwrite=True)
+        self.close()
+        self.handle = handle  # locked since before it had the name
+        self.report(
+            f"{self.path}: rewritten so that it can be appended to ({many(len(found), 'interaction')} kept)"
+        )
+        return os.fstat(handle).st_size
+
+
+def same_file(handle: int, path: Path) -> bool:
+    """Whether the open file `handle` is the one at `path`."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(handle), named)
+
+
+def offsets_of(start: int, new: Sequence[bytes]) -> list[int]:
+    """Where each of `new` stands when the first is at `start`."""
+    offsets = []
+    for part in new:
+        offsets.append(start)
+        start += len(part)
+    return offsets
+
+
+NEW_SUFFIX: Final = ".new"  # a recording that is not finished, or was interrupted
+
+
+class RerecordedFile(CassetteFile):
+    """Records afresh: into `NAME.yaml.new`, which takes the cassette's name at the end.
+
+    Args:
+        final: The cassette's file.
+        metadata: What the new file gets as its metadata.
+        redaction: As in `CassetteFile`.
+        report: Called with a line for people.
+        old: The file that the cassette has been read from so far, where that is another one.
+    """
+
+    def __init__(
+        self,
+        final: Path,
+        metadata: dict[str, Any],
+        redaction: Redaction,
+        report: Callable[[str], None],
+        old: Path | None = None,
+    ) -> None:
+        if final.is_symlink():  # the file that it leads to is what is recorded
+            final = final.resolve()
+        super().__init__(final.with_name(final.name + NEW_SUFFIX), metadata, redaction, report)
+        self.final = final
+        self._old = old or final
+        self._before = _identity(final)
+
+    def append(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
+        """As `CassetteFile.append`.
+
+        Raises:
+            CassetteBusyError: Another process records this cassette afresh at this moment.
+        """
+        if self.handle >= 0:  # ours alone, and locked, until the end
+            try:
+                return self.append_locked(new)
+            except OSError as error:
+                raise recording_error(self.path, error) from error
+        try:
+            adopt_interrupted(self.final, self.report)
+            self.handle = write_whole(self.path, [layout.head(self.metadata), *new], overwrite=False)
+        except FileExistsError:
+            raise _busy(self.final) from None
+        except OSError as error:
+            raise recording_error(self.path, error) from error
+        status = os.fstat(self.handle)
+        self.size = status.st_size
+        return status.st_ino, offsets_of(status.st_size - sum(map(len, new)), new)
+
+    def finish(self, recorded: int, partial: str = "") -> None:
+        """Give the recording the cassette's name; nothing recorded leaves the old cassette in place.
+
+        Args:
+            recorded: How many interactions it has.
+            partial: Why they may not be all, so that an old cassette keeps its name; empty if they are.
+
+        Raises:
+            RecordingError: The disk said no; the recording stays under its other name.
+        """
+        if self.handle < 0:
+            return
+        held = _held(self._old)
+        try:
+            with locked(self.final) if self.final.exists() else nullcontext():
+                if (
+                    _identity(self.final) != self._before
+                ):  # another process has added to the old one: keep both
+                    kept = self._keep("online")
+                    self.report(
+                        f"{self.final}: changed by another process meanwhile; kept as cassette {kept.stem!r}"
+                    )
+                elif held and partial:
+                    kept = self._keep("interrupted")
+                    self.report(
+                        f"{self._old}: kept with its {held}, because {partial}; the new one has {recorded} "
+                        f"and is cassette {kept.stem!r}: record again, or use it by "
+                        f"`{shlex.join(['mv', str(kept), str(self.final)])}`"
+                    )
+                else:
+                    self.path.replace(self.final)
+                    if held:
+                        whose = "" if self._old == self.final else f" of {self._old}"
+                        self.report(f"{self.final}: recorded afresh, {held}{whose} replaced by {recorded}")
+            sync_directory(self.final.parent)
+        except OSError as error:
+            raise recording_error(self.final, error) from error
+        finally:
+            self.close()
+
+    def _keep(self, why: str) -> Path:
+        """Make the recording a cassette of its own."""
+        kept = free_path(self.final.parent, self.final.stem, why)
+        self.path.replace(kept)
+        return kept
+
+
+def adopt_interrupted(final: Path, report: Callable[[str], None]) -> Path | None:
+    """Make a cassette of its own of an interrupted recording of `final`; None if there is none.
+
+    Raises:
+        CassetteBusyError: It is not interrupted: another process is still recording.
+    """
+    left = final.with_name(final.name + NEW_SUFFIX)
+    try:
+        handle = os.open(left, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(final) from None
+        if not same_file(handle, left):
+            return None
+        kept = free_path(final.parent, final.name.removesuffix(SUFFIX), "interrupted")
+        left.rename(kept)
+        sync_directory(kept.parent)
+    finally:
+        os.close(handle)
+    report(f"{final}: an earlier recording was interrupted; what it had is kept as cassette {kept.stem!r}")
+    return kept
+
+
+def _held(old: Path) -> str:
+    """How many recordings the cassette at `old` has, in words; empty if it has none."""
+    try:
+        index, handle = layout.read(old)
+    except FileNotFoundError:
+        return ""
+    except layout.ForeignLayoutError:
+        try:
+            count = len(vcr_format.read_foreign(old)[0])
+        except (CassetteError, OSError):
+            return "unreadable recordings"
+    except (CassetteError, OSError):
+        return "unreadable recordings"
+    else:
+        os.close(handle)
+        count = len(index)
+    return many(count, "recording") if count else ""
+
+
+def _busy(final: Path) -> CassetteBusyError:
+    return CassetteBusyError(
+        f"{final}: another process is recording this cassette afresh; wait for it, or use another --cassette"
+    )
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenInteraction:
+    """An interaction that lasts.
+
+    Attributes:
+        key: The digest of its match key.
+        start: The offset of its item in the file.
+        size: The length of its item.
+    """
+
+    key: bytes
+    start: int
+    size: int
+
+
+class InteractionWriter:
+    """Appends interactions to one file, one batch at a time, in a thread of `executor`.
+
+    Args:
+        file: The file.
+        redaction: What is taken out.
+        clock: Gives the time that is noted with a recording.
+        executor: Where writing is done.
+        written: Called with the file's inode and the batch after each fsync; returns the recordings' names.
+        failed: Called with each interaction's error.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a cassette hands over, once
+        self,
+        file: CassetteFile,
+        redaction: Redaction,
+        clock: Callable[[], datetime],
+        executor: Executor,
+        written: Callable[[int, Sequence[WrittenInteraction]], Sequence[str]],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._file = file
+        self._redaction = redaction
+        self._clock = clock
+        self._executor = executor
+        self._written = written
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._pending: list[tuple[Request, Answer, Future[str]]] = []
+        self._draining = False
+
+    def submit(self, request: Request, answer: Answer) -> Future[str]:
+        """Queue an interaction; the future is done when it lasts, with the recording's name or the error."""
+        done: Future[str] = Future()
+        done.set_running_or_notify_cancel()  # who gives up waiting does not take back what is being written
+        with self._lock:
+            self._pending.append((request, answer, done))
+            if self._draining:
+                return done
+            self._draining = True
+        self._executor.submit(self._drain)
+        return done
+
+    def _drain(self) -> None:
+        while True:
+            with self._lock:
+                batch, self._pending = self._pending, []
+                if not batch:
+                    self._draining = False
+                    return
+            self._write(batch)
+
+    def _write(self, batch: list[tuple[Request, Answer, Future[str]]]) -> None:
+        ready: list[tuple[bytes, bytes, Future[str]]] = []
+        for request, answer, done in batch:
+            try:
+                ready.append((*self._serialised(request, answer), done))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits has to hear it
+                self._fail(error, [done])
+        if not ready:
+            return
+        waiting = [done for _, _, done in ready]
+        parts = [layout.entry(key, item) for key, item, _ in ready]
+        try:
+            inode, offsets = self._file.append(parts)
+            names = self._written(
+                inode,
+                [
+                    WrittenInteraction(key, offset + len(part) - len(item), len(item))
+                    for offset, part, (key, item, _) in zip(offsets, parts, ready, strict=True)
+                ],
+            )
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error, waiting)
+            return
+        for name, done in zip(names, waiting, strict=True):
+            done.set_result(name)
+
+    def _serialised(self, request: Request, answer: Answer) -> tuple[bytes, bytes]:
+        clean = self._redaction.redact(request)
+        said = (
+            (FIELD_RECORDED, self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")),
+            (FIELD_SOURCE, answer.source.kind),
+        )
+        item = vcr_format.dump(Interaction(clean.request, clean.answer(answer), said))
+        return bytes.fromhex(clean.key.digest), item
+
+    def _fail(self, error: Exception, waiting: Sequence[Future[str]]) -> None:
+        for done in waiting:
+            self._failed(error)
+            done.set_exception(error)
