@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from ringback.contract import Answer, Names, Request, Source, load
-from ringback.identities import SeededIdentities
+from ringback.contract.stamps import SeededStamps
 from ringback.journal import HIDDEN, Filter, Journal
 from ringback.responder import Responder
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, post
@@ -29,7 +29,7 @@ def journal() -> Journal:
 
 @pytest.fixture
 def responder(journal: Journal) -> Responder:
-    return Responder(load(), identities=SeededIdentities(1), journal=journal)
+    return Responder(load(), stamps=SeededStamps(1), journal=journal)
 
 
 def message(to: str = "+14105550101", body: str = "hello", **more: str) -> Request:

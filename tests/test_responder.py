@@ -9,7 +9,7 @@ import pytest
 from ringback import __version__
 from ringback.contract import Answer, Credentials, Names, Request, load
 from ringback.contract.gate import Admitted
-from ringback.identities import SeededIdentities
+from ringback.contract.stamps import SeededStamps
 from ringback.responder import HEALTH_PATH, Responder
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, TOKEN, basic, body_of, fail_of, path, post
 
@@ -19,7 +19,7 @@ NAMES = Names("api.twilio.com")
 
 @pytest.fixture
 def responder() -> Responder:
-    return Responder(load(), identities=SeededIdentities(1))
+    return Responder(load(), stamps=SeededStamps(1))
 
 
 def test_what_the_gate_admits_gets_the_contracts_answer(responder: Responder) -> None:

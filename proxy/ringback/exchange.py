@@ -11,10 +11,13 @@ import binascii
 import json
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Result = TypeVar("Result")
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
@@ -23,6 +26,8 @@ SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
 PROVENANCE_PREFIX: Final = "ringback-"
 _XML_CODE: Final = re.compile(rb"<Code>[ \t\r\n]{0,16}([0-9]{4,6})[ \t\r\n]{0,16}</Code>")
 _DIGITS: Final = re.compile(r"[0-9]{4,6}")
+CACHED_TEXTS: Final = 4096  # results kept of each function
+CACHED_LENGTH: Final = 128  # characters; the results of longer texts are not kept
 _LONGEST_VALUE: Final = 400  # a header that quotes the request must not grow with it
 
 
@@ -238,3 +243,14 @@ def basic_auth(header: str, *, errors: str = "strict") -> tuple[str, str] | None
         return None
     user, colon, password = decoded.partition(":")
     return (user, password) if colon else None
+
+
+def cached_text(function: Callable[[str], Result]) -> Callable[[str], Result]:
+    """Keep the last results of a pure function of one text, for short texts only."""
+    kept = lru_cache(CACHED_TEXTS)(function)
+
+    @wraps(function)
+    def call(text: str) -> Result:
+        return kept(text) if len(text) <= CACHED_LENGTH else function(text)
+
+    return call

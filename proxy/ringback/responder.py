@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from ringback import __version__, contract
 from ringback.cassettes.errors import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
+from ringback.contract.stamps import FreshStamps, Stamps
 from ringback.exchange import Forward
-from ringback.identities import FreshIdentities, Identities
 from ringback.journal import DEFAULT_SESSION, Journal
 from ringback.tally import CHALLENGE, Tally
 
@@ -59,7 +59,7 @@ class Responder:
     Attributes:
         contract: The documented contract.
         credentials: The pair that counts as test credentials, or any.
-        identities: Where sids and dates come from.
+        stamps: Source of sids, dates and durations.
         tally: What was answered.
         mode: The mode; offline, nothing is ever forwarded.
         session: The cassette of clients that name none.
@@ -69,7 +69,7 @@ class Responder:
 
     contract: Contract
     credentials: Credentials = field(default_factory=Credentials)
-    identities: Identities = field(default_factory=FreshIdentities)
+    stamps: Stamps = field(default_factory=FreshStamps)
     tally: Tally = field(default_factory=Tally)
     mode: Mode = "offline"
     session: str = DEFAULT_SESSION
@@ -84,8 +84,8 @@ class Responder:
         """What the gate says: the request may pass, or the refusal to send."""
         passed = self.judge(request, names)
         if isinstance(passed, contract.Refused):
-            identity = self.identities.of(request)
-            writer = contract.render.Writer(self.contract, passed.format, identity)
+            stamp = self.stamps.of(request)
+            writer = contract.render.Writer(self.contract, passed.format, stamp)
             return writer.refusal(passed.refusal, passed.known)
         return passed
 
@@ -108,7 +108,7 @@ class Responder:
             return found
         if self.mode == "offline" and found is not None:
             return found.answer()
-        expected = contract.from_contract(self.contract, request, passed, self.identities.of(request))
+        expected = contract.from_contract(self.contract, request, passed, self.stamps.of(request))
         if self.mode == "offline" or expected.source.rule in _NEVER_FORWARDED:
             return expected
         odd = _odd_host(request)
@@ -139,7 +139,7 @@ class Responder:
         """The answer of the gate's `rule` to `request`, not counted."""
         form = contract.gate.answer_format(self.contract, request.host, request.path)
         known = {"path": request.path, "host": request.host, "method": request.method, **known}
-        return contract.refuse(self.contract, rule, form, self.identities.of(request), **known)
+        return contract.refuse(self.contract, rule, form, self.stamps.of(request), **known)
 
     def refuse(self, request: Request, rule: str, **known: str) -> Answer:
         """The answer of the gate's `rule` to `request`, counted."""
@@ -159,9 +159,9 @@ class Responder:
             body = json.dumps(state).encode()
             headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
             return Answer(200, "OK", headers, body, Source("gate", "proxy.health"))
-        identity = self.identities.of(request)
+        stamp = self.stamps.of(request)
         known = {"path": request.path}
-        return contract.refuse(self.contract, "proxy.not-found", "json", identity, **known)
+        return contract.refuse(self.contract, "proxy.not-found", "json", stamp, **known)
 
 
 def _odd_host(request: Request) -> str | None:

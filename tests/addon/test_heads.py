@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ringback.contract.form import MAX_BODY
 from ringback.contract.gate import Credentials
-from ringback.identities import SeededIdentities
+from ringback.contract.stamps import SeededStamps
 from support.clients import ACCOUNT, GOOD, basic, http
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
@@ -39,7 +39,7 @@ class Kept(Heads):
 
 def connection(heads: Heads, addon: RingbackAddon | None = None) -> Http1:
     addon = addon or RingbackAddon()
-    addon.responder.identities = SeededIdentities(1)
+    addon.responder.stamps = SeededStamps(1)
     return Http1(addon, addon.answer, partial(agreed_names, target=TARGET, sni=SNI), heads)
 
 

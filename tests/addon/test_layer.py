@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringback.contract.form import MAX_BODY
-from ringback.identities import SeededIdentities
+from ringback.contract.stamps import SeededStamps
 from support.clients import GOOD, http
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
@@ -24,7 +24,7 @@ ADDON = RingbackAddon()
 
 
 def connection() -> Http1:
-    ADDON.responder.identities = SeededIdentities(1)
+    ADDON.responder.stamps = SeededStamps(1)
     agree = partial(agreed_names, target=("api.twilio.com", 443), sni="api.twilio.com")
     return Http1(ADDON, ADDON.answer, agree, Heads())
 

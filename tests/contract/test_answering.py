@@ -9,12 +9,12 @@ from urllib.parse import quote_plus
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ringback.contract import Answer, Credentials, Identity, Names, Request, answer, load
-from ringback.identities import EPOCH
+from ringback.contract import Answer, AnswerStamp, Credentials, Names, Request, answer, load
+from ringback.contract.stamps import EPOCH
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, fail_of, one_line, path
 
 CONTRACT = load()
-IDENTITY = Identity("0" * 32, "1" * 32, EPOCH, 0.1)
+STAMP = AnswerStamp("0" * 32, "1" * 32, EPOCH, 0.1)
 PARAMETERS = sorted({name for resource in CONTRACT.resources for name in resource.parameters})
 MAGIC_VALUES = sorted({row.value for resource in CONTRACT.resources for row in resource.magic})
 
@@ -53,7 +53,7 @@ def check(got: Answer) -> None:
 
 
 def asked(request: Request, names: Names | None = None) -> None:
-    check(answer(CONTRACT, request, names or Names(request.host), Credentials(), IDENTITY))
+    check(answer(CONTRACT, request, names or Names(request.host), Credentials(), STAMP))
 
 
 @quick

@@ -6,17 +6,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ringback.contract import ContractError, build, load
-from ringback.contract.load import BUILT
+from ringback.contract import ContractError, load, yaml_files
+from ringback.contract.schema import BUILT
 
 
 def test_the_file_that_is_read_at_start_is_built_from_those_that_people_write() -> None:
-    advice = "run python -m ringback.contract.build"
-    assert (build.DATA / BUILT).read_bytes() == build.built(), advice
+    advice = "run python -m ringback.contract.yaml_files"
+    assert BUILT.read_bytes() == yaml_files.built(), advice
 
 
 def test_it_says_what_the_yaml_files_say() -> None:
-    assert msgspec.json.decode(build.built())["resources"][0]["magic"][0]["value"] == "+15005550001"
+    assert msgspec.json.decode(yaml_files.built())["resources"][0]["magic"][0]["value"] == "+15005550001"
     assert load().errata
 
 
@@ -31,11 +31,11 @@ def test_it_says_what_the_yaml_files_say() -> None:
 def test_a_mistake_in_a_yaml_file_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, said: str
 ) -> None:
-    data = Path(shutil.copytree(build.DATA, tmp_path / "data"))
+    data = Path(shutil.copytree(yaml_files.DATA, tmp_path / "data"))
     (data / "messages.yaml").write_text(wrong)
-    monkeypatch.setattr(build, "DATA", data)
+    monkeypatch.setattr(yaml_files, "DATA", data)
     with pytest.raises(ContractError, match=r"messages\.yaml") as caught:
-        build.built()
+        yaml_files.built()
     assert said in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from support import page as documentation
 from support.clients import ACCOUNT, GOOD, MAGIC, REAL, body_of, fail_of, send
 
 if TYPE_CHECKING:
-    from ringback.contract.model import Field, Parameter
+    from ringback.contract.schema import Field, Parameter
 
 CONTRACT = load()
 RESOURCES = {resource.resource: resource for resource in CONTRACT.resources}

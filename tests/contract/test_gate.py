@@ -402,7 +402,7 @@ def test_the_extension_alone_chooses_the_format(host: str, target: str, wanted: 
 
 @pytest.mark.parametrize("refusal", CONTRACT.gate.refusals, ids=lambda refusal: refusal.id)
 def test_every_refusal_has_its_phrase_and_an_actionable_line(refusal: object) -> None:
-    from ringback.contract.model import Refusal  # noqa: PLC0415 - for this test alone
+    from ringback.contract.schema import Refusal  # noqa: PLC0415 - for this test alone
 
     assert isinstance(refusal, Refusal)
     assert refusal.status in CONTRACT.gate.phrases

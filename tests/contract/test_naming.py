@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ringback import contract
-from ringback.contract.naming import NamingError, parameters_named, plain_name
+from ringback.contract.form import NamingError, parameters_named, plain_name
 
 LOADED = contract.load()
 
@@ -50,7 +50,7 @@ def test_who_makes_no_mistake_does_not_wait_for_the_search_of_the_nearest() -> N
     program = """
 import sys
 from ringback import contract
-from ringback.contract.naming import parameters_named
+from ringback.contract.form import parameters_named
 parameters_named(contract.load(), ["to"])
 assert "difflib" not in sys.modules
 """

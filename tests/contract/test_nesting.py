@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.contract.nesting import too_deep
+from ringback.contract.yaml_files import too_deep
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from ringback.contract import Credentials, Identity, Names, answer, load
+from ringback.contract import AnswerStamp, Credentials, Names, answer, load
 from ringback.contract.render import error_body, rfc2822
 from support.clients import GOOD, MAGIC, REAL, ask, better, body_of, path, post, send
 
 CONTRACT = load()
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
-IDENTITY = Identity("a" * 32, "b" * 32, NOW, 0.1314)
+STAMP = AnswerStamp("a" * 32, "b" * 32, NOW, 0.1314)
 
 
 def test_an_error_in_json_byte_by_byte() -> None:
@@ -38,9 +38,7 @@ def test_an_error_in_xml_byte_by_byte() -> None:
 
 
 def test_every_recorded_header_in_order() -> None:
-    got = answer(
-        CONTRACT, post("Messages", GOOD["Messages"]), Names("api.twilio.com"), Credentials(), IDENTITY
-    )
+    got = answer(CONTRACT, post("Messages", GOOD["Messages"]), Names("api.twilio.com"), Credentials(), STAMP)
     assert got.headers == (
         ("Date", "Wed, 02 Jan 2030 03:04:05 GMT"),
         ("Content-Type", "application/json"),
@@ -82,7 +80,7 @@ def test_status_and_reason_phrase(form: dict[str, str], status: int, reason: str
 
 def test_a_sent_message_field_by_field() -> None:
     request = post("Messages", GOOD["Messages"])
-    got = answer(CONTRACT, request, Names("api.twilio.com"), Credentials(), IDENTITY)
+    got = answer(CONTRACT, request, Names("api.twilio.com"), Credentials(), STAMP)
     account, sid = path().split("/")[3], "SM" + "a" * 32
     stem = f"/2010-04-01/Accounts/{account}/Messages/{sid}"
     wanted = {

@@ -447,14 +447,14 @@ def test_every_code_of_every_parameter_has_a_text() -> None:
 
 
 def test_two_equal_requests_get_different_sids_and_a_seed_makes_them_repeat() -> None:
-    from ringback.identities import FreshIdentities, SeededIdentities  # noqa: PLC0415 - for this test alone
+    from ringback.contract.stamps import FreshStamps, SeededStamps  # noqa: PLC0415 - for this test alone
 
     request = post(SENDER, GOOD[SENDER])
-    fresh = FreshIdentities()
+    fresh = FreshStamps()
     assert fresh.of(request).sid != fresh.of(request).sid
     runs = []
     for _ in range(2):
-        seeded = SeededIdentities(7)
+        seeded = SeededStamps(7)
         runs.append([seeded.of(request).sid for _ in range(3)])
     assert runs[0] == runs[1]
     assert len(set(runs[0])) == 3

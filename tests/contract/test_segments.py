@@ -1,6 +1,6 @@
 import pytest
 
-from ringback.contract.segments import count
+from ringback.contract.render import count_segments
 from support.clients import better, body_of, send
 
 
@@ -44,7 +44,7 @@ from support.clients import better, body_of, send
     ],
 )
 def test_segments(text: str, segments: int) -> None:
-    assert count(text) == segments
+    assert count_segments(text) == segments
 
 
 @pytest.mark.parametrize("text, told", [("a" * 161, "2"), ("ç" * 71, "2"), ("hi", "1")])
@@ -54,6 +54,6 @@ def test_the_answer_tells_them(text: str, told: str) -> None:
 
 def test_every_ascii_character_counts_as_the_alphabet_says() -> None:
     # Two septets, or none at all, where it is not in GSM-7's basic table (3GPP TS 23.038).
-    wide = [chr(code) for code in range(128) if count(chr(code) * 160) > 1]
+    wide = [chr(code) for code in range(128) if count_segments(chr(code) * 160) > 1]
     assert "".join(char for char in wide if char.isprintable()) == "[\\]^`{|}~"
     assert {chr(code) for code in range(32)} - set(wide) == {"\n", "\r"}

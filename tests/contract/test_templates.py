@@ -12,8 +12,7 @@ from ringback.contract import load
 from ringback.contract.templates import compile_template, element
 
 if TYPE_CHECKING:
-    from ringback.contract.gate import Format
-    from ringback.contract.model import Field
+    from ringback.contract.schema import Field, Format
 
 CONTRACT = load()
 URI = ("/stem", ".ext")

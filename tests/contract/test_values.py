@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.contract.model import Parameter
+from ringback.contract.schema import Parameter
 from ringback.contract.values import address_kind, fits
 
 

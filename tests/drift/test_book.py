@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ringback.contract.compiled import OTHER
+from ringback.contract.contract import OTHER
 from ringback.drift.knowledge import knowledge
 from ringback.drift.observe import outside_id
 from support.drifting import ACCOUNT, BOOK

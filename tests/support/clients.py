@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 from ringback.contract import Answer, Contract, Credentials, Names, Request, answer, load
+from ringback.contract.stamps import SeededStamps
 from ringback.exchange import Source
-from ringback.identities import SeededIdentities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,7 +83,7 @@ def ask(
         request,
         names or Names(request.host),
         credentials or Credentials(),
-        SeededIdentities(seed).of(request),
+        SeededStamps(seed).of(request),
     )
 
 

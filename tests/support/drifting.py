@@ -15,7 +15,7 @@ from vcr.serialize import serialize
 from vcr.serializers import yamlserializer
 
 from ringback import contract
-from ringback.contract import Answer, Credentials, Identity, Names, Request, Source
+from ringback.contract import Answer, AnswerStamp, Credentials, Names, Request, Source
 from ringback.drift.book import Book
 from ringback.drift.compare import compare
 from ringback.drift.observe import Observation, plain
@@ -66,8 +66,8 @@ def probe(claim: str, form: str = "json") -> Probe:
 
 def documented(request: Request, sid: str = "1a2b3c4d" * 4) -> Answer:
     """What an upstream that behaves as documented answers."""
-    identity = Identity(sid, sid[::-1], NOW, 0.1)
-    return contract.answer(BOOK.contract, plain(request), Names(request.host), Credentials(), identity)
+    stamp = AnswerStamp(sid, sid[::-1], NOW, 0.1)
+    return contract.answer(BOOK.contract, plain(request), Names(request.host), Credentials(), stamp)
 
 
 def look(

@@ -23,8 +23,8 @@ from ringback.cassettes.errors import UnusableCassetteError
 from ringback.cassettes.manager import CassetteManager
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
+from ringback.contract.stamps import make_stamps
 from ringback.exchange import Forward
-from ringback.identities import identities
 from ringback.net import is_loopback
 from ringback.responder import Responder
 
@@ -126,7 +126,7 @@ class RingbackAddon:
         self.responder = Responder(
             contract=loaded,
             credentials=settings.credentials,
-            identities=identities(settings.seed),
+            stamps=make_stamps(settings.seed),
             tally=self.responder.tally,
             mode=settings.mode,
             session=settings.cassettes.name,

@@ -15,7 +15,7 @@ from ringback import contract
 from ringback.addon.binding import exposed, listen_host
 from ringback.cassettes.manager import CassetteOptions, Repeats
 from ringback.contract import Credentials
-from ringback.contract.naming import NamingError, parameters_named
+from ringback.contract.form import NamingError, parameters_named
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
 from ringback.upstream.client import trust
 from ringback.upstream.routes import Address, Egress, Routes, Timeouts, mock_upstream

@@ -20,22 +20,22 @@ from ringback.cassettes.matching import FORM_TYPE
 from ringback.cassettes.metadata import DOCUMENTED, provenance
 from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction
 from ringback.cassettes.vcr_format import FIELD_SOURCE, Interaction
-from ringback.contract import Credentials, Identity, Names, Request
+from ringback.contract import AnswerStamp, Credentials, Names, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ringback.contract import Answer, Contract
-    from ringback.contract.model import Example
+    from ringback.contract.schema import Example
 
 _BASIC: Final = "Basic " + base64.b64encode(f"{ACCOUNT_PLACEHOLDER}:x".encode()).decode()
 
 
-def documented_answer(loaded: Contract, request: Request, identity: Identity) -> Answer:
+def documented_answer(loaded: Contract, request: Request, stamp: AnswerStamp) -> Answer:
     """The contract's answer to `request` of the account that stands for all; credentials are put in."""
     fields = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
     asked = replace(request, headers=(("Authorization", _BASIC), *fields))
-    return contract.answer(loaded, asked, Names(asked.host), Credentials(), identity)
+    return contract.answer(loaded, asked, Names(asked.host), Credentials(), stamp)
 
 
 _WHEN: Final = datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC)  # the date of the page's first answer
@@ -79,8 +79,8 @@ def _interactions(loaded: Contract, example: Example) -> Iterator[Interaction]:
             urlencode(example.form).encode(),
         )
         digest = hashlib.sha256(f"{example.id}{extension}".encode()).hexdigest()
-        identity = Identity(digest[:32], digest[32:], _WHEN, 0.1)
-        answer = documented_answer(loaded, request, identity)
+        stamp = AnswerStamp(digest[:32], digest[32:], _WHEN, 0.1)
+        answer = documented_answer(loaded, request, stamp)
         said = f"{DOCUMENTED}; line={line}; example={example.id}"
         if example.errata:
             said += f"; errata={','.join(example.errata)}"

@@ -12,7 +12,7 @@ from ringback.cassettes.metadata import check_key, provenance, redacted_fields
 from ringback.cassettes.names import SUFFIX
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.store import NEW_SUFFIX
-from ringback.contract.naming import plain_name
+from ringback.contract.form import plain_name
 from ringback.counting import many
 
 if TYPE_CHECKING:

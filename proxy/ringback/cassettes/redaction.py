@@ -19,9 +19,8 @@ from urllib.parse import quote, quote_plus, unquote, urlencode
 from ringback.cassettes import bodies, matching, pseudonyms
 from ringback.cassettes.bodies import rewrite_body
 from ringback.cassettes.errors import CodingError
-from ringback.contract.naming import plain_name
-from ringback.contract.remembering import remembered
-from ringback.exchange import Answer, basic_auth, header_value
+from ringback.contract.form import plain_name
+from ringback.exchange import Answer, basic_auth, cached_text, header_value
 
 if TYPE_CHECKING:
     from ringback.cassettes.matching import Fields, MatchKey
@@ -65,7 +64,7 @@ _SUSPECT: Final = re.compile(
 )
 
 
-@remembered
+@cached_text
 def is_secret_name(name: str) -> bool:
     """Whether a value under `name` (a field, a JSON key, an XML element) is a secret by its name."""
     return _SECRET_NAME.fullmatch(plain_name(name)) is not None

@@ -17,7 +17,7 @@ from vcr.serializers import jsonserializer, yamlserializer
 
 from ringback.cassettes.errors import CassetteFormatError
 from ringback.cassettes.names import READ_SUFFIXES
-from ringback.contract.nesting import too_deep
+from ringback.contract.yaml_files import too_deep
 from ringback.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ringback.cassettes.redaction import (
     is_secret_name,
 )
 from ringback.cassettes.store import NEW_SUFFIX
-from ringback.contract import Identity
+from ringback.contract import AnswerStamp
 from ringback.counting import many
 from ringback.exchange import error_code
 
@@ -131,7 +131,7 @@ class _Search:
         self.found.setdefault("".join(char if char.isprintable() else "?" for char in what), value)
 
 
-_IDENTITY: Final = Identity("0" * 32, "0" * 32, datetime(2012, 10, 10, tzinfo=UTC), 0.1)
+_STAMP: Final = AnswerStamp("0" * 32, "0" * 32, datetime(2012, 10, 10, tzinfo=UTC), 0.1)
 _DRAFT: Final = re.compile(r"\..+\.tmp")
 
 
@@ -317,7 +317,7 @@ def _contract_findings(
         or cassette.fields
     ):
         return
-    expected = documentation.documented_answer(loaded, clean, _IDENTITY)
+    expected = documentation.documented_answer(loaded, clean, _STAMP)
     outcome = (answer.status, error_code(answer.body)), (expected.status, error_code(expected.body))
     if outcome[0] != outcome[1]:
         line = placed.line_of("      code: ") if placed.text else placed.line

@@ -21,7 +21,7 @@ from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.verify import check, files_of, load, redacted_view
 from ringback.cli import tables
-from ringback.contract.naming import NamingError, parameters_named
+from ringback.contract.form import NamingError, parameters_named
 from ringback.counting import many
 from ringback.exchange import error_code
 

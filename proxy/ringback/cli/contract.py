@@ -16,7 +16,7 @@ import click
 from ringback.cli import tables
 from ringback.contract import Contract, ContractError, Credentials, Names, Request, answer, load
 from ringback.contract.listing import HEADINGS, as_json, markdown, rows
-from ringback.identities import identities
+from ringback.contract.stamps import make_stamps
 
 if TYPE_CHECKING:
     from ringback.contract import Answer
@@ -102,7 +102,7 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
     """  # noqa: D301 - click wants a real backspace
     contract = _load((*outer, *contracts))
     request = _request(method, resource, fields, xml=xml)
-    got = answer(contract, request, Names(request.host), Credentials(), identities(seed).of(request))
+    got = answer(contract, request, Names(request.host), Credentials(), make_stamps(seed).of(request))
     if as_object:
         click.echo(json.dumps(_as_object(got), indent=2))
         return

@@ -4,28 +4,29 @@
 Nothing in this package knows a clock, a socket, mitmproxy or global state.
 """
 
-from ringback.contract.answering import answer, from_contract, refuse
-from ringback.contract.compiled import Contract
+from ringback.contract.contract import Contract, ContractError, Decision
 from ringback.contract.form import FormError
-from ringback.contract.gate import Admitted, Credentials, Format, Names, Refused, admit
-from ringback.contract.load import ContractError, load
-from ringback.contract.render import Identity
-from ringback.contract.rules import Outcome, decide
+from ringback.contract.gate import Admitted, Credentials, Names, Refused, admit
+from ringback.contract.load import load
+from ringback.contract.render import answer, from_contract, refuse
+from ringback.contract.rules import decide
+from ringback.contract.schema import Format
+from ringback.contract.stamps import AnswerStamp
 from ringback.exchange import Answer, Basis, Headers, Request, Source, SourceKind
 
 __all__ = [
     "Admitted",
     "Answer",
+    "AnswerStamp",
     "Basis",
     "Contract",
     "ContractError",
     "Credentials",
+    "Decision",
     "FormError",
     "Format",
     "Headers",
-    "Identity",
     "Names",
-    "Outcome",
     "Refused",
     "Request",
     "Source",

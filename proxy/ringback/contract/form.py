@@ -1,14 +1,20 @@
-"""Reading a form body: strict, limited, and with fields in order, repeats and blanks kept."""
+"""Form bodies and the names of their fields.
+
+Reading is strict and limited; order, repeats and blanks are kept.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from ringback.contract.remembering import remembered
+from ringback.exchange import cached_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ringback.contract.contract import Contract
     from ringback.exchange import Request
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
@@ -17,6 +23,8 @@ MAX_BODY = 1024 * 1024  # bytes; a message's text has at most 1,600 characters, 
 MAX_FIELDS = 1000
 MAX_HEADERS = 32 * 1024  # bytes, names and values
 FORM_TYPE = "application/x-www-form-urlencoded"
+_FIELD: Final = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SHOWN: Final = 40  # characters of a name that is none
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -103,6 +111,46 @@ def _decoded(text: str) -> str:
     return _unquoted(text) if "%" in text else text
 
 
-@remembered
+@cached_text
 def _unquoted(text: str) -> str:
     return unquote_to_bytes(text).decode("utf-8")
+
+
+class NamingError(ValueError):
+    """What is named is no form field; the message says what can be."""
+
+
+@cached_text
+def plain_name(name: str) -> str:
+    """`name` as names are compared: lower case, without punctuation."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def parameters_named(loaded: Contract, texts: Iterable[str]) -> tuple[str, ...]:
+    """The parameters that `texts` name, with commas between them: each once, as Twilio spells it.
+
+    Raises:
+        NamingError: No resource has such a parameter.
+    """
+    known = {plain_name(name): name for resource in loaded.resources for name in resource.parameters}
+    named = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    return tuple(dict.fromkeys(_parameter(name, known) for name in named))
+
+
+def _parameter(name: str, known: dict[str, str]) -> str:
+    shown = ascii(name[:_SHOWN])
+    if not _FIELD.fullmatch(name):
+        raise NamingError(
+            f"{shown} cannot name a form field: use letters, digits, '_', '.' and '-', "
+            "and commas between names"
+        )
+    plain = plain_name(name)
+    if plain in known:
+        return known[plain]
+    from difflib import get_close_matches  # noqa: PLC0415 - slow to import, and only for a mistake
+
+    nearest = get_close_matches(plain, known, n=1)
+    advice = f", did you mean {known[nearest[0]]}?" if nearest else "."
+    raise NamingError(
+        f"{shown} is no parameter of any resource{advice} There are: {', '.join(sorted(known.values()))}"
+    )

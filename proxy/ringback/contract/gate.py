@@ -1,4 +1,4 @@
-"""Who may ask what: host, credentials, account, resource, in this order. Pure.
+"""Gate: checks host, credentials, account and resource, in this order. Pure.
 
 A request that passes is `Admitted`; everything else is `Refused` and never reaches the contract, a cassette
 or the network.
@@ -10,21 +10,18 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ringback.contract.remembering import remembered
-from ringback.exchange import basic_auth
+from ringback.exchange import basic_auth, cached_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ringback.contract.compiled import Contract
-    from ringback.contract.model import Refusal, Resource
+    from ringback.contract.contract import Contract
+    from ringback.contract.schema import Format, Refusal, Resource
     from ringback.exchange import Request
-
-Format: TypeAlias = Literal["json", "xml"]
 
 _ACCOUNT = re.compile(r"AC[0-9A-Za-z]+")  # also placeholders such as the ACXXXX... of the page's samples
 _ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]+)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
@@ -181,7 +178,7 @@ def canonical_host(name: str) -> str:
     return name.rpartition(":")[0 if ":" in name else 2].lower().rstrip(".")
 
 
-@remembered
+@cached_text
 def _credentials(header: str) -> tuple[str, str] | str:
     """User name and password of a Basic header, or the id of the rule that refuses it."""
     return basic_auth(header) or "auth.malformed"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ringback.contract.compiled import OTHER
+from ringback.contract.contract import OTHER
 
 if TYPE_CHECKING:
-    from ringback.contract.compiled import Contract
+    from ringback.contract.contract import Contract
 
 HEADINGS = ("resource", "parameter", "value", "answer", "line", "basis")
 
 
 @dataclass(frozen=True)
-class Row:
+class MagicInput:
     """One row of the table of magic inputs.
 
     Attributes:
@@ -53,7 +53,7 @@ class Row:
         return (self.resource, self.parameter, self.value, self.answer, line, self.basis)
 
 
-def rows(contract: Contract) -> list[Row]:
+def rows(contract: Contract) -> list[MagicInput]:
     """Every magic input of the contract, in the page's order."""
     found = []
     for resource in contract.resources:
@@ -61,7 +61,7 @@ def rows(contract: Contract) -> list[Row]:
             text = contract.text(row.error, resource.resource) if row.error else None
             passes = "checked like any number" if row.value == OTHER else "succeeds"
             found.append(
-                Row(
+                MagicInput(
                     resource=resource.resource,
                     parameter=row.parameter,
                     value="any other" if row.value == OTHER else row.value,

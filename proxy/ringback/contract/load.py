@@ -1,24 +1,21 @@
-"""The documented contract, and users' own files over it."""
+"""Loading of the documented contract, with users' own files over it.
+
+PyYAML is imported only for users' files: the contract itself is read from one JSON file.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ringback.contract.compiled import Contract
-from ringback.contract.model import Shipped
+from ringback.contract.contract import Contract
+from ringback.contract.schema import BUILT, Shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-BUILT = "contract.json"
-
-
-class ContractError(Exception):
-    """A contract file that cannot be used; the message names the file, the line and what was expected."""
+    from pathlib import Path
 
 
 def load(files: Sequence[Path] = ()) -> Contract:
@@ -29,7 +26,7 @@ def load(files: Sequence[Path] = ()) -> Contract:
     """
     contract = documented()
     if files:
-        from ringback.contract.overlay import overlaid  # noqa: PLC0415 - PyYAML, for those who have such files
+        from ringback.contract.yaml_files import overlaid  # noqa: PLC0415 - PyYAML, for those who have such files
 
         for file in files:
             contract = overlaid(contract, file)
@@ -39,6 +36,6 @@ def load(files: Sequence[Path] = ()) -> Contract:
 @cache
 def documented() -> Contract:
     """The contract that ships with the project."""
-    data = (Path(__file__).parent / "data" / BUILT).read_bytes()  # importlib.resources takes longer
+    data = BUILT.read_bytes()
     shipped = msgspec.json.decode(data, type=Shipped)
     return Contract(shipped.resources, shipped.errors, shipped.gate, shipped.examples, shipped.errata)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ringback.contract.remembering import remembered
+from ringback.exchange import cached_text
 
 if TYPE_CHECKING:
     import phonenumbers
@@ -30,7 +30,7 @@ def keypad(value: str) -> str | None:
     return compact.translate(_KEYPAD) if _NUMBER.fullmatch(compact) else None
 
 
-@remembered
+@cached_text
 def magic_key(value: str) -> str:
     """The form in which magic inputs are compared: ten digits where it is a US number, else `value` trimmed.
 
@@ -43,7 +43,7 @@ def magic_key(value: str) -> str:
     return digits[1:] if len(digits) == 11 and digits.startswith("1") else digits
 
 
-@remembered
+@cached_text
 def _parsed(value: str) -> phonenumbers.PhoneNumber | None:
     import phonenumbers  # noqa: PLC0415 - see the module
 
@@ -56,7 +56,7 @@ def _parsed(value: str) -> phonenumbers.PhoneNumber | None:
         return None
 
 
-@remembered
+@cached_text
 def is_valid(value: str) -> bool:
     """Whether `value` is a phone number that can exist: right country, right length, assigned range."""
     import phonenumbers  # noqa: PLC0415 - see the module
@@ -65,7 +65,7 @@ def is_valid(value: str) -> bool:
     return number is not None and phonenumbers.is_valid_number(number)
 
 
-@remembered
+@cached_text
 def is_possible(value: str) -> bool:
     """Whether `value` has the form of a phone number; it need not be assigned."""
     import phonenumbers  # noqa: PLC0415 - see the module
@@ -74,7 +74,7 @@ def is_possible(value: str) -> bool:
     return number is not None and phonenumbers.is_possible_number(number)
 
 
-@remembered
+@cached_text
 def e164(value: str) -> str:
     """`value` in E.164, with the US as default country; unchanged where it is no number.
 
@@ -89,7 +89,7 @@ def e164(value: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else value
 
 
-@remembered
+@cached_text
 def national(value: str) -> str:
     """`value` as people write it: `(500) 555-0006` for a North American number, else the national format."""
     import phonenumbers  # noqa: PLC0415 - see the module

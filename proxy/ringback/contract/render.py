@@ -1,17 +1,19 @@
-"""From an outcome to the bytes that Twilio would send."""
+"""Rendering: a request in, the bytes that Twilio would send out. Pure."""
 
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ringback.contract import numbers, segments
+from ringback.contract import form as forms
+from ringback.contract import gate, numbers, rules
 from ringback.contract.rules import fill
 from ringback.contract.templates import XML_HEAD, element
 from ringback.exchange import Answer, Source, header_value
@@ -19,30 +21,58 @@ from ringback.exchange import Answer, Source, header_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ringback.contract.compiled import Contract
+    from ringback.contract.contract import Contract, Decision
     from ringback.contract.form import Fields
-    from ringback.contract.gate import Format
-    from ringback.contract.model import Refusal, Resource, Scalar
-    from ringback.contract.rules import Outcome
+    from ringback.contract.gate import Admitted, Credentials, Names
+    from ringback.contract.schema import Format, Refusal, Resource, Scalar
+    from ringback.contract.stamps import AnswerStamp
+    from ringback.exchange import Request
 
 _source = lru_cache(256)(Source)  # one for each row
+_BASIC: Final = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENDED: Final = frozenset("\f^{}\\[~]|€")  # two septets each, never split over two segments
+_ALL: Final = _BASIC | _EXTENDED
+_PLAIN: Final = re.compile(r"""[A-Za-z0-9 \n\r!"#$%&'()*+,./:;<=>?@_-]*""")  # what of it is ASCII
+_GSM_SINGLE: Final = 160
+_GSM_PART: Final = 153
+_UCS2_SINGLE: Final = 70
+_UCS2_PART: Final = 67
 _TYPES: dict[Format, str] = {"json": "application/json", "xml": "application/xml"}
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """What an answer needs that is not in its request: time and randomness, handed in.
+def answer(
+    contract: Contract, request: Request, names: Names, credentials: Credentials, stamp: AnswerStamp
+) -> Answer:
+    """Answer `request` as test credentials would get it: the gate's refusal or the contract's outcome."""
+    passed = gate.admit(contract, request, names, credentials)
+    if isinstance(passed, gate.Refused):
+        return Writer(contract, passed.format, stamp).refusal(passed.refusal, passed.known)
+    return from_contract(contract, request, passed, stamp)
 
-    Attributes:
-        sid: 32 hexadecimal digits for the new resource.
-        request: 32 hexadecimal digits for the request id.
-        now: When it was answered, in UTC.
-        duration: Seconds that it took, for Twilio-Request-Duration.
+
+def from_contract(contract: Contract, request: Request, admitted: Admitted, stamp: AnswerStamp) -> Answer:
+    """The contract's answer to a request that the gate let pass."""
+    try:
+        fields = forms.read(request)
+    except forms.FormError as error:
+        return refuse(contract, error.rule, admitted.format, stamp, detail=error.detail, path=request.path)
+    outcome = rules.decide(contract, admitted.resource, fields, request.query)
+    writer = Writer(contract, admitted.format, stamp)
+    if outcome.code is not None:
+        return writer.failure(outcome)
+    return writer.success(outcome, fields, admitted.account)
+
+
+def refuse(contract: Contract, rule: str, answer_format: Format, stamp: AnswerStamp, **known: str) -> Answer:
+    """The answer of the gate's refusal `rule`, its texts filled from `known`.
+
+    Raises:
+        KeyError: There is no such rule.
     """
-
-    sid: str
-    request: str
-    now: datetime
-    duration: float
+    return Writer(contract, answer_format, stamp).refusal(contract.refusals[rule], known)
 
 
 class Writer(msgspec.Struct, frozen=True):
@@ -51,26 +81,26 @@ class Writer(msgspec.Struct, frozen=True):
     Attributes:
         contract: Phrases, headers and links.
         format: JSON or XML.
-        identity: Time and randomness of this answer.
+        stamp: Time and randomness of this answer.
     """
 
     contract: Contract
     format: Format
-    identity: Identity
+    stamp: AnswerStamp
 
-    def success(self, outcome: Outcome, fields: Fields, account: str) -> Answer:
+    def success(self, outcome: Decision, fields: Fields, account: str) -> Answer:
         """The 201 answer to a request that passes."""
         resource = outcome.resource
         template = self.contract.template(resource, self.format)
         form = {name: value for name, value in fields if value}
         media = sum(1 for name, value in fields if name == "MediaUrl" and value) if "MediaUrl" in form else 0
-        sid = ("MM" if media and resource.sid == "SM" else resource.sid) + self.identity.sid
+        sid = ("MM" if media and resource.sid == "SM" else resource.sid) + self.stamp.sid
         stem = f"/{self.contract.gate.version}/Accounts/{account}/{resource.path}/{sid}"
         extension = ".json" if self.format == "json" else ""
         known: dict[str, Scalar] = {
             "sid": sid,
             "account_sid": account,
-            "now": rfc2822(self.identity.now),
+            "now": rfc2822(self.stamp.now),
             "uri": stem + extension,
             "media": str(media),
         }
@@ -81,7 +111,7 @@ class Writer(msgspec.Struct, frozen=True):
         source = _source("contract", outcome.rule, outcome.basis, outcome.reason, outcome.line)
         return self._answer(outcome.status, data, source)
 
-    def failure(self, outcome: Outcome) -> Answer:
+    def failure(self, outcome: Decision) -> Answer:
         """The 4xx answer to a request that the contract fails."""
         assert outcome.code is not None
         data = error_body(self.contract, outcome.status, outcome.code, outcome.message or "", self.format)
@@ -101,13 +131,13 @@ class Writer(msgspec.Struct, frozen=True):
     def _answer(
         self, status: int, body: bytes, source: Source, extra: tuple[tuple[str, str], ...] = ()
     ) -> Answer:
-        identity, contract = self.identity, self.contract
+        stamp, contract = self.stamp, self.contract
         fixed = list(contract.headers)
         for place, name, reference in contract.varying_headers:
-            varying = f"RQ{identity.request}" if reference == "$request_id" else f"{identity.duration:.3f}"
+            varying = f"RQ{stamp.request}" if reference == "$request_id" else f"{stamp.duration:.3f}"
             fixed[place] = (name, varying)
         headers = (
-            ("Date", http_date(identity.now)),
+            ("Date", http_date(stamp.now)),
             ("Content-Type", _TYPES[self.format]),
             ("Content-Length", str(len(body))),
             *extra,
@@ -171,5 +201,39 @@ _COMPUTED: dict[str, Callable[[Mapping[str, str], Resource], Scalar]] = {
     "number": _number,
     "number.formatted": lambda form, resource: numbers.national(_number(form, resource)),
     "status": lambda form, _resource: "accepted" if form.get("MessagingServiceSid") else "queued",
-    "segments": lambda form, _resource: str(segments.count(form.get("Body", ""))),
+    "segments": lambda form, _resource: str(count_segments(form.get("Body", ""))),
 }
+
+
+def count_segments(text: str) -> int:
+    """Count the SMS segments of `text`, at least 1.
+
+    Source: 3GPP TS 23.038 for the alphabet; 160 GSM-7 characters fit one segment and 153 each of several, 70
+    and 67 UTF-16 units otherwise.
+    """
+    if len(text) <= _GSM_SINGLE and _PLAIN.fullmatch(text):
+        return 1  # nearly every message
+    if _BASIC.issuperset(text):
+        return _even(len(text), _GSM_SINGLE, _GSM_PART)
+    if _ALL.issuperset(text):
+        return _packed([1 if char in _BASIC else 2 for char in text], _GSM_SINGLE, _GSM_PART)
+    if max(text) <= "\uffff":
+        return _even(len(text), _UCS2_SINGLE, _UCS2_PART)
+    return _packed([2 if char > "\uffff" else 1 for char in text], _UCS2_SINGLE, _UCS2_PART)
+
+
+def _even(length: int, single: int, part: int) -> int:
+    """Segments needed for so many characters of width 1."""
+    return 1 if length <= single else -(-length // part)
+
+
+def _packed(widths: list[int], single: int, part: int) -> int:
+    """Segments needed for characters of these widths, none of which may be cut in two."""
+    if sum(widths) <= single:
+        return 1
+    segments, room = 1, part
+    for width in widths:
+        if width > room:
+            segments, room = segments + 1, part
+        room -= width
+    return segments

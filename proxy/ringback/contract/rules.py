@@ -7,40 +7,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ringback.contract import values
+from ringback.contract.contract import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ringback.contract.compiled import Contract, Step
+    from ringback.contract.contract import Contract, Step
     from ringback.contract.form import Fields
-    from ringback.contract.model import MagicRow, Resource
+    from ringback.contract.schema import MagicRow, Resource
     from ringback.exchange import Basis
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What a request gets.
-
-    Attributes:
-        resource: Which of the three resources.
-        rule: Id of the row or rule that decided, with the resource before it.
-        basis: How well this outcome is known.
-        status: HTTP status.
-        code: Twilio's error code, or None for success.
-        message: The wire text of the error, or None.
-        text_basis: How well the wire text is known.
-        line: The line of the page, if it speaks of this.
-        reason: What a user can do about it, where the bare code would mislead.
-    """
-
-    resource: Resource
-    rule: str
-    basis: Basis
-    status: int = 201
-    code: int | None = None
-    message: str | None = None
-    text_basis: Basis | None = None
-    line: int | None = None
-    reason: str | None = None
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -62,13 +37,13 @@ class _Call(msgspec.Struct, frozen=True):
         parameter: str,
         value: str = "",
         reason: str | None = None,
-    ) -> Outcome:
+    ) -> Decision:
         text = self.contract.text(code, self.resource.resource)
         media = any(name == "MediaUrl" and sent for name, sent in self.fields)
         known = {"parameter": parameter, "value": value, "channel": "MMS" if media else "SMS"}
         if parameter not in self.form:
             known[parameter] = parameter  # a text about a missing parameter names it
-        return Outcome(
+        return Decision(
             resource=self.resource,
             rule=f"{self.resource.resource}.{rule}",
             basis=basis,
@@ -91,7 +66,7 @@ def fill(template: str, known: Mapping[str, str]) -> str:
     return "".join(filled)
 
 
-def decide(contract: Contract, resource: Resource, fields: Fields, query: str = "") -> Outcome:
+def decide(contract: Contract, resource: Resource, fields: Fields, query: str = "") -> Decision:
     """The outcome for a POST of `fields` to `resource` with test credentials.
 
     The URL's `query` decides nothing; it can be the reason why a parameter is missing.
@@ -107,7 +82,7 @@ def decide(contract: Contract, resource: Resource, fields: Fields, query: str = 
         found = _check(call, step)
         if found is None:
             continue
-        if isinstance(found, Outcome):
+        if isinstance(found, Decision):
             return found
         if passed is None or _tells_more(found, passed):
             passed = found
@@ -127,9 +102,9 @@ def _tells_more(row: MagicRow, than: MagicRow) -> bool:
     return more > 0 or (more == 0 and than.value == "other")
 
 
-def _passing(resource: Resource, row: MagicRow | None) -> Outcome:
+def _passing(resource: Resource, row: MagicRow | None) -> Decision:
     """The outcome of a request that no step refuses, because of `row` if there is one."""
-    return Outcome(
+    return Decision(
         resource=resource,
         rule=f"{resource.resource}.{row.id if row else 'valid'}",
         basis=row.basis if row else "assumed",
@@ -138,7 +113,7 @@ def _passing(resource: Resource, row: MagicRow | None) -> Outcome:
     )
 
 
-def _check(call: _Call, step: Step) -> Outcome | MagicRow | None:
+def _check(call: _Call, step: Step) -> Decision | MagicRow | None:
     """The error that a parameter causes, else the row that lets it pass, if there is one."""
     name, parameter, form = step.name, step.parameter, call.form
     if name not in form:
@@ -153,7 +128,7 @@ def _check(call: _Call, step: Step) -> Outcome | MagicRow | None:
     return _check_repeated(call, step) if parameter.repeats else _check_value(call, step, form[name])
 
 
-def _check_repeated(call: _Call, step: Step) -> Outcome | MagicRow | None:
+def _check_repeated(call: _Call, step: Step) -> Decision | MagicRow | None:
     name, parameter = step.name, step.parameter
     sent = [value for field, value in call.fields if field == name and value]
     if parameter.most_error is not None and len(sent) > (parameter.most or 0):
@@ -163,7 +138,7 @@ def _check_repeated(call: _Call, step: Step) -> Outcome | MagicRow | None:
     return next((each for each in found if each is not None), None)
 
 
-def _check_absent(call: _Call, step: Step) -> Outcome | None:
+def _check_absent(call: _Call, step: Step) -> Decision | None:
     """The error that a parameter causes by not being there."""
     for need in step.required:
         if not any(other in call.form for other in need.alternatives):
@@ -197,7 +172,7 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _check_value(call: _Call, step: Step, value: str) -> Outcome | MagicRow | None:
+def _check_value(call: _Call, step: Step, value: str) -> Decision | MagicRow | None:
     row = step.magic(value)
     if row is None:
         parameter = step.parameter

@@ -1,4 +1,4 @@
-"""Success bodies, compiled: what never changes is written once, what does is filled in.
+"""Templates of success bodies: the constant text is written once, the fields are filled in.
 
 A template gives the same bytes as walking the resource's fields and writing them one by one would.
 """
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ringback.contract.gate import Format
-    from ringback.contract.model import Field, Resource, Scalar
+    from ringback.contract.schema import Field, Format, Resource, Scalar
 
     Known: TypeAlias = Mapping[str, Scalar]
     Form: TypeAlias = Mapping[str, str]
@@ -58,7 +57,7 @@ class Template:
 
 
 class Values:
-    """What the fields of a body hold: those of a kind are got together.
+    """Values of a body's fields: those of one kind are read together.
 
     Args:
         references: The fields' `$references`, each with its default.
@@ -84,7 +83,7 @@ class Values:
         self._plain, self._others = tuple(plain.values()), tuple(others.values())
 
     def of(self, known: Known, form: Form, uri: tuple[str, str]) -> list[Scalar]:
-        """All of them, each at its `place`."""
+        """All values, each at its `place`."""
         stem, extension = uri
         found = [known[name] for name in self._known]
         found += [f"{stem}{below}{extension}" for below in self._below]

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from ringback.contract import numbers
-from ringback.contract.remembering import remembered
+from ringback.exchange import cached_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.contract.model import AddressKind, Parameter
+    from ringback.contract.schema import AddressKind, Parameter
 
 Check: TypeAlias = "Callable[[str, Parameter], bool]"
 
@@ -60,7 +60,7 @@ def _matches(pattern: re.Pattern[str]) -> Check:
     return lambda value, _parameter: pattern.fullmatch(value) is not None
 
 
-@remembered
+@cached_text
 def _is_url(value: str) -> bool:
     if _NOT_URL.search(value):  # urlsplit drops some of them and takes the others
         return False

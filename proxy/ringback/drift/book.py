@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from ringback import contract as contracts
-from ringback.contract import Identity, Names
+from ringback.contract import AnswerStamp, Names
+from ringback.contract.contract import Decision
 from ringback.contract.render import Writer
-from ringback.contract.rules import Outcome
 from ringback.drift.claims import claims_of
 from ringback.drift.knowledge import knowledge
 from ringback.drift.observe import plain
@@ -21,13 +21,13 @@ from ringback.drift.trees import flat, of_json
 if TYPE_CHECKING:
     from ringback.contract import Answer, Contract, Request
     from ringback.contract.form import Fields
-    from ringback.contract.model import Resource
+    from ringback.contract.schema import Resource
     from ringback.drift.claims import Claim
     from ringback.drift.knowledge import Knowledge
     from ringback.drift.probes import Probe
     from ringback.drift.trees import Leaf
 
-_IDENTITY: Final = Identity("0" * 32, "0" * 32, datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC), 0.1)
+_STAMP: Final = AnswerStamp("0" * 32, "0" * 32, datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC), 0.1)
 _KEPT: Final = 2048  # offline answers; a run asks for about two hundred
 
 
@@ -49,9 +49,7 @@ class Book:
         asked = plain(request)
         found = self._offline.get(asked)
         if found is None:
-            found = contracts.answer(
-                self.contract, asked, Names(asked.host), contracts.Credentials(), _IDENTITY
-            )
+            found = contracts.answer(self.contract, asked, Names(asked.host), contracts.Credentials(), _STAMP)
             self._offline[asked] = found
             if len(self._offline) > _KEPT:
                 self._offline.popitem(last=False)
@@ -62,8 +60,8 @@ class Book:
         key = (resource.resource, form, account)
         found = self._successes.get(key)
         if found is None:
-            outcome = Outcome(resource, resource.resource, "documented")
-            written = Writer(self.contract, "json", _IDENTITY).success(outcome, form, account)
+            outcome = Decision(resource, resource.resource, "documented")
+            written = Writer(self.contract, "json", _STAMP).success(outcome, form, account)
             found = flat(of_json(json.loads(written.body)))
             self._successes[key] = found
             if len(self._successes) > _KEPT:

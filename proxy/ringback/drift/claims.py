@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ringback.contract.compiled import NO_NUMBER, OTHER
+from ringback.contract.contract import NO_NUMBER, OTHER
 from ringback.drift.observe import outside_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from ringback.contract import Basis, Contract
-    from ringback.contract.model import Field
+    from ringback.contract.schema import Field
     from ringback.drift.findings import Severity
     from ringback.drift.knowledge import Knowledge
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ringback.contract import Credentials, Names, admit, rules
+from ringback.contract import Credentials, Decision, Names, admit, rules
 from ringback.contract.gate import Refused
 from ringback.drift import errors, fields, headers
 from ringback.drift.checks import Check, Difference, Notes, Outcome
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ringback.contract import Format
     from ringback.contract.form import Fields
-    from ringback.contract.model import Resource
+    from ringback.contract.schema import Resource
     from ringback.drift.book import Book
     from ringback.drift.findings import Kind, Severity
     from ringback.drift.observe import Observation
@@ -154,7 +154,7 @@ class _Look:
             self._success(resource, form, body)
         return outcome
 
-    def _outcome(self, documented: rules.Outcome, form: Fields, code: int | None) -> Outcome:
+    def _outcome(self, documented: Decision, form: Fields, code: int | None) -> Outcome:
         status = self.observation.answer.status
         kind: Kind | None = None
         observed = ""
@@ -184,14 +184,14 @@ class _Look:
         order = documented.resource.order
         return Outcome(name, documented.rule, inputs, decided_at, order, documented.code, seen, difference)
 
-    def _how_bad(self, documented: rules.Outcome, kind: Kind) -> Severity:
+    def _how_bad(self, documented: Decision, kind: Kind) -> Severity:
         """That a parameter is refused can be documented although its code is not."""
         name = documented.rule.partition(".")[2]
         refused = any(entry.id == name and entry.line for entry in documented.resource.refused)
         return "error" if refused and kind == "allowed" else outcome_severity(documented.basis)
 
     def _failure(
-        self, resource: Resource, documented: rules.Outcome, form: Fields, body: Body, code: int | None
+        self, resource: Resource, documented: Decision, form: Fields, body: Body, code: int | None
     ) -> None:
         """A failure with the documented code, or one whose caller is unknown."""
         self._element(body, "RestException", "error")
@@ -289,7 +289,7 @@ class _Look:
 _NUMBERS: Final = ("To", "From", "PhoneNumber", "AreaCode")
 
 
-def inputs_of(book: Book, documented: rules.Outcome, form: Fields) -> tuple[tuple[tuple[str, str], ...], int]:
+def inputs_of(book: Book, documented: Decision, form: Fields) -> tuple[tuple[tuple[str, str], ...], int]:
     """The row of each parameter's value, in the order in which they are looked at, and which one decided."""
     resource = documented.resource
     sent = {name: value for name, value in form if value}

@@ -14,7 +14,7 @@ from ringback.exchange import first_header
 
 if TYPE_CHECKING:
     from ringback.contract import Answer, Format
-    from ringback.contract.model import Field
+    from ringback.contract.schema import Field
     from ringback.drift.book import Book
     from ringback.drift.checks import Difference
     from ringback.drift.compare import Comparison

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ringback.contract import Basis, Format
-    from ringback.contract.model import Field
+    from ringback.contract.schema import Field
     from ringback.drift.checks import Notes
     from ringback.drift.findings import Kind, Severity
     from ringback.drift.knowledge import Slip

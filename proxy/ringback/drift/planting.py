@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from ringback import contract as contracts
-from ringback.contract import Answer, Credentials, Identity, Names
+from ringback.contract import Answer, AnswerStamp, Credentials, Names
 from ringback.drift.compare import compare
 from ringback.drift.grouping import collect
 from ringback.drift.observe import Observation, plain
@@ -76,10 +76,8 @@ def answers(book: Book, rng: random.Random) -> dict[str, Answer]:
     found = {}
     for probe in book.probes:
         request = plain(probe.request(ACCOUNT))
-        identity = Identity(rng.randbytes(16).hex(), rng.randbytes(16).hex(), _NOW, rng.uniform(0.02, 0.2))
-        found[probe.id] = contracts.answer(
-            book.contract, request, Names(request.host), Credentials(), identity
-        )
+        stamp = AnswerStamp(rng.randbytes(16).hex(), rng.randbytes(16).hex(), _NOW, rng.uniform(0.02, 0.2))
+        found[probe.id] = contracts.answer(book.contract, request, Names(request.host), Credentials(), stamp)
     return found
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ringback.contract import Format
-    from ringback.contract.model import Field, Resource
+    from ringback.contract.schema import Field, Resource
     from ringback.drift.book import Book
     from ringback.drift.changes import Change, Edit
     from ringback.drift.findings import Finding, Severity

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlencode
 
 from ringback.contract import Request
-from ringback.contract.compiled import OTHER
+from ringback.contract.contract import OTHER
 from ringback.drift.observe import outside_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ringback.contract import Contract, Format
-    from ringback.contract.model import Example, Resource
+    from ringback.contract.schema import Example, Resource
     from ringback.drift.knowledge import Knowledge
 
 Form: TypeAlias = tuple[tuple[str, str], ...]

@@ -16,8 +16,7 @@ from xml.etree import ElementTree as ET
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ringback.contract.gate import Format
-    from ringback.contract.model import Field
+    from ringback.contract.schema import Field, Format
 
 Kind: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "list", "text"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ringback.contract.model import ErrorText, MagicRow, Parameter, Resource, UserFile, UserRow
+from ringback.contract.schema import ErrorText, MagicRow, Parameter, Resource, UserFile, UserRow
 
 ROW = {"id": "to.x", "parameter": "To", "value": "+15005550001", "error": 21211}
 USER_ROW = {"resource": "Messages", "parameter": "To", "value": "x", "error": 21211}

@@ -1,4 +1,4 @@
-"""The contract's data, as it stands in the YAML files: one frozen class per kind of entry.
+"""Schema of the contract's YAML files: one frozen class per kind of entry.
 
 These classes are the schema: an unknown key, a missing one or a value of another type is refused at load with
 the file, the entry and what was expected there.
@@ -6,12 +6,15 @@ the file, the entry and what was expected there.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from ringback.exchange import Basis  # noqa: TC001 - msgspec reads the annotations at run time
 
+DATA: Final = Path(__file__).with_name("data")  # importlib.resources would take longer
+BUILT: Final = DATA / "contract.json"
 Code = Annotated[int, msgspec.Meta(ge=10000, le=99999)]
 Status = Annotated[int, msgspec.Meta(ge=400, le=499)]
 Line = Annotated[int, msgspec.Meta(ge=1)]
@@ -31,11 +34,14 @@ ParameterType = Literal[
     "string",
     "url",
 ]
+Format = Literal["json", "xml"]
 AddressKind = Literal["number", "short-code", "alphanumeric", "whatsapp", "messenger", "client", "sip"]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What every entry says about itself.
+class ContractEntry(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Base of every entry: where its fact comes from.
 
     Attributes:
         line: The page's line, if the page speaks of it.
@@ -48,7 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     evidence: str | None = None
 
 
-class MagicRow(Entry, frozen=True, kw_only=True):
+class MagicRow(ContractEntry, frozen=True, kw_only=True):
     """One row of the page's tables: this value of this parameter provokes this error, or passes."""
 
     id: Slug
@@ -58,7 +64,7 @@ class MagicRow(Entry, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Requirement(Entry, frozen=True, kw_only=True):
+class Requirement(ContractEntry, frozen=True, kw_only=True):
     """A parameter that must be there, or one of its alternatives."""
 
     id: Slug
@@ -68,7 +74,7 @@ class Requirement(Entry, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Refused(Entry, frozen=True, kw_only=True):
+class RefusedParameter(ContractEntry, frozen=True, kw_only=True):
     """A parameter that test credentials cannot use."""
 
     id: Slug
@@ -77,7 +83,7 @@ class Refused(Entry, frozen=True, kw_only=True):
     reason: str
 
 
-class Parameter(Entry, frozen=True, kw_only=True):
+class Parameter(ContractEntry, frozen=True, kw_only=True):
     """A form parameter: its type, its limits, and the error for a value that does not fit.
 
     Attributes:
@@ -112,7 +118,7 @@ class Parameter(Entry, frozen=True, kw_only=True):
     unless: str | None = None
 
 
-class Field(Entry, frozen=True, kw_only=True):
+class Field(ContractEntry, frozen=True, kw_only=True):
     """One field of a success answer, in both formats.
 
     Attributes:
@@ -132,7 +138,7 @@ class Field(Entry, frozen=True, kw_only=True):
     fields: tuple[Field, ...] = ()
 
 
-class ErrorText(Entry, frozen=True, kw_only=True):
+class ErrorText(ContractEntry, frozen=True, kw_only=True):
     """The wire text of one error code, optionally of one resource or variant of it."""
 
     code: Code
@@ -155,7 +161,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     required: tuple[Requirement, ...]
     parameters: dict[str, Parameter]
     answer: tuple[Field, ...]
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedParameter, ...] = ()
     number: str = ""  # what is bought where only an area code was asked for
 
 
@@ -166,7 +172,7 @@ class Hosts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     product: str
 
 
-class Refusal(Entry, frozen=True, kw_only=True):
+class Refusal(ContractEntry, frozen=True, kw_only=True):
     """A refusal before the contract is asked: credentials, account, resource, host, form."""
 
     id: Slug
@@ -233,7 +239,7 @@ class ErratumFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 
 class Shipped(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The contract's YAML files in one: what `python -m ringback.contract.build` writes.
+    """The contract's YAML files in one: what `python -m ringback.contract.yaml_files` writes.
 
     Reading YAML would take a tenth of the time that the proxy needs to start.
     """
@@ -260,7 +266,7 @@ class UserError(ErrorText, frozen=True, kw_only=True):
 
 
 class UserFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What `--contract FILE` may hold: rows and texts that add to the contract's or take their place."""
+    """A file given to `--contract`: rows and texts that add to the contract's or take their place."""
 
     magic: tuple[UserRow, ...] = ()
     errors: tuple[UserError, ...] = ()

@@ -1,22 +1,46 @@
-"""Reading the contract's YAML files, with errors that name file, line and entry."""
+"""YAML files of the contract: those that ship, and users' own.
+
+    python -m ringback.contract.yaml_files
+
+writes the shipped files as the one JSON file that is read at start. A test fails where somebody changed the
+one and forgot the other. Every error names file, line and entry.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import yaml
 
-from ringback.contract.compiled import OTHER, Contract, key_of
-from ringback.contract.load import ContractError
-from ringback.contract.model import MagicRow, Resource, ResourceName, UserFile, UserRow
-from ringback.contract.nesting import too_deep
+from ringback.contract.contract import OTHER, Contract, ContractError, key_of
+from ringback.contract.schema import (
+    BUILT,
+    DATA,
+    ErratumFile,
+    ErrorFile,
+    ExampleFile,
+    Gate,
+    MagicRow,
+    Resource,
+    ResourceName,
+    Shipped,
+    UserFile,
+    UserRow,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+RESOURCES = ("messages.yaml", "calls.yaml", "incoming_phone_numbers.yaml")
+DEEPEST: Final = 200  # a cassette has about 6 levels, a contract file 4
+_MANY: Final = 5_000  # so many opening marks are worth a closer look; the parser's stack ends at some 30,000
+_DASHES = re.compile(r"(?:[-?:] ){200}")
+_STARTS = (yaml.SequenceStartEvent, yaml.MappingStartEvent)
+_ENDS = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
 
 # libyaml where PyYAML was built with it, ten times faster.
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -109,7 +133,7 @@ def _row(row: UserRow) -> MagicRow:
 
 
 def checked(text: str, kind: type[T], name: str) -> T:
-    """What the YAML `text` of a file called `name` holds.
+    """Read the YAML `text` of a file called `name`.
 
     Raises:
         ContractError: It is not YAML, or not of the schema `kind`.
@@ -181,3 +205,56 @@ def _line_of(tree: yaml.Node | None, path: str, what: str = "") -> int:
     if unknown and isinstance(node, yaml.MappingNode):
         node = next((name for name, _ in node.value if name.value == unknown[1]), node)
     return node.start_mark.line + 1 if node is not None else 1
+
+
+def too_deep(text: str) -> bool:
+    """Tell that `text` is nested so deeply that libyaml's stack could end.
+
+    Almost every text is passed by two quick searches; only one with very many brackets is read by PyYAML's
+    parser of events, which does not recurse.
+    """
+    if text.count("[") + text.count("{") < _MANY and not _DASHES.search(text) and not _steep(text):
+        return False
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=Loader):
+            if isinstance(event, _STARTS):
+                depth += 1
+                if depth > DEEPEST:
+                    return True
+            elif isinstance(event, _ENDS):
+                depth -= 1
+    except yaml.YAMLError as error:
+        # PyYAML 6.0.4 and newer bring a libyaml that ends at a depth of 1,000 by itself, before the events
+        # of a text's first brackets. Any other mistake is told better by the real parser.
+        return "nesting depth" in str(getattr(error, "problem", ""))
+    return False
+
+
+def _steep(text: str) -> bool:
+    """Tell that some line is indented so far that its depth could come from indentation alone."""
+    return re.search(rf"^ {{{DEEPEST}}}", text, re.MULTILINE) is not None
+
+
+def built() -> bytes:
+    """Bytes of the JSON file that is read at start.
+
+    Raises:
+        ContractError: A YAML file is not of the contract's schema.
+    """
+
+    def text(name: str) -> str:
+        return (DATA / name).read_text(encoding="utf-8")
+
+    shipped = Shipped(
+        resources=tuple(checked(text(name), Resource, name) for name in RESOURCES),
+        errors=checked(text("errors.yaml"), ErrorFile, "errors.yaml").errors,
+        gate=checked(text("gate.yaml"), Gate, "gate.yaml"),
+        examples=checked(text("examples.yaml"), ExampleFile, "examples.yaml").examples,
+        errata=checked(text("errata.yaml"), ErratumFile, "errata.yaml").errata,
+    )
+    return msgspec.json.format(msgspec.json.encode(shipped), indent=1) + b"\n"
+
+
+if __name__ == "__main__":
+    BUILT.write_bytes(built())

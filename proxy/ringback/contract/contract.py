@@ -1,4 +1,4 @@
-"""The contract as the rules read it: the data, and the lookups made from it once."""
+"""Contract: the data of the three resources, with the lookups that the rules need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from ringback.contract import values
@@ -17,20 +18,20 @@ from ringback.contract.templates import Template, compile_template
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ringback.contract.gate import Format
-    from ringback.contract.model import (
+    from ringback.contract.schema import (
         Erratum,
         ErrorText,
         Example,
+        Format,
         Gate,
         MagicRow,
         Parameter,
         Refusal,
-        Refused,
+        RefusedParameter,
         Requirement,
         Resource,
     )
-    from ringback.contract.rules import Outcome
+    from ringback.exchange import Basis
 
 OTHER = "other"
 NO_NUMBER = "no-number"
@@ -39,6 +40,36 @@ _VARYING = ("$request_id", "$duration")  # what the headers' values may refer to
 _PLANS = 1024  # sets of parameters for which it is remembered which steps they take
 _HOSTS = 1024  # host names of which it is remembered whether they are Twilio's
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...", "\u00ad\u200b\u200c\u200d\u2060\ufeff")
+
+
+class ContractError(Exception):
+    """A contract file that cannot be used; the message names the file, the line and what was expected."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Result of the rules for one request, before it is written as JSON or XML.
+
+    Attributes:
+        resource: Which of the three resources.
+        rule: Id of the row or rule that decided, with the resource before it.
+        basis: How well this outcome is known.
+        status: HTTP status.
+        code: Twilio's error code, or None for success.
+        message: The wire text of the error, or None.
+        text_basis: How well the wire text is known.
+        line: The line of the page, if it speaks of this.
+        reason: What a user can do about it, where the bare code would mislead.
+    """
+
+    resource: Resource
+    rule: str
+    basis: Basis
+    status: int = 201
+    code: int | None = None
+    message: str | None = None
+    text_basis: Basis | None = None
+    line: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +88,7 @@ class Step:
 
     name: str
     parameter: Parameter
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedParameter, ...]
     required: tuple[Requirement, ...]
     rows: dict[str, MagicRow]
     other: MagicRow | None
@@ -85,7 +116,7 @@ class Plan:
     """
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
-        self.passing: dict[str, Outcome] = {}
+        self.passing: dict[str, Decision] = {}
         self._steps = steps
         self._known = frozenset(step.name for step in steps)
         self._made: dict[frozenset[str], tuple[Step, ...]] = {}
@@ -223,7 +254,7 @@ class Contract:
 
     def _check(self) -> None:
         for resource in self.resources:
-            entries: tuple[MagicRow | Requirement | Refused, ...] = (
+            entries: tuple[MagicRow | Requirement | RefusedParameter, ...] = (
                 *resource.magic,
                 *resource.required,
                 *resource.refused,
