@@ -64,6 +64,11 @@ FAULTS = {
         "",
         b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
     ),
+    "a length of 2^63": Fault(
+        "upstream.invalid", "bytes", b"HTTP/1.1 201 OK\r\nContent-Length: 9223372036854775808\r\n\r\n{"
+    ),
+    "an endless head": Fault("upstream.invalid", "", b"HTTP/1.1 201 OK\r\n" + b"X: y\r\n" * 50_000),
+    "endless interim answers": Fault("upstream.invalid", "parts", b"HTTP/1.1 100 C\r\n\r\n" * 100_001),
     "an endless answer": Fault("upstream.invalid", "bytes", response(201, b"x" * (16 * 1024 * 1024 + 1))),
 }
 

@@ -15,7 +15,7 @@ from ringback.upstream.client import UpstreamError
 from ringback.upstream.forwarder import Forwarder, Gateway
 from ringback.upstream.proof import NotProvenError, Proof
 from ringback.upstream.routes import Routes
-from support.clients import ACCOUNT, GOOD, TOKEN, basic, live_answer, post
+from support.clients import ACCOUNT, ERROR_KEYS, GOOD, TOKEN, basic, error_of, live_answer, post
 
 if TYPE_CHECKING:
     from ringback.exchange import Request
@@ -206,6 +206,21 @@ def test_credentials_that_are_none_are_refused_in_every_mode(
     assert TOKEN not in str(answer)
 
 
+@pytest.mark.parametrize("mode", ["online", "auto"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"code": 20008}', b'{"code": 20003}', b"<html>", b"[" * 100_000, b"\xff\0"]
+)
+def test_a_probe_answered_by_any_status_forwards_only_with_403_and_20008(mode: Mode, body: bytes) -> None:
+    for status in range(200, 1000):
+        upstream = Scripted([CREATED], live_answer(status, "", (), body))
+        [answer], _ = run(upstream, mode)
+        proven = status == 403 and body == b'{"code": 20008}'
+        assert upstream.forwarded == proven, status
+        if not proven and not (mode == "auto" and status >= 500):
+            assert 400 <= answer.status < 500
+            assert list(error_of(answer.body, answer.header("Content-Type"))) == ERROR_KEYS
+
+
 def test_after_a_timeout_it_is_left_alone_for_a_while() -> None:
     upstream = Scripted([UpstreamError("upstream.timeout", "late"), CREATED])
     answers, responder = run(upstream, "auto", 3, pause=3600.0)
@@ -261,6 +276,61 @@ def test_live_answers_are_recorded_before_they_are_given() -> None:
     assert (kept[0][0], kept[0][1].body, kept[0][1].source.kind) == (REQUEST, CREATED.body, "live")
     said = [dict(answer.source.headers()).get("Ringback-Cassette") for answer in answers]
     assert said == ["mine#1", None, None, "mine#1"]
+
+
+def test_live_answers_are_observed_after_they_are_given() -> None:
+    seen: list[tuple[int, str]] = []
+    upstream = Scripted([CREATED, error(503, 0), error(429, 20429), error(400, 21211)])
+    responder = Responder(contract.load(), mode="online")
+
+    async def record(*_: object) -> str:
+        return "mine#1"
+
+    async def main() -> None:
+        forwarder = forwarder_for(
+            responder,
+            upstream,
+            record=record,
+            observe=lambda _, answer, where: seen.append((answer.status, where)),
+        )
+        decided = responder.decide(REQUEST, Names(REQUEST.host))
+        assert isinstance(decided, Forward)
+        for _ in range(4):
+            await forwarder.forward(decided)
+            assert seen == []
+        forwarder.close()  # at the end at the latest, in their order
+        assert seen == [(201, "mine#1"), (400, "mine#1")]
+
+    asyncio.run(main())
+
+
+def test_an_observer_that_fails_takes_no_answer_away() -> None:
+    seen: list[int] = []
+    failures: list[object] = []
+    done = asyncio.Event()
+
+    def observe(_request: Request, answer: Answer, _where: str) -> None:
+        seen.append(answer.status)
+        if len(seen) == 1:
+            raise ZeroDivisionError
+        done.set()
+
+    responder = Responder(contract.load(), mode="online")
+
+    async def main() -> list[Answer]:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: failures.append(context["exception"])
+        )
+        forwarder = forwarder_for(responder, Scripted([CREATED, CREATED]), observe=observe)
+        decided = responder.decide(REQUEST, Names(REQUEST.host))
+        assert isinstance(decided, Forward)
+        answers = [await forwarder.forward(decided) for _ in range(2)]
+        async with asyncio.timeout(20):
+            await done.wait()
+        return answers
+
+    assert [answer.status for answer in asyncio.run(main())] == [201, 201]
+    assert (len(failures), seen) == (1, [201, 201])
 
 
 @pytest.mark.parametrize(

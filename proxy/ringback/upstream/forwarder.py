@@ -229,9 +229,11 @@ class Forwarder:
 
     def close(self) -> None:
         """Show what was not observed yet, and close the kept connections."""
-        while self._unobserved:
-            self._observe_next()
-        self._gateway.close()
+        try:
+            while self._unobserved:
+                self._observe_next()
+        finally:
+            self._gateway.close()
 
     def _withheld(self) -> _NoAnswer | None:
         """Return why nothing is to be sent now, or None."""
