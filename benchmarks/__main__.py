@@ -1,11 +1,12 @@
 """One command for every figure: `python -m benchmarks`.
 
-    python -m benchmarks --quick            bare mitmdump and Ringback, seconds
-    python -m benchmarks                    every subject, the cost curves and two workers: half an hour
-    python -m benchmarks --peers            mockttp and talkback as well (npm fetches them)
-    python -m benchmarks --go               a Go program, with HTTP/2 and without
-    python -m benchmarks --million          and the memory after a million answers
-    python -m benchmarks.cassettes          what a cassette costs by its size, beside vcrpy
+    python -m benchmarks --quick               bare mitmdump and Ringback, seconds
+    python -m benchmarks                       all measures but the three below, ten minutes or more
+    python -m benchmarks --only recording      one measure; may be given several times
+    python -m benchmarks --only protocols      a Go program, with HTTP/2 and without (needs go)
+    python -m benchmarks --only memory         memory after a million answers
+    python -m benchmarks --peers               mockttp and talkback as well (npm fetches them)
+    python -m benchmarks.cassettes             the cost of a cassette by its size, beside vcrpy
 
 The tables go to stdout, the same as JSON to benchmarks.json (`--json`). Subjects take turns, each in a fresh
 process on one core; the load comes from the other one. `±` is half of the spread between rounds. Processor
@@ -21,28 +22,147 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import measures, report
 from benchmarks.measures import Plan
 from benchmarks.subjects import (
     BARE,
-    ORDINARY,
+    DURABLE,
+    IN_MITMDUMP,
     PEER_SUBJECTS,
     PEERS,
     RINGBACK,
     SUBJECTS,
-    TWO_WORKERS,
+    Subject,
     Workplace,
 )
-from benchmarks.wanted import wanted_table
+from benchmarks.targets import targets_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONNECTIONS = (1, 8, 32, 128, 256)
 BODIES = (40, 1_000, 10_000, 100_000)
 CASSETTES = (10, 1_000, 100_000)
 NUMBERS = (1, 100, 1_000)
 MILLION = 1_000_000
+GIGABYTE = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Settings of one call of the command.
+
+    Attributes:
+        place: The directory with what the subjects need.
+        plan: How much is measured.
+        subjects: The proxies and servers that are compared.
+        quick: Whether each measure is cut to seconds.
+    """
+
+    place: Workplace
+    plan: Plan
+    subjects: tuple[Subject, ...]
+    quick: bool
+
+    @property
+    def few(self) -> Plan:
+        """Half of the rounds, for curves."""
+        return replace(self.plan, rounds=max(1, self.plan.rounds // 2))
+
+
+Found = tuple[Any, list[str]]  # what goes into the JSON file, and the table's lines
+
+
+def _rates(bench: Bench) -> Found:
+    table = measures.rates(bench.subjects, bench.place, bench.plan, _say)
+    return _plain(table), report.rates_table(table, BARE.name)
+
+
+def _start(bench: Bench) -> Found:
+    table = measures.starts(bench.subjects, bench.place, bench.plan, _say)
+    return _plain(table), report.start_table(table, BARE.name)
+
+
+def _clients(bench: Bench) -> Found:
+    proxies = [subject for subject in bench.subjects if subject in SUBJECTS]
+    table = measures.clients(proxies, bench.place, bench.plan, _say)
+    return _plain(table), report.clients_table(table, BARE.name)
+
+
+def _recording(bench: Bench) -> Found:
+    table = measures.recordings(bench.place, bench.plan, _say)
+    return _plain(table), report.recordings_table(table, DURABLE)
+
+
+def _tunnel(bench: Bench) -> Found:
+    size = GIGABYTE // 20 if bench.quick else GIGABYTE
+    table = measures.tunnels(bench.place, bench.few, size, _say)
+    return _plain(table), report.tunnels_table(table, measures.DIRECT)
+
+
+def _connections(bench: Bench) -> Found:
+    table = measures.by_connections([BARE, RINGBACK], bench.place, bench.few, CONNECTIONS, _say)
+    return _plain(table), report.curve_table("what answers", "", table, CONNECTIONS)
+
+
+def _bodies(bench: Bench) -> Found:
+    table = measures.by_body([BARE, RINGBACK], bench.place, bench.few, BODIES, _say)
+    return _plain(table), report.curve_table("what answers", "bytes", table, BODIES)
+
+
+def _cassettes(bench: Bench) -> Found:
+    sizes = CASSETTES[:2] if bench.quick else CASSETTES
+    table = measures.by_cassette(bench.place, bench.plan, sizes, _say)
+    return _plain(table), report.cassettes_table(table)
+
+
+def _first_answer(bench: Bench) -> Found:
+    size = CASSETTES[1] if bench.quick else CASSETTES[-1]
+    first = measures.first_answer(bench.place, size, _say)
+    ours, vcrpy = first["ours"], first["vcrpy"]
+    line = f"{size:,} exchanges, in process: ringback {ours:.2f} s, vcrpy {vcrpy:.1f} s: {ours / vcrpy:.3f}"
+    return first, [line]
+
+
+def _numbers(bench: Bench) -> Found:
+    table = measures.by_number(bench.place, bench.few, NUMBERS, _say)
+    return _plain(table), report.number_table(table["ringback"], NUMBERS)
+
+
+def _protocols(bench: Bench) -> Found:
+    table = measures.by_protocol([BARE, IN_MITMDUMP, RINGBACK], bench.place, bench.plan, _say)
+    return _plain(table), report.protocols_table(table)
+
+
+def _memory(bench: Bench) -> Found:
+    answers = MILLION // 1_000 if bench.quick else MILLION
+    held = measures.memory(RINGBACK, bench.place, bench.plan, answers, _say)
+    line = f"{held['idle']:.0f} MB idle, {held['after']:.0f} MB after {held['answers']:,.0f} answers: "
+    return held, [f"{line}{held['after'] / held['idle']:.2f}"]
+
+
+# name: title, function
+MEASURES: dict[str, tuple[str, Callable[[Bench], Found]]] = {
+    "rates": ("Answers a second", _rates),
+    "start": ("Starting", _start),
+    "clients": ("A client's own latency", _clients),
+    "recording": ("Recording live answers", _recording),
+    "tunnel": ("A tunnel to another host", _tunnel),
+    "connections": ("Answers a second by connections", _connections),
+    "bodies": ("Answers a second by the text's length", _bodies),
+    "cassettes": ("Answers a second by the cassette's size", _cassettes),
+    "first-answer": ("The first answer from a large cassette", _first_answer),
+    "numbers": ("Answers by the number of cassettes", _numbers),
+    "protocols": ("HTTP/2 or not", _protocols),
+    "memory": ("Memory", _memory),
+}
+QUICK = ("rates", "start", "clients")
+ASKED_FOR = ("protocols", "memory")  # they need Go, or take minutes by themselves
 
 
 def main() -> None:
@@ -58,14 +178,14 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--only", action="append", choices=list(MEASURES), help="this measure; may be given several times"
+    )
     parser.add_argument("--quick", action="store_true", help="the yardstick and Ringback, short")
     parser.add_argument("--peers", action="store_true", help="also mockttp and talkback, by npm")
     parser.add_argument("--peers-directory", type=Path, help="where npm puts them, and finds them again")
-    parser.add_argument("--million", action="store_true", help="also the memory after a million answers")
-    parser.add_argument("--go", action="store_true", help="also a Go program, with HTTP/2 and without")
     parser.add_argument("--rounds", type=int, help="turns of each subject")
     parser.add_argument("--seconds", type=float, help="of each load")
-    parser.add_argument("--no-curves", action="store_true", help="leave the cost curves and workers out")
     parser.add_argument("--json", default="benchmarks.json", help="where the same goes as JSON")
     return parser.parse_args()
 
@@ -79,59 +199,15 @@ def _measure(options: argparse.Namespace, place: Workplace) -> dict[str, Any]:
     )
     subjects = [subject for subject in SUBJECTS if subject.quick or not options.quick]
     subjects += PEER_SUBJECTS if options.peers else ()
+    bench = Bench(place, plan, tuple(subjects), options.quick)
     found: dict[str, Any] = {"machine": _machine(), "plan": vars(plan)}
-
-    table = measures.rates(subjects, place, plan, _say)
-    found["rates"] = _plain(table)
-    wholes = {name: table.pop(name) for name in (measures.RUN_TRUE, measures.IMPORTS)}
-    _print("Answers a second", report.rates_table(table, BARE.name))
-    _print("Starting", report.start_table(table, BARE.name, wholes))
-
-    of_clients = measures.clients([subject for subject in subjects if subject in SUBJECTS], place, plan, _say)
-    found["clients"] = _plain(of_clients)
-    _print("A client's own latency", report.clients_table(of_clients, BARE.name))
-
-    if not options.quick and not options.no_curves:
-        _measure_curves(place, plan, found)
-    if options.go:
-        table = measures.by_protocol([BARE, ORDINARY, RINGBACK], place, plan, _say)
-        found["protocols"] = _plain(table)
-        _print("HTTP/2 or not", report.protocols_table(table))
-    if options.million:
-        held = measures.memory(RINGBACK, place, plan, MILLION, _say)
-        found["memory"] = held
-        ratio = held["after"] / held["idle"]
-        told = f"{held['idle']:.0f} MB idle, {held['after']:.0f} MB after {held['answers']:,.0f} answers: "
-        _print("Memory", [f"{told}{ratio:.2f}"])
-    _print("Against what was wanted", wanted_table(found))
+    names = options.only or (QUICK if options.quick else [name for name in MEASURES if name not in ASKED_FOR])
+    for name in names:
+        title, measure = MEASURES[name]
+        found[name], lines = measure(bench)
+        _print(title, lines)
+    _print("Against the targets", targets_table(found))
     return found
-
-
-def _measure_curves(place: Workplace, plan: Plan, found: dict[str, Any]) -> None:
-    few = Plan(max(1, plan.rounds // 2), plan.seconds, plan.messages, plan.pinned)
-    table = measures.by_connections([BARE, RINGBACK], place, few, CONNECTIONS, _say)
-    found["connections"] = _plain(table)
-    _print("Answers a second by connections", report.curve_table("what answers", "", table, CONNECTIONS))
-    table = measures.by_body([BARE, RINGBACK], place, few, BODIES, _say)
-    found["bodies"] = _plain(table)
-    _print(
-        "Answers a second by the text's length", report.curve_table("what answers", "bytes", table, BODIES)
-    )
-    table = measures.by_cassette(place, plan, CASSETTES, _say)
-    found["cassettes"] = _plain(table)
-    _print("Answers a second by the cassette's size", report.cassettes_table(table))
-    first = found["first answer"] = measures.first_answer(place, CASSETTES[-1], _say)
-    told = (
-        f"ringback {first['ours']:.2f} s, vcrpy {first['vcrpy']:.1f} s: {first['ours'] / first['vcrpy']:.3f}"
-    )
-    _print(f"The first answer from {CASSETTES[-1]:,} exchanges, in process", [told])
-    table = measures.by_number(place, few, NUMBERS, _say)
-    found["numbers"] = _plain(table)
-    _print("Answers by the number of cassettes", report.number_table(table["ringback"], NUMBERS))
-    free = Plan(plan.rounds, plan.seconds, plan.messages, pinned=False)
-    table = measures.by_workers([RINGBACK, TWO_WORKERS], place, free, os.cpu_count() or 1, _say)
-    found["workers"] = _plain(table)
-    _print("Workers, the generator on the same cores", report.workers_table(table, RINGBACK.name))
 
 
 def _plain(table: measures.Table) -> dict[str, Any]:
@@ -139,12 +215,10 @@ def _plain(table: measures.Table) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    from mitmproxy.version import VERSION  # noqa: PLC0415 - not before the arguments are read
-
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "mitmproxy": VERSION,
+        "mitmproxy": version("mitmproxy"),
         "system": platform.platform(),
     }
 

@@ -37,6 +37,7 @@ class Load:
         status: What every answer must have.
         bodies: Bytes that the message's text has, about.
         recorded: How many exchanges the cassette has that is asked for, or 0 for messages of any content.
+        writes: 1 for head and body in one TLS record, 2 for one record each, as urllib3 sends them.
         resume: Whether connections resume the TLS session of the one before.
         users: How many names the connections give to the proxy in turn, or 0 for none.
         core: The core to run on, or None.
@@ -52,6 +53,7 @@ class Load:
     bodies: int = 40
     recorded: int = 0
     resume: bool = False
+    writes: int = 1
     users: int = 0
     core: int | None = None
 
@@ -96,8 +98,8 @@ def recorded_form(number: int) -> dict[str, str]:
     return {"To": f"+1410{number:07d}", "From": "+15005550006", "Body": f"message number {number:07d}"}
 
 
-def requests(load: Load) -> list[bytes]:
-    """Messages as twilio-python sends them: a POST of a form of about 90 bytes and `load.bodies` more."""
+def requests(load: Load) -> list[tuple[bytes, bytes]]:
+    """Heads and bodies of messages: a POST of a form of about 90 bytes and `load.bodies` more."""
     if load.recorded:
         # From all over the cassette.
         asked = random.Random(load.recorded).sample(range(load.recorded), min(load.recorded, _VARIANTS))
@@ -109,7 +111,7 @@ def requests(load: Load) -> list[bytes]:
     return [_request(form) for form in forms]
 
 
-def _request(form: dict[str, str]) -> bytes:
+def _request(form: dict[str, str]) -> tuple[bytes, bytes]:
     body = urlencode(form).encode()
     authorization = base64.b64encode(f"{ACCOUNT}:token".encode()).decode()
     head = (
@@ -125,7 +127,7 @@ def _request(form: dict[str, str]) -> bytes:
         f"Content-Length: {len(body)}\r\n"
         f"Authorization: Basic {authorization}\r\n\r\n"
     )
-    return head.encode() + body
+    return head.encode(), body
 
 
 class _Client(asyncio.Protocol):
@@ -189,7 +191,13 @@ class _Client(asyncio.Protocol):
     def ask(self) -> None:
         if not self.run.load.fresh:
             self.begun = time.perf_counter()
-        self.tls.write(self.run.next())
+        head, body = self.run.next()
+        if self.run.load.writes == 1:
+            self.tls.write(head + body)
+            return
+        self.tls.write(head)
+        self.transport.write(self.outgoing.read())
+        self.tls.write(body)
 
     def answered(self) -> None:
         data = self.data
@@ -238,7 +246,7 @@ class _Run:
         self.loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def next(self) -> bytes:
+    def next(self) -> tuple[bytes, bytes]:
         self.at += 1
         return self.requests[self.at % len(self.requests)]
 

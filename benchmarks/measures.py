@@ -1,8 +1,9 @@
-"""The measurements: each takes subjects in turns, so that a busy moment of the machine hits all of them."""
+"""The measurements. Subjects take turns, so that a busy moment of the machine hits all of them."""
 
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import statistics
 import subprocess
@@ -14,14 +15,27 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.cassettes import make_cassette
 from benchmarks.cassettes import run as run_cassette
 from benchmarks.load import Load, arguments
-from benchmarks.subjects import ROOT, Running, Subject, Workplace, run, with_cassette, with_shelf
+from benchmarks.subjects import (
+    API,
+    BYTES,
+    RELAY,
+    RINGBACK,
+    ROOT,
+    Running,
+    Subject,
+    Workplace,
+    recording,
+    run,
+    with_cassette,
+    with_shelf,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SERVER_CORE, LOAD_CORE = 0, 1
 RUN_TRUE = "ringback run -- true, in all"
-IMPORTS = "python, importing of mitmproxy what a proxy needs, in all"
+DIRECT = "direct"
 
 
 @dataclass
@@ -124,7 +138,7 @@ def in_turns(  # noqa: PLR0913 - what a measurement is made of
         place: Where.
         plan: How often, and on which core.
         measure: Gives the figures of a subject that runs.
-        say: Tells how far it is.
+        say: Reports the progress.
         beside: What takes its turn too and is no subject: its name, and what gives its figures.
     """
     table: Table = {}
@@ -143,29 +157,72 @@ def in_turns(  # noqa: PLR0913 - what a measurement is made of
 def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
     """Answers a second over kept connections and over a new one for each, with their latencies.
 
-    In the same turns: how long `ringback run -- true` takes in all, in seconds, and importing mitmproxy.
+    Kept connections are measured with both shapes: head and body in one TLS record ("one"), and in two as
+    twilio-python sends them ("two"). New connections send two.
     """
     common = {"seconds": plan.seconds, "core": plan.load_core}
 
     def measure(running: Running) -> dict[str, float]:
         ask(running, place, {"seconds": min(0.5, plan.seconds), "core": plan.load_core})  # warm
-        kept = ask(running, place, common)
-        fresh = ask(running, place, {**common, "fresh": True})
+        found: dict[str, float] = {}
+        for shape, writes in (("one", 1), ("two", 2)):
+            kept = ask(running, place, {**common, "writes": writes})
+            found |= {shape: kept["rate"], f"{shape} cpu": kept["cpu"], f"{shape} busy": kept["busy"]}
+        fresh = ask(running, place, {**common, "fresh": True, "writes": 2})
         return {
-            "kept": kept["rate"],
-            "kept cpu": kept["cpu"],
+            **found,
             "p50": kept["p50"],
             "p99": kept["p99"],
-            "busy": kept["busy"],
             "fresh": fresh["rate"],
             "fresh cpu": fresh["cpu"],
             "fresh busy": fresh["busy"],
         }
 
+    return in_turns(subjects, place, plan, measure, say)
+
+
+def starts(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+    """Seconds until each accepts connections, processor time until then, and idle memory.
+
+    In the same turns: `ringback run -- true`, from its start to its end.
+    """
     run_true = ["-m", "ringback", "run", "--allow-none", "-q", "--", "true"]
-    imports = ["-c", "import gc; gc.disable(); import ringback.addon.plumbing, mitmproxy.proxy.mode_servers"]
-    beside = [(RUN_TRUE, lambda: whole(place, run_true)), (IMPORTS, lambda: whole(place, imports))]
-    return in_turns(subjects, place, plan, measure, say, beside)
+    return in_turns(
+        subjects, place, plan, lambda _running: {}, say, [(RUN_TRUE, lambda: whole(place, run_true))]
+    )
+
+
+def recordings(place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+    """Answers a second of proxies that forward to the same upstream and write every answer to a file."""
+    common = {"seconds": plan.seconds, "core": plan.load_core, "writes": 2}
+
+    def measure(running: Running) -> dict[str, float]:
+        ask(running, place, {**common, "seconds": min(0.5, plan.seconds)})  # proof, connections
+        got = ask(running, place, common)
+        return {"rate": got["rate"], "cpu": got["cpu"], "p50": got["p50"], "p99": got["p99"]}
+
+    with run(API, place, plan.load_core) as upstream:
+        return in_turns(recording(upstream.port), place, plan, measure, say)
+
+
+def tunnels(place: Workplace, plan: Plan, size: int, say: Callable[[str], None]) -> Table:
+    """Megabytes a second from another host, and the proxy's milliseconds of processor time for each.
+
+    Upstream and client share a core and the proxy has the other, so "direct" is what these two can do.
+    """
+    with run(BYTES, place, plan.load_core) as upstream:
+
+        def download(proxy: int | None) -> float:
+            options = {"upstream": upstream.port, "proxy": proxy, "bytes": size, "core": plan.load_core}
+            return _program(place, "benchmarks.peers.download", options)["seconds"]
+
+        def measure(running: Running) -> dict[str, float]:
+            before = running.cpu()
+            seconds = download(running.port)
+            return {"rate": size / 1e6 / seconds, "cpu": (running.cpu() - before) * 1000 / (size / 1e6)}
+
+        beside = [(DIRECT, lambda: {"rate": size / 1e6 / download(None)})]
+        return in_turns([RINGBACK, RELAY], place, plan, measure, say, beside)
 
 
 def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
@@ -174,15 +231,21 @@ def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Call
     def measure(running: Running) -> dict[str, float]:
         return client(place, {"port": running.port, "ca": str(place.ca), "messages": plan.messages})
 
-    told = {"cassette": str(place.directory / "vcr.yaml"), "size": 100, "messages": plan.messages}
-    beside = [("vcrpy in process, 100 messages", lambda: client(place, told))]
+    options = {"cassette": str(place.directory / "vcr.yaml"), "size": 100, "messages": plan.messages}
+    beside = [("vcrpy in process, 100 messages", lambda: client(place, options))]
     return in_turns([subject for subject in subjects if subject.proxy], place, plan, measure, say, beside)
 
 
-def client(place: Workplace, told: dict[str, Any]) -> dict[str, float]:
+def client(place: Workplace, options: dict[str, Any]) -> dict[str, float]:
     """One run of the client's program."""
+    got = _program(place, "benchmarks.peers.client", options)
+    return {key: float(got[key]) for key in ("p50", "p99", "rate", "loaded")}
+
+
+def _program(place: Workplace, module: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Run a client's program, and return the JSON object that it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.peers.client", json.dumps(told)],
+        [sys.executable, "-m", module, json.dumps(options)],
         env=place.environment(),
         cwd=ROOT,
         capture_output=True,
@@ -190,9 +253,9 @@ def client(place: Workplace, told: dict[str, Any]) -> dict[str, float]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"the client failed: {done.stderr.strip()[-500:]}")
-    got = json.loads(done.stdout)
-    return {key: float(got[key]) for key in ("p50", "p99", "rate", "loaded")}
+        raise RuntimeError(f"{module} failed: {done.stderr.strip()[-500:]}")
+    got: dict[str, Any] = json.loads(done.stdout)
+    return got
 
 
 def by_protocol(
@@ -262,26 +325,6 @@ def by_cassette(place: Workplace, plan: Plan, sizes: Sequence[int], say: Callabl
     return in_turns([with_cassette(size) for size in sizes], place, plan, measure, say)
 
 
-def by_workers(
-    subjects: Sequence[Subject], place: Workplace, plan: Plan, processors: int, say: Callable[[str], None]
-) -> Table:
-    """Answers a second of several processes, whose load comes from the same processors.
-
-    "whole" is what they would answer with these processors to themselves: as much more as the generator, and
-    the waiting for it, left them less.
-    """
-
-    def measure(running: Running) -> dict[str, float]:
-        load = {"seconds": plan.seconds, "connections": 32}
-        ask(running, place, {**load, "seconds": min(0.5, plan.seconds)})  # warm
-        got = ask(running, place, load)
-        used = got["rate"] * got["cpu"] / 1e6
-        count = min(processors, running.subject.processes)
-        return {**got, "used": used, "whole": got["rate"] * count / used}
-
-    return in_turns(subjects, place, plan, measure, say)
-
-
 def by_body(
     subjects: Sequence[Subject],
     place: Workplace,
@@ -348,8 +391,10 @@ def first_answer(place: Workplace, size: int, say: Callable[[str], None]) -> dic
 
 
 def whole(place: Workplace, arguments: list[str]) -> dict[str, float]:
-    """Seconds that a Python with `arguments` takes from its start to its end."""
-    began = time.perf_counter()
+    """Seconds and processor time that a Python with `arguments` takes from its start to its end."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, *arguments]
     subprocess.run(command, env=place.environment(), cwd=place.directory, check=True, capture_output=True)
-    return {"ready": time.perf_counter() - began}
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"ready": seconds, "ready cpu": cpu}

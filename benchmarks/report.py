@@ -11,27 +11,29 @@ if TYPE_CHECKING:
 
 
 def rates_table(table: Table, bare: str) -> list[str]:
-    """Answers a second, each with its ratio to the yardstick's."""
+    """Answers a second and processor time for each, with its ratio to the yardstick's."""
     head = (
-        "| what answers | 8 kept connections, answers/s | x | a new connection each | x | p50 ms | p99 ms | "
-        "CPU us/answer | x | new: CPU us | x | generator busy | new: busy |"
+        "| what answers | 8 kept connections, answers/s | CPU us/answer | x | in one write: answers/s | "
+        "CPU us/answer | x | a new connection each: answers/s | CPU us/answer | x | p50 ms | p99 ms | "
+        "generator busy | new: busy |"
     )
-    lines = [head, "|" + "---|" * 13]
+    lines = [head, "|" + "---|" * 14]
     yard = table[bare]
     for name, row in table.items():
         cells = [
             name,
-            _with_spread(row["kept"]),
-            _ratio(row["kept"], yard["kept"]),
-            _with_spread(row["fresh"]),
-            _ratio(row["fresh"], yard["fresh"]),
+            *(
+                cell
+                for shape in ("two", "one", "fresh")
+                for cell in (
+                    _with_spread(row[shape]),
+                    f"{row[f'{shape} cpu'].median:,.0f}",
+                    _ratio(yard[f"{shape} cpu"], row[f"{shape} cpu"]),
+                )
+            ),
             f"{row['p50'].median:.2f}",
             f"{row['p99'].median:.2f}",
-            f"{row['kept cpu'].median:,.0f}",
-            _ratio(yard["kept cpu"], row["kept cpu"]),
-            f"{row['fresh cpu'].median:,.0f}",
-            _ratio(yard["fresh cpu"], row["fresh cpu"]),
-            f"{row['busy'].median:.0%}",
+            f"{row['two busy'].median:.0%}",
             f"{row['fresh busy'].median:.0%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -47,8 +49,8 @@ def clients_table(table: Table, bare: str) -> list[str]:
     return lines
 
 
-def start_table(table: Table, bare: str, wholes: Table) -> list[str]:
-    """Seconds to the first connection, and memory; of `wholes`, which are no subjects, from start to end."""
+def start_table(table: Table, bare: str) -> list[str]:
+    """Milliseconds to the first connection, or to the end of what is no server; and idle memory."""
     lines = ["| starting | ready, ms | x | CPU, ms | x | idle, MB | x |", "|---|---|---|---|---|---|---|"]
     yard = table[bare]
     for name, row in table.items():
@@ -58,15 +60,32 @@ def start_table(table: Table, bare: str, wholes: Table) -> list[str]:
             f"{row['ready'].median / yard['ready'].median:.2f}",
             f"{row['ready cpu'].median * 1000:.0f}",
             f"{row['ready cpu'].median / yard['ready cpu'].median:.2f}",
-            f"{row['idle'].median:.0f}",
-            f"{row['idle'].median / yard['idle'].median:.2f}",
         ]
+        if "idle" in row:
+            cells += [f"{row['idle'].median:.0f}", f"{row['idle'].median / yard['idle'].median:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |" + ("" if "idle" in row else " | |"))
+    return lines
+
+
+def recordings_table(table: Table, yardstick: str) -> list[str]:
+    """Answers a second of proxies that forward and record, with the ratio to the yardstick's."""
+    lines = ["| what forwards | answers/s | x | CPU us/answer | x | p50 ms | p99 ms |", "|" + "---|" * 7]
+    yard = table[yardstick]
+    for name, row in table.items():
+        cells = [name, _with_spread(row["rate"]), _ratio(row["rate"], yard["rate"])]
+        cells += [f"{row['cpu'].median:,.0f}", _ratio(yard["cpu"], row["cpu"])]
+        cells += [f"{row['p50'].median:.2f}", f"{row['p99'].median:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    for name, row in wholes.items():
-        whole = row["ready"]
-        share = whole.median / yard["ready"].median
-        cells = [name, f"{whole.median * 1000:.0f} ±{whole.spread / 2:.0%}", f"{share:.2f}"]
-        lines.append(f"| {' | '.join(cells)} | | | | |")
+    return lines
+
+
+def tunnels_table(table: Table, direct: str) -> list[str]:
+    """Megabytes a second through each, and the proxy's processor time for a megabyte."""
+    lines = ["| through | MB/s | x | CPU ms/MB |", "|---|---|---|---|"]
+    for name, row in table.items():
+        cpu = f"{row['cpu'].median:.2f}" if "cpu" in row else ""
+        share = row["rate"].median / table[direct]["rate"].median
+        lines.append(f"| {name} | {_with_spread(row['rate'])} | {share:.2f} | {cpu} |")
     return lines
 
 
@@ -133,29 +152,6 @@ def protocols_table(table: Table) -> list[str]:
                 f"{row[f'{offer} cpu'].median:,.0f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def workers_table(table: Table, one: str) -> list[str]:
-    """Answers a second by workers, and what they would be if the generator had a core of its own."""
-    head = (
-        "| what answers | answers/s | x | its processors | generator's | CPU us/answer | "
-        "with all processors to itself | x |"
-    )
-    lines = [head, "|" + "---|" * 8]
-    yard = table[one]
-    for name, row in table.items():
-        cells = [
-            name,
-            _with_spread(row["rate"]),
-            f"{row['rate'].median / yard['rate'].median:.2f}",
-            f"{row['used'].median:.2f}",
-            f"{row['busy'].median:.2f}",
-            f"{row['cpu'].median:,.0f}",
-            f"{row['whole'].median:,.0f}",
-            f"{row['whole'].median / yard['whole'].median:.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What is measured: each a process that listens, tells its port and is ended afterwards."""
+"""Subjects of the benchmarks: processes that listen, report their port and are ended afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 PEERS = ("mockttp", "talkback")
-# How each tells that it listens: a JSON object, or a line for people.
+# How each reports that it listens: a JSON object, or a line for people.
 _PORT = re.compile(r'"port": ?([0-9]+)|listening on http://[^:]+:([0-9]+)')
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -28,7 +28,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Subject:
-    """Somebody who answers.
+    """A process that answers requests.
 
     Attributes:
         name: In the table.
@@ -36,7 +36,6 @@ class Subject:
         proxy: Whether clients reach it by CONNECT; else it is the server itself.
         verified: Whether its certificate is checked; a peer's own chain may lack the intermediate.
         quick: Whether the quick form runs it as well.
-        processes: How many of them answer.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Subject:
     proxy: bool = True
     verified: bool = True
     quick: bool = False
-    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -148,12 +146,12 @@ def run(subject: Subject, place: Workplace, core: int | None) -> Iterator[Runnin
     )
     try:
         assert process.stdout is not None
-        told = ""
-        while (found := _PORT.search(told)) is None:
+        output = ""
+        while (found := _PORT.search(output)) is None:
             line = process.stdout.readline()
             if not line:
-                raise RuntimeError(f"{subject.name} did not start: {told.strip()[-500:]}")
-            told += line
+                raise RuntimeError(f"{subject.name} did not start: {output.strip()[-500:]}")
+            output += line
         yield Running(subject, process, int(found[1] or found[2]), time.perf_counter() - began)
     finally:
         process.terminate()
@@ -222,26 +220,23 @@ BARE = Subject(
     "mitmdump, a constant", lambda place: _mitmdump(place, "-s", _script("constant.py")), quick=True
 )
 RINGBACK = Subject("ringback", _serve(), quick=True)
-FLOOR = Subject(
+BASELINE = Subject(
     "asyncio TLS server, a constant",
-    lambda place: [sys.executable, "-m", "benchmarks.peers.floor", str(place.leaf)],
+    lambda place: [sys.executable, "-m", "benchmarks.peers.asyncio_baseline", str(place.leaf)],
     proxy=False,
 )
-ORDINARY = Subject(
-    "ringback, the ordinary way", lambda _place: [sys.executable, "-m", "benchmarks.peers.ordinary"]
+IN_MITMDUMP = Subject(
+    "ringback, in mitmdump",
+    lambda place: _mitmdump(
+        place, "-s", str(ROOT / "addons" / "ringback_addon.py"), "-s", _script("report_port.py")
+    ),
 )
 SUBJECTS: tuple[Subject, ...] = (
     BARE,
     Subject("mitmdump --server-replay", _replay),
-    Subject(
-        "ringback, in mitmdump",
-        lambda place: _mitmdump(
-            place, "-s", str(ROOT / "addons" / "ringback_addon.py"), "-s", _script("told.py")
-        ),
-    ),
-    ORDINARY,
+    IN_MITMDUMP,
     RINGBACK,
-    FLOOR,
+    BASELINE,
 )
 PEER_SUBJECTS: tuple[Subject, ...] = (
     Subject("mockttp, HTTPS proxy", _node("mockttp.js", "signer.pem"), verified=False),
@@ -260,4 +255,36 @@ def with_shelf(directory: str) -> Subject:
     return Subject("ringback", _serve("--strict", "--cassettes", directory))
 
 
-TWO_WORKERS = Subject("ringback --workers 2", _serve("--workers", "2"), processes=2)
+API = Subject(
+    "mock upstream", lambda place: [sys.executable, "-m", "benchmarks.peers.upstream", "api", str(place.leaf)]
+)
+BYTES = Subject("bytes upstream", lambda _place: [sys.executable, "-m", "benchmarks.peers.upstream", "bytes"])
+RECORDING = "ringback --mode online"
+DURABLE, BUFFERED = "mitmdump -w, synced for each flow", "mitmdump -w"
+
+
+def recording(upstream: int) -> tuple[Subject, ...]:
+    """Proxies that forward to the mock upstream at port `upstream`, and write down what it answers."""
+
+    def ringback(place: Workplace) -> list[str]:
+        url = f"https://127.0.0.1:{upstream}"
+        options = ["--mode", "online", "--upstream", url, "--upstream-ca", str(place.ca)]
+        return _serve(*options, "--cassettes", str(place.directory / "recorded"))(place)
+
+    def mitmdump(place: Workplace, *, sync: bool) -> list[str]:
+        insecure = "ssl_insecure=true"  # the address is 127.0.0.1, the certificate api.twilio.com's
+        options = ["--set", insecure, "-s", _script("forwarding.py"), "-w", str(place.directory / "flows")]
+        variables = [f"UPSTREAM_PORT={upstream}", f"FSYNC={int(sync)}"]
+        return ["env", *variables, *_mitmdump(place, *options)]
+
+    return (
+        Subject(RECORDING, ringback),
+        Subject(DURABLE, lambda place: mitmdump(place, sync=True)),
+        Subject(BUFFERED, lambda place: mitmdump(place, sync=False)),
+    )
+
+
+RELAY = Subject(
+    "mitmdump --ignore-hosts",
+    lambda place: _mitmdump(place, "--ignore-hosts", ".*", "-s", _script("report_port.py")),
+)

@@ -10,7 +10,7 @@ from benchmarks.peers.bodies import BODY
 
 
 def running() -> None:
-    """Tell the port."""
+    """Report the port."""
     (server,) = ctx.master.addons.get("proxyserver").servers
     print(json.dumps({"port": server.listen_addrs[0][1]}), flush=True)
 

@@ -1,4 +1,4 @@
-"""A script for mitmdump --server-replay: it tells the port, and nothing else.
+"""A script for mitmdump --server-replay: it reports the port, and does nothing else.
 
     python -m benchmarks.peers.replayed FILE
 
@@ -18,7 +18,7 @@ from benchmarks.peers.bodies import BODY
 
 
 def running() -> None:
-    """Tell the port."""
+    """Report the port."""
     (server,) = ctx.master.addons.get("proxyserver").servers
     print(json.dumps({"port": server.listen_addrs[0][1]}), flush=True)
 

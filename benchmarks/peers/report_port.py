@@ -1,4 +1,4 @@
-"""A script for mitmdump: it tells the port, and nothing else."""
+"""Script for mitmdump that reports the port, and does nothing else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from mitmproxy import ctx
 
 
 def running() -> None:
-    """Tell the port."""
+    """Report the port."""
     (server,) = ctx.master.addons.get("proxyserver").servers
     print(json.dumps({"port": server.listen_addrs[0][1]}), flush=True)

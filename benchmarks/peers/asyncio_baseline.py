@@ -1,6 +1,6 @@
-"""A TLS server that answers a constant, and nothing else: what Python can do at most, and the generator.
+"""TLS server that answers a constant: the upper bound of asyncio, and of the load generator.
 
-python -m benchmarks.peers.floor CERTIFICATE_AND_KEY
+python -m benchmarks.peers.asyncio_baseline CERTIFICATE_AND_KEY
 """
 
 from __future__ import annotations
