@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ringback import contract
-from ringback.addon.drifting import Drift
 from ringback.addon.forwarding import forwarder
 from ringback.addon.options import Settings
 from ringback.cassettes.manager import CassetteManager, CassetteOptions
+from ringback.drift.monitor import DriftMonitor
 from ringback.responder import Responder
 from ringback.upstream.routes import Routes, mock_upstream
 from support.drifting import ACCOUNT, documented, failing, probe
@@ -18,7 +18,7 @@ from support.drifting import ACCOUNT, documented, failing, probe
 def asked_again(**settings: Any) -> str:
     """What a finding says of how to see it again."""
     loaded = contract.load()
-    drift = Drift(loaded, "somebody", lambda _: None)
+    drift = DriftMonitor(loaded, "somebody", lambda _: None)
     made = forwarder(
         Responder(loaded),
         Settings(mode="online", **settings),
@@ -39,9 +39,9 @@ def test_findings_are_seen_again_where_they_were_seen() -> None:
 
 
 def test_a_finding_tells_how_to_see_it_again() -> None:
-    drift = Drift(contract.load(), "somebody", lambda _: None)
+    drift = DriftMonitor(contract.load(), "somebody", lambda _: None)
     request = probe("Messages.to.blocked").request(ACCOUNT)
-    drift.see(request, failing(30003)(documented(request)), "c.yaml:1")
+    drift.observe(request, failing(30003)(documented(request)), "c.yaml:1")
     (finding,) = drift.findings()
     assert finding.reproduce == "ringback drift --only Messages.to.blocked"
     drift.arguments = ("--upstream", "http://127.0.0.1:1", "--contract", "a b.yaml")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback import contract
-from ringback.addon.drifting import Drift
 from ringback.addon.forwarding import forwarder, gateway
 from ringback.addon.options import Settings
 from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer, Names
+from ringback.drift.monitor import DriftMonitor
 from ringback.exchange import Forward
 from ringback.responder import Responder
 from ringback.upstream.routes import Address, Routes, Timeouts
@@ -41,10 +41,10 @@ def settings(upstream: StandIn, directory: Path) -> Settings:
     )
 
 
-def answers(given: Settings, count: int, told: list[str]) -> tuple[list[Answer], Drift]:
+def answers(given: Settings, count: int, told: list[str]) -> tuple[list[Answer], DriftMonitor]:
     """What `count` equal requests get."""
     responder = Responder(contract.load(), mode=given.mode)
-    drift = Drift(responder.contract, "x", told.append)
+    drift = DriftMonitor(responder.contract, "x", told.append)
     replay = CassetteManager(given.cassettes, given.mode, report=told.append)
 
     async def main() -> list[Answer]:
@@ -72,7 +72,7 @@ def test_what_comes_back_is_recorded_and_looked_at(upstream: StandIn, tmp_path: 
     ([got], drift) = answers(settings(upstream, tmp_path), 1, told)
     assert (got.status, source(got)) == (201, "live")
     assert b"Twilio-Request-Id" in (tmp_path / "default.yaml").read_bytes()
-    assert drift.watch.compared == 1
+    assert drift.compared == 1
     assert "Messages.answer.body" in {one.rule for one in drift.findings()}  # the stand-in's has a sid only
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from ringback.cli import ringback
 from ringback.contract import Request
-from support.drifting import ACCOUNT, BOOK, TOKEN, cassette, documented, edit
+from support.drifting import ACCOUNT, CLAIM_SET, TOKEN, cassette, documented, edit
 from support.upstream import Seen, StandIn, ThrowAway, response, stand_in, throw_away, twilio
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_an_upstream_that_behaves_as_documented_has_no_drift(drift: Any, upstrea
     found = report(result)
     told = [(item["rule"], item["kind"], item["observed"]) for item in found["findings"]]
     assert (told, found["not_compared"], result.exit_code) == ([], [], 0)
-    assert found["compared"] == len(BOOK.probes)
+    assert found["compared"] == len(CLAIM_SET.probes)
     assert {seen.pair for seen in upstream.seen} == {(ACCOUNT, TOKEN)}
 
 
@@ -149,7 +149,9 @@ def test_the_command_says_what_came_by_the_environment(
 
 
 def test_options_that_this_run_has_no_use_for_are_told(drift: Any, upstream: StandIn, tmp_path: Path) -> None:
-    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    request = next(item for item in CLAIM_SET.probes if item.id == "Messages.to.missing.json").request(
+        ACCOUNT
+    )
     file = str(recording(tmp_path / "c.yaml", documented(request)))
     told = drift(file, "--max-live", "3", "--wire", "json", "--rate", "1").stderr
     why = "without effect, because recordings are looked at, nothing is sent"
@@ -277,7 +279,7 @@ def test_mistakes_are_told_in_a_line(drift: Any, arguments: list[str], said: str
 def test_how_claims_are_called_is_told_by_some_that_exist(drift: Any) -> None:
     told = re.search(r"called like (.*), and \* stands", " ".join(drift("--only", "x").output.split()))
     assert told is not None
-    assert set(re.split(r", | and ", told[1])) <= set(BOOK.claims)
+    assert set(re.split(r", | and ", told[1])) <= set(CLAIM_SET.claims)
 
 
 def test_without_credentials_it_says_which(drift: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +290,9 @@ def test_without_credentials_it_says_which(drift: Any, monkeypatch: pytest.Monke
 
 
 def recording(file: Path, answer: Answer) -> Path:
-    request = next(item for item in BOOK.probes if item.id == "Messages.from.valid.json").request(ACCOUNT)
+    request = next(item for item in CLAIM_SET.probes if item.id == "Messages.from.valid.json").request(
+        ACCOUNT
+    )
     exchange = {
         "request": {"method": "POST", "path": request.target, "form": [["From", "+15005550006"]]},
         "response": {
@@ -302,7 +306,9 @@ def recording(file: Path, answer: Answer) -> Path:
 
 
 def test_several_reports_at_once_pair_up_in_order(drift: Any, tmp_path: Path) -> None:
-    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    request = next(item for item in CLAIM_SET.probes if item.id == "Messages.to.missing.json").request(
+        ACCOUNT
+    )
     file = recording(tmp_path / "c.yaml", documented(request))
     files = ["--format", "json", "--output", "a", "--format", "html", "--output", "b"]
     result = drift(str(file), *files, "--format", "terminal")
@@ -313,32 +319,30 @@ def test_several_reports_at_once_pair_up_in_order(drift: Any, tmp_path: Path) ->
 
 
 def test_recordings_that_say_nothing_about_a_claim_do_not_agree_with_it(drift: Any, tmp_path: Path) -> None:
-    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    request = next(item for item in CLAIM_SET.probes if item.id == "Messages.to.missing.json").request(
+        ACCOUNT
+    )
     file = str(recording(tmp_path / "c.yaml", documented(request)))
     result = drift(file, "--only", "Calls.*")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (2, "drift: nothing was compared")
     result = drift(file, "--only", "status.400")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (
         0,
-        f"drift: no drift in 1 exchange, 1 of {len(BOOK.claims)} claims",
+        f"drift: no drift in 1 exchange, 1 of {len(CLAIM_SET.claims)} claims",
     )
     assert drift(file, "--only", "header.x-new").exit_code == 0  # nobody can say where something new would be
 
 
 def test_recordings_that_say_nothing_are_not_agreement(drift: Any, tmp_path: Path) -> None:
-    request = next(item for item in BOOK.probes if item.id == "Messages.to.missing.json").request(ACCOUNT)
+    request = next(item for item in CLAIM_SET.probes if item.id == "Messages.to.missing.json").request(
+        ACCOUNT
+    )
     unavailable = replace(documented(request), status=503)
     assert drift(str(recording(tmp_path / "c.yaml", unavailable))).exit_code == 2
 
 
 def test_the_schema_is_printed(drift: Any) -> None:
     assert json.loads(drift("schema").stdout)["title"] == "A drift report of Ringback"
-
-
-def test_the_self_check_shows_its_table(drift: Any) -> None:
-    result = drift("self-check", "--count", "16", "--markdown")
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1] == "| all |  | 16 | 16 | 0 | 0 |"
 
 
 def test_the_workflow_is_yaml_and_names_options_that_exist(drift: Any) -> None:

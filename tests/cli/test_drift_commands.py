@@ -1,4 +1,4 @@
-"""`ringback drift accept`, `schema` and `self-check`; what `drift` itself does is in test_drift."""
+"""`ringback drift accept` and `schema`; what `drift` itself does is in test_drift."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from ringback.cli.drift_commands import BLIND, accept, schema, self_check, told
+from ringback.cli.drift import EXIT_INCOMPLETE, accept, schema, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "drift-accepted.yaml"
     file.write_text("[")
     done = CliRunner().invoke(accept, accepting(file))
-    assert done.exit_code == BLIND
+    assert done.exit_code == EXIT_INCOMPLETE
     assert str(file) in done.stderr
     assert file.read_text() == "["
 
@@ -67,18 +67,10 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("arguments", [[], ["--markdown"]])
-def test_planted_changes_are_found(arguments: list[str]) -> None:
-    done = CliRunner().invoke(self_check, ["--count", "16", *arguments])
-    assert done.exit_code == 0, done.output
-    last = done.stdout.splitlines()[-1]
-    assert last.replace("|", " ").split() == ["all", "16", "16", "0", "0"]
-
-
 def test_only_what_a_user_can_mend_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, told(ValueError):
         raise ValueError("mend this")
-    assert ended.value.code == BLIND
+    assert ended.value.code == EXIT_INCOMPLETE
     assert capsys.readouterr().err == "ringback: mend this\n"
     with pytest.raises(KeyError), told(ValueError):
         raise KeyError

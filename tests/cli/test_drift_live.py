@@ -10,7 +10,7 @@ import pytest
 
 from ringback.cli.drift_live import progress, send_all
 from ringback.drift.live import choose
-from support.drifting import ACCOUNT, BOOK, TOKEN
+from support.drifting import ACCOUNT, CLAIM_SET, TOKEN
 from support.upstream import module_upstream, twilio, upstream, upstream_ca
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]
 
-PROBES = choose(BOOK, ["Messages.to.blocked", "Messages.to.no-sms"], ["json"])
+PROBES = choose(CLAIM_SET, ["Messages.to.blocked", "Messages.to.no-sms"], ["json"])
 
 
 def asked(server: StandIn, directory: Path, **more: Any) -> Sequence[Asked]:

@@ -9,17 +9,17 @@ import pytest
 from ringback.cassettes.manager import CassetteUsage
 from ringback.cli.summary import cassettes_fail, summary
 from ringback.contract import Answer, Source
-from ringback.drift.findings import Finding
+from ringback.drift.findings import DriftFinding
 from ringback.tally import Tally
 
 USED = CassetteUsage("default", 0, 0, 0, 0, 0)
-FOUND = Finding("Messages.to.blocked", "error", "code", "Messages", "", "as said", "otherwise", "f" * 12)
+FOUND = DriftFinding("Messages.to.blocked", "error", "code", "Messages", "", "as said", "otherwise", "f" * 12)
 
 
 def lines(
     tally: Tally | None = None,
     used: tuple[CassetteUsage, ...] = (),
-    found: tuple[Finding, ...] = (),
+    found: tuple[DriftFinding, ...] = (),
     *,
     list_unused: bool = False,
 ) -> list[str]:

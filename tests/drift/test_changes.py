@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ringback.drift.changes import edit, fail, put
 from ringback.exchange import error_code
-from support.drifting import ACCOUNT, BOOK, documented, probe
+from support.drifting import ACCOUNT, CLAIM_SET, documented, probe
+from support.mutations import edit, fail, put
 
 if TYPE_CHECKING:
     from ringback.contract import Format
@@ -54,7 +54,7 @@ def test_one_field_changes_and_no_other(form: Format) -> None:
 def test_a_field_of_an_object(form: Format) -> None:
     (entry,) = (
         field
-        for item in BOOK.contract.resources
+        for item in CLAIM_SET.contract.resources
         if item.resource == "IncomingPhoneNumbers"
         for field in item.answer
         if field.json == "capabilities"

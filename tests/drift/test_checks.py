@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ringback.drift.checks import Check, Difference, Notes
+from ringback.drift.checks import Check, ClaimDifference, Notes
 
 
 def test_what_held_and_what_did_not_are_both_noted_in_order() -> None:
-    difference = Difference("value", "warning", "*", "/status", "queued", "accepted", "accepted")
+    difference = ClaimDifference("value", "warning", "*", "/status", "queued", "accepted", "accepted")
     notes = Notes()
     notes.add("first")
     notes.add("second", difference, "all of them")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from ringback.drift.checks import SEVERITIES
 from ringback.drift.claims import (
     claims_of,
     field_severity,
@@ -15,18 +16,17 @@ from ringback.drift.claims import (
     outcome_severity,
     text_rule,
 )
-from ringback.drift.findings import SEVERITIES
-from support.drifting import BOOK
+from support.drifting import CLAIM_SET
 from support.rows import EXAMPLES, ROWS
 
 if TYPE_CHECKING:
     from support.rows import Case
 
-CLAIMS = BOOK.claims
+CLAIMS = CLAIM_SET.claims
 
 
 def test_claims_of_one_name_agree() -> None:
-    for claim in claims_of(BOOK.contract, BOOK.knowledge):
+    for claim in claims_of(CLAIM_SET.contract, CLAIM_SET.facts):
         kept = CLAIMS[claim.id]
         assert (kept.severity, kept.line, kept.basis) == (claim.severity, claim.line, claim.basis)
 
@@ -99,11 +99,11 @@ def test_the_lines_of_the_error_s_fields_are_the_page_s(page_lines: list[str]) -
     ],
 )
 def test_names_that_only_recordings_have(glob: str, may_be: bool) -> None:
-    assert may_be_rule(glob, [item.resource for item in BOOK.contract.resources]) is may_be
+    assert may_be_rule(glob, [item.resource for item in CLAIM_SET.contract.resources]) is may_be
 
 
 def test_an_object_comes_before_its_fields() -> None:
-    (numbers,) = (item for item in BOOK.contract.resources if item.resource == "IncomingPhoneNumbers")
+    (numbers,) = (item for item in CLAIM_SET.contract.resources if item.resource == "IncomingPhoneNumbers")
     pointers = [pointer for pointer, _ in fields_of(numbers.answer)]
     assert pointers.index("/capabilities") + 1 == pointers.index("/capabilities/voice")
     assert "IncomingPhoneNumbers.answer.capabilities.voice" in CLAIMS
@@ -114,7 +114,7 @@ def test_texts_of_one_resource_have_names_of_their_own() -> None:
 
 
 def test_a_recorded_field_weighs_more_once_the_page_names_it() -> None:
-    field = next(field for _, field in fields_of(BOOK.contract.resources[0].answer))
+    field = next(field for _, field in fields_of(CLAIM_SET.contract.resources[0].answer))
     unseen = msgspec.structs.replace(field, basis="recorded", line=None)
     assert field_severity(unseen) == "warning"
     assert field_severity(msgspec.structs.replace(unseen, line=3)) == "error"

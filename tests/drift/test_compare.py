@@ -9,12 +9,12 @@ import pytest
 
 from ringback.contract import Answer, Request, Source
 from ringback.drift.compare import compare
-from ringback.drift.observe import Observation, told_by
-from support.drifting import ACCOUNT, BOOK, NOW, documented, edit, failing, look, probe
+from ringback.drift.observation import Observation, who_asked
+from support.drifting import ACCOUNT, CLAIM_SET, NOW, documented, edit, failing, look, probe
 
 if TYPE_CHECKING:
     from ringback.drift.compare import Comparison
-    from ringback.drift.probes import Probe
+    from ringback.drift.probes import ClaimProbe
 
 SENT = "example.message.sent"
 CALL = "example.call.placed"
@@ -28,8 +28,8 @@ def differences(comparison: Comparison) -> list[tuple[str, str, str]]:
     return [(item.severity, item.kind, item.pointer) for item in found]
 
 
-@pytest.mark.parametrize("item", BOOK.probes, ids=lambda item: item.id)
-def test_what_is_documented_is_no_drift(item: Probe) -> None:
+@pytest.mark.parametrize("item", CLAIM_SET.probes, ids=lambda item: item.id)
+def test_what_is_documented_is_no_drift(item: ClaimProbe) -> None:
     comparison = look(item)
     assert differences(comparison) == []
     assert comparison.skipped == ""
@@ -118,7 +118,7 @@ def test_the_order_of_keys_says_nothing() -> None:
 def test_errata_of_the_page_are_known_and_no_drift(claim: str, change: Any) -> None:
     comparison = look(probe(claim), change)
     assert differences(comparison) == []
-    assert comparison.known & {item.id for item in BOOK.contract.errata}
+    assert comparison.known & {item.id for item in CLAIM_SET.contract.errata}
 
 
 def test_the_page_s_own_xml_element_is_an_erratum_and_another_one_is_drift() -> None:
@@ -161,9 +161,9 @@ def test_a_recording_is_not_blamed_for_header_fields_that_came_later() -> None:
     kept = ("Content-Type", "X-Powered-By", "X-Shenanigans")
     answer = documented(request)
     answer = replace(answer, headers=tuple(field for field in answer.headers if field[0] in kept))
-    old = compare(BOOK, Observation(request, answer, "x", datetime(2015, 4, 1, tzinfo=UTC), "test"))
+    old = compare(CLAIM_SET, Observation(request, answer, "x", datetime(2015, 4, 1, tzinfo=UTC), "test"))
     assert differences(old) == []
-    late = compare(BOOK, Observation(request, answer, "x", NOW, "test"))
+    late = compare(CLAIM_SET, Observation(request, answer, "x", NOW, "test"))
     assert {item[1] for item in differences(late)} == {"header"}
 
 
@@ -198,10 +198,10 @@ def test_a_queue_that_is_full_is_an_answer() -> None:
 def test_outcomes_count_only_where_test_credentials_asked() -> None:
     request = replace(probe(SENT).request(ACCOUNT), body=b"From=%2B14105550100&To=%2B14105550101&Body=hi")
     good = documented(probe(SENT).request(ACCOUNT))
-    unknown = compare(BOOK, Observation(request, good, "x", NOW))
+    unknown = compare(CLAIM_SET, Observation(request, good, "x", NOW))
     assert unknown.outcome is None
     assert differences(unknown) == []
-    proven = compare(BOOK, Observation(request, good, "x", NOW, "proven"))
+    proven = compare(CLAIM_SET, Observation(request, good, "x", NOW, "proven"))
     assert differences(proven) == [("error", "allowed", "")]
 
 
@@ -210,7 +210,7 @@ def test_a_request_tells_by_its_magic_sender_that_test_credentials_asked() -> No
 
     def asked(body: bytes, answer: Answer = answer) -> str:
         path = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
-        return told_by(BOOK.contract, Request("POST", "api.twilio.com", path, (), body), answer)
+        return who_asked(CLAIM_SET.contract, Request("POST", "api.twilio.com", path, (), body), answer)
 
     assert asked(b"From=5005550006&To=1") == "test"
     assert asked(b"From=4105550100&To=15005550006") == "unknown"
@@ -221,7 +221,7 @@ def test_a_request_tells_by_its_magic_sender_that_test_credentials_asked() -> No
 def test_a_401_of_a_recording_says_nothing_and_of_proven_credentials_everything() -> None:
     request = probe(SENT).request(ACCOUNT)
     answer = failing(20003, 401)(documented(request))
-    assert "401" in compare(BOOK, Observation(request, answer, "x", NOW, "test")).skipped
+    assert "401" in compare(CLAIM_SET, Observation(request, answer, "x", NOW, "test")).skipped
     assert ("error", "refused", "") in differences(
-        compare(BOOK, Observation(request, answer, "x", NOW, "proven"))
+        compare(CLAIM_SET, Observation(request, answer, "x", NOW, "proven"))
     )

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ringback.drift.body import Leaf, flatten, tree_of_json
 from ringback.drift.checks import Notes
-from ringback.drift.fields import Context, describe, look, names
-from ringback.drift.trees import Leaf, flat, of_json
-from support.drifting import ACCOUNT, BOOK, edit, probe
+from ringback.drift.fields import SuccessContext, check_fields, describe, own_values
+from support.drifting import ACCOUNT, CLAIM_SET, edit, probe
 from support.drifting import look as look_at
 
 if TYPE_CHECKING:
     from ringback.contract import Answer, Format
-    from ringback.drift.checks import Difference
+    from ringback.drift.checks import ClaimDifference
 
-(RESOURCE,) = (item for item in BOOK.contract.resources if item.resource == "Messages")
-(NUMBERS,) = (item for item in BOOK.contract.resources if item.resource == "IncomingPhoneNumbers")
+(RESOURCE,) = (item for item in CLAIM_SET.contract.resources if item.resource == "Messages")
+(NUMBERS,) = (item for item in CLAIM_SET.contract.resources if item.resource == "IncomingPhoneNumbers")
 FORM = (("From", "+15005550006"), ("To", "+14105550100"), ("Body", "hello"))
-EXPECTED = BOOK.success(RESOURCE, FORM, ACCOUNT)
+EXPECTED = CLAIM_SET.success(RESOURCE, FORM, ACCOUNT)
 GOOD: dict[str, Any] = {
     pointer.strip("/"): None if one.kind == "null" else int(one.text) if one.kind == "integer" else one.text
     for pointer, one in EXPECTED.items()
@@ -31,11 +31,11 @@ GOOD: dict[str, Any] = {
 
 def differences(
     tree: dict[str, Any], *, form: Format = "json", judged: bool = True, text: bool = False
-) -> list[Difference]:
-    slips = [slip for slip in BOOK.knowledge.slips if slip.resource == "Messages"]
-    context = Context("Messages", form, ACCOUNT, dict(FORM), EXPECTED, slips, judged)
+) -> list[ClaimDifference]:
+    errata = [erratum for erratum in CLAIM_SET.facts.errata if erratum.resource == "Messages"]
+    context = SuccessContext("Messages", form, ACCOUNT, dict(FORM), EXPECTED, errata, judged)
     notes = Notes()
-    read = of_json(GOOD | ({"uri": GOOD["uri"].removesuffix(".json")} if text else {}) | tree)
+    read = tree_of_json(GOOD | ({"uri": GOOD["uri"].removesuffix(".json")} if text else {}) | tree)
     kept = {name: one for name, one in read.items() if tree.get(name, 0) is not ...}
     if text:
         kept = {
@@ -43,7 +43,7 @@ def differences(
             for name, one in kept.items()
         }
     fields = [field for field in RESOURCE.answer if not field.fields]
-    look(context, fields, kept, notes)
+    check_fields(context, fields, kept, notes)
     return [check.difference for check in notes.checks if check.difference]
 
 
@@ -146,15 +146,15 @@ def test_xml_has_no_types_but_whole_numbers_and_truth() -> None:
 
 
 def test_what_belongs_to_one_exchange_has_a_name() -> None:
-    context = Context("Messages", "json", ACCOUNT, dict(FORM), EXPECTED, [], judged=True)
-    known = names(context, "SM1")
+    context = SuccessContext("Messages", "json", ACCOUNT, dict(FORM), EXPECTED, [], judged=True)
+    known = own_values(context, "SM1")
     assert (known["account"], known["sid"], known["Body"]) == (ACCOUNT, "SM1", "hello")
     assert known["To formatted"] == "(410) 555-0100"
-    assert "sid" not in names(context)
+    assert "sid" not in own_values(context)
 
 
 def test_what_is_documented_in_words() -> None:
-    expected = flat(of_json({"a": "x"}))["/a"]
+    expected = flatten(tree_of_json({"a": "x"}))["/a"]
     said = {
         field.json: describe(field, EXPECTED.get(f"/{field.json}", expected)) for field in RESOURCE.answer
     }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from ringback.drift.findings import KINDS, SEVERITIES, Finding, Kind, at_least, fingerprint
+from ringback.drift.checks import KINDS, SEVERITIES, Kind, at_least
+from ringback.drift.findings import DriftFinding, fingerprint
 
 if TYPE_CHECKING:
     from ringback.contract import Basis
@@ -39,7 +40,7 @@ def test_a_fingerprint_names_a_cause_and_stays() -> None:
     ],
 )
 def test_the_title_says_where(resource: str, pointer: str, title: str) -> None:
-    assert Finding("r", "error", "value", resource, pointer, "said", "seen", "f").title == title
+    assert DriftFinding("r", "error", "value", resource, pointer, "said", "seen", "f").title == title
 
 
 @pytest.mark.parametrize(
@@ -53,5 +54,5 @@ def test_the_title_says_where(resource: str, pointer: str, title: str) -> None:
     ],
 )
 def test_where_the_page_says_it(line: int | None, basis: Basis | None, said: str) -> None:
-    finding = Finding("r", "error", "value", "*", "", "said", "seen", "f", line=line, basis=basis)
+    finding = DriftFinding("r", "error", "value", "*", "", "said", "seen", "f", line=line, basis=basis)
     assert finding.page == said

@@ -5,22 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ringback.drift.grouping import collect
-from support.drifting import ACCOUNT, BOOK, edit, failing, look, probe
+from ringback.drift.findings import collect_findings
+from support.drifting import ACCOUNT, CLAIM_SET, edit, failing, look, probe
 
 if TYPE_CHECKING:
     from ringback.contract import Answer
-    from ringback.drift.findings import Finding
-    from ringback.drift.probes import Probe
+    from ringback.drift.findings import DriftFinding
+    from ringback.drift.probes import ClaimProbe
 
 
 REACHED = {"Messages.from.valid", "Messages.body.missing", "Messages.body.malformed"}
-POSTS = [probe for probe in BOOK.probes if probe.method == "POST"]
+POSTS = [probe for probe in CLAIM_SET.probes if probe.method == "POST"]
 
 
-def findings(change: Any, chosen: Any = BOOK.probes) -> list[Finding]:
+def findings(change: Any, chosen: Any = CLAIM_SET.probes) -> list[DriftFinding]:
     """What is found where `change(probe)` gives each probe's change, or None."""
-    return collect(BOOK, [look(item, change(item) or (lambda answer: answer)) for item in chosen])
+    return collect_findings(
+        CLAIM_SET, [look(item, change(item) or (lambda answer: answer)) for item in chosen]
+    )
 
 
 def of_claim(claim: str, change: Any) -> Any:
@@ -50,7 +52,7 @@ def test_one_cause_in_json_and_xml_and_many_requests_is_one_finding() -> None:
         lambda item: (
             swap("api_version", "2027-01-01")
             if "/IncomingPhoneNumbers" in item.path
-            and BOOK.offline(item.request("AC1")).status < 400
+            and CLAIM_SET.offline(item.request("AC1")).status < 400
             and item.method == "POST"
             else None
         )
@@ -64,7 +66,7 @@ def test_one_cause_in_json_and_xml_and_many_requests_is_one_finding() -> None:
 
 
 def test_a_type_that_xml_cannot_show_is_one_finding_with_json_s() -> None:
-    def change(item: Probe) -> Any:
+    def change(item: ClaimProbe) -> Any:
         if "example.message.sent" not in item.claims:
             return None
         return edit(status=1) if item.format == "json" else swap("status", "1")
@@ -74,7 +76,7 @@ def test_a_type_that_xml_cannot_show_is_one_finding_with_json_s() -> None:
 
 
 def test_a_sender_that_stops_working_is_one_finding_about_it() -> None:
-    def change(item: Probe) -> Any:
+    def change(item: ClaimProbe) -> Any:
         return (
             failing(21606)
             if ("From", "+15005550006") in item.form and item.format == "json" and ("/Messages" in item.path)
@@ -87,8 +89,8 @@ def test_a_sender_that_stops_working_is_one_finding_about_it() -> None:
 
 
 def test_a_recipient_that_stops_working_is_not_blamed_on_the_sender() -> None:
-    def change(item: Probe) -> Any:
-        reached = BOOK.offline(item.request("AC1")).source.rule in REACHED
+    def change(item: ClaimProbe) -> Any:
+        reached = CLAIM_SET.offline(item.request("AC1")).source.rule in REACHED
         return failing(21211) if reached else None
 
     (found,) = findings(change)
@@ -106,12 +108,12 @@ def test_all_resources_opening_is_one_finding_and_two_of_them_are_two() -> None:
 
 def test_other_resources_in_json_alone_are_a_format_and_no_other_outcome() -> None:
     as_json = {
-        item.claims: BOOK.offline(item.request("AC1")).body
-        for item in BOOK.probes
+        item.claims: CLAIM_SET.offline(item.request("AC1")).body
+        for item in CLAIM_SET.probes
         if item.method == "GET" and item.format == "json"
     }
 
-    def change(item: Probe) -> Any:
+    def change(item: ClaimProbe) -> Any:
         return (lambda answer: replace(answer, body=as_json[item.claims])) if item.method == "GET" else None
 
     (found,) = findings(change)
@@ -129,7 +131,7 @@ def test_a_status_that_all_errors_share_is_one_finding_and_one_of_them_is_about_
     def status(answer: Answer) -> Answer:
         return replace(answer, status=422, body=answer.body.replace(b"400", b"422"))
 
-    fails = [item for item in POSTS if BOOK.offline(item.request("AC1")).status == 400]
+    fails = [item for item in POSTS if CLAIM_SET.offline(item.request("AC1")).status == 400]
     (all_of_them,) = findings(lambda item: status if item in fails else None)
     assert all_of_them.rule == "status.400"
     (one,) = findings(of_claim("Messages.to.blocked", status))
@@ -142,7 +144,7 @@ def test_fingerprints_are_the_same_again_and_after_unrelated_changes(claim: str)
     again = findings(of_claim(claim, failing(30003)))
     unrelated = {"example.message.sent": edit(tags=1), "outside.api.get.keys": failing(1, 404)}
 
-    def change(item: Probe) -> Any:
+    def change(item: ClaimProbe) -> Any:
         others = [unrelated[name] for name in item.claims if name in unrelated and item.format == "json"]
         return failing(30003) if claim in item.claims else next(iter(others), None)
 
@@ -160,8 +162,10 @@ def test_a_fingerprint_does_not_depend_on_sids_numbers_or_dates() -> None:
             probe("Messages.from.other"), form=(("From", number), ("To", number), ("Body", "x"))
         )
         text = f"Sender {number} is unknown"
-        found = collect(BOOK, [look(request, edit(message=text))])
-        found += collect(BOOK, [look(probe("example.message.sent"), edit(sid="SM" + digit * 30))])
+        found = collect_findings(CLAIM_SET, [look(request, edit(message=text))])
+        found += collect_findings(
+            CLAIM_SET, [look(probe("example.message.sent"), edit(sid="SM" + digit * 30))]
+        )
         names.add(tuple(item.fingerprint for item in found))
     assert len(names) == 1
 
@@ -174,7 +178,7 @@ def test_another_observation_of_the_same_claim_is_another_fingerprint() -> None:
 
 def test_a_finding_shows_both_sides_and_how_to_see_it_again() -> None:
     comparison = look(probe("Messages.to.blocked"), failing(30003), where="c.yaml:7")
-    (found,) = collect(BOOK, [comparison], lambda rule: f"ringback drift --only {rule}")
+    (found,) = collect_findings(CLAIM_SET, [comparison], lambda rule: f"ringback drift --only {rule}")
     assert found.reproduce == "ringback drift --only Messages.to.blocked"
     assert found.sightings[0].where == "c.yaml:7"
     assert (found.line, found.first_seen, found.seen) == (859, comparison.observation.when, 1)
@@ -199,7 +203,9 @@ def test_header_fields_that_are_all_gone_are_one_finding_and_one_of_them_is_itse
             answer, headers=tuple(field for field in answer.headers if field[0] != "X-Shenanigans")
         )
 
-    (gone,) = findings(lambda _: strip, [probe for probe in BOOK.probes if probe.host == "api.twilio.com"])
+    (gone,) = findings(
+        lambda _: strip, [probe for probe in CLAIM_SET.probes if probe.host == "api.twilio.com"]
+    )
     assert gone.rule == "header.api"
     (one,) = findings(of_claim("Messages.to.blocked", one_less))
     assert one.rule == "header.x-shenanigans"
@@ -212,6 +218,6 @@ def test_no_account_is_in_a_finding() -> None:
         look(probe("Messages.to.blocked"), edit(message=f"{ACCOUNT} is blocked", more_info=link)),
         look(probe("outside.api.get.queues"), edit(message=f"{ACCOUNT} may not")),
     ]
-    found = collect(BOOK, changed)
+    found = collect_findings(CLAIM_SET, changed)
     assert len(found) == 6
     assert ACCOUNT not in repr(found)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.drift.live import UnansweredError, ask, choose
-from support.drifting import ACCOUNT, BOOK, documented
+from support.drifting import ACCOUNT, CLAIM_SET, documented
 
 if TYPE_CHECKING:
     from ringback.contract import Answer, Request
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_glob_chooses_the_requests_that_show_its_claims(glob: str, shown: set[str]) -> None:
-    assert {probe.id for probe in choose(BOOK, [glob])} == shown
+    assert {probe.id for probe in choose(CLAIM_SET, [glob])} == shown
 
 
 def test_a_field_s_claim_is_shown_by_the_answers_that_have_it() -> None:
-    chosen = choose(BOOK, ["Calls.answer.sid"])
+    chosen = choose(CLAIM_SET, ["Calls.answer.sid"])
     assert chosen
     assert all("/Calls" in probe.path and probe.method == "POST" for probe in chosen)
 
 
-@pytest.mark.parametrize("claim", sorted(BOOK.claims))
+@pytest.mark.parametrize("claim", sorted(CLAIM_SET.claims))
 def test_every_claim_has_a_request_that_shows_it(claim: str) -> None:
-    entries = [entry for item in BOOK.contract.resources for entry in (*item.magic, *item.required)]
+    entries = [entry for item in CLAIM_SET.contract.resources for entry in (*item.magic, *item.required)]
     asked = {f"text.{entry.error}" for entry in entries} | {"text.20008"}
     # Codes of parameters that no row and no sentence is about, and a header that only a 401 has.
     unasked = claim == "header.www-authenticate" or (
         claim.startswith("text.") and ".".join(claim.split(".")[:2]) not in asked
     )
-    assert choose(BOOK, [claim]) or unasked
+    assert choose(CLAIM_SET, [claim]) or unasked
 
 
 def test_formats_can_be_chosen() -> None:
-    assert {probe.format for probe in choose(BOOK, (), ["xml"])} == {"xml"}
-    assert len(choose(BOOK)) == len(BOOK.probes)
+    assert {probe.format for probe in choose(CLAIM_SET, (), ["xml"])} == {"xml"}
+    assert len(choose(CLAIM_SET)) == len(CLAIM_SET.probes)
 
 
 def test_every_answer_is_an_observation_of_proven_credentials() -> None:
@@ -52,7 +52,7 @@ def test_every_answer_is_an_observation_of_proven_credentials() -> None:
     async def send(request: Request) -> tuple[Answer, str]:
         return documented(request), "c.yaml:1"
 
-    probes = choose(BOOK, ["Messages.to.*"])
+    probes = choose(CLAIM_SET, ["Messages.to.*"])
     asked = asyncio.run(ask(probes, ACCOUNT, send, told=told.append))
     assert [item.probe for item in asked] == probes
     assert told == asked
@@ -66,7 +66,7 @@ def test_an_answer_that_fails_for_good_ends_the_asking() -> None:
         sent.append(request)
         raise UnansweredError("live credentials", final=True)
 
-    asked = asyncio.run(ask(choose(BOOK, ["Messages.*"]), ACCOUNT, send))
+    asked = asyncio.run(ask(choose(CLAIM_SET, ["Messages.*"]), ACCOUNT, send))
     assert len(sent) == 1
     assert {item.reason for item in asked} == {"live credentials"}
     assert len(asked) > 10
@@ -82,7 +82,7 @@ def test_requests_are_as_far_apart_as_is_asked_for(monkeypatch: pytest.MonkeyPat
         return documented(request), ""
 
     monkeypatch.setattr("ringback.drift.live.asyncio.sleep", sleep)
-    probes = choose(BOOK, ["Calls.to.*"])
+    probes = choose(CLAIM_SET, ["Calls.to.*"])
     asyncio.run(ask(probes, ACCOUNT, send, pause=0.5))
     assert pauses == [0.5] * (len(probes) - 1)
     pauses.clear()
@@ -105,6 +105,6 @@ def test_requests_are_as_far_apart_as_is_asked_for(monkeypatch: pytest.MonkeyPat
 def test_what_a_finding_is_called_chooses_the_requests_that_show_it(
     rule: str, some: str | None, none: str | None
 ) -> None:
-    chosen = {claim for probe in choose(BOOK, [rule]) for claim in probe.claims}
+    chosen = {claim for probe in choose(CLAIM_SET, [rule]) for claim in probe.claims}
     assert some is None or some in chosen
     assert none is None or none not in chosen

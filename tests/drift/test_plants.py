@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.drift.findings import Finding
-from ringback.drift.grouping import collect
-from ringback.drift.plants import ACCOUNT, KINDS, Plant, answers_in
-from support.drifting import BOOK, look, probe
+from ringback.drift.findings import DriftFinding, collect_findings
+from support.drifting import CLAIM_SET, look, probe
+from support.mutations import ACCOUNT, KINDS, Plant, answers_in
 
 if TYPE_CHECKING:
     from ringback.drift.compare import Comparison
-    from ringback.drift.probes import Probe
+    from ringback.drift.probes import ClaimProbe
 
-FOUND = Finding(
+FOUND = DriftFinding(
     "Messages.answer.status",
     "warning",
     "value",
@@ -59,23 +58,23 @@ def test_one_that_is_not_as_bad_as_it_must_be_does_not() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_kind_is_found_by_exactly_what_it_names(kind: str, seed: int) -> None:
-    made = KINDS[kind](BOOK, random.Random(seed))
+    made = KINDS[kind](CLAIM_SET, random.Random(seed))
     assert made.kind == kind
 
-    def changed(item: Probe) -> Comparison:
+    def changed(item: ClaimProbe) -> Comparison:
         if item.id not in made.probes:
             return look(item)
         return look(item, lambda answer: made.change(answer, item.format))
 
-    findings = collect(BOOK, map(changed, BOOK.probes))
+    findings = collect_findings(CLAIM_SET, map(changed, CLAIM_SET.probes))
     assert findings
     assert all(made.found_by(finding) for finding in findings)
 
 
 def test_an_answer_in_the_other_format() -> None:
     sent = probe("example.message.sent")
-    as_json, as_xml = (answers_in(BOOK, sent, form) for form in ("json", "xml"))
+    as_json, as_xml = (answers_in(CLAIM_SET, sent, form) for form in ("json", "xml"))
     assert as_json.body.startswith(b"{")
     assert as_xml.body.startswith(b"<")
     other = replace(sent, path=sent.path.removesuffix(".json"), format="xml")
-    assert answers_in(BOOK, other, "json") == as_json == BOOK.offline(sent.request(ACCOUNT))
+    assert answers_in(CLAIM_SET, other, "json") == as_json == CLAIM_SET.offline(sent.request(ACCOUNT))

@@ -8,15 +8,15 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from ringback.drift.shapes import is_sid
+from ringback.drift.body import is_sid
 from ringback.exchange import error_code
-from support.drifting import ACCOUNT, BOOK, documented, probe
+from support.drifting import ACCOUNT, CLAIM_SET, documented, probe
 from support.rows import EXAMPLES, ROWS
 
 if TYPE_CHECKING:
     from support.rows import Case
 
-PROBES = BOOK.probes
+PROBES = CLAIM_SET.probes
 
 
 def test_no_two_have_one_name_or_one_request() -> None:
@@ -29,7 +29,7 @@ def test_no_two_have_one_name_or_one_request() -> None:
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.id)
 @pytest.mark.parametrize("form", ["json", "xml"])
 def test_every_row_of_the_page_is_asked_and_its_request_decided_by_it(case: Case, form: str) -> None:
-    (claim,) = [name for name, claim in BOOK.claims.items() if claim.line == case.line]
+    (claim,) = [name for name, claim in CLAIM_SET.claims.items() if claim.line == case.line]
     request = probe(claim, form).request(ACCOUNT)
     assert request.path.endswith(".json") == (form == "json")
     got = documented(request)
@@ -39,17 +39,17 @@ def test_every_row_of_the_page_is_asked_and_its_request_decided_by_it(case: Case
 
 @pytest.mark.parametrize("form", ["json", "xml"])
 def test_every_example_of_the_page_is_asked_and_has_its_outcome(form: str) -> None:
-    claims = [name for name in BOOK.claims if name.startswith("example.")]
+    claims = [name for name in CLAIM_SET.claims if name.startswith("example.")]
     asked = [probe(claim, form).request(ACCOUNT) for claim in claims]
     got = [(one.path.split("/")[4].partition(".")[0], error_code(documented(one).body) or 0) for one in asked]
     assert sorted(got) == sorted((case.resource, case.code or 0) for case in EXAMPLES)
 
 
 def test_any_other_value_is_one_that_no_row_names() -> None:
-    named = {row.value for item in BOOK.contract.resources for row in item.magic}
-    others = [name for name in BOOK.claims if name.endswith(".other") and "." in name]
+    named = {row.value for item in CLAIM_SET.contract.resources for row in item.magic}
+    others = [name for name in CLAIM_SET.claims if name.endswith(".other") and "." in name]
     assert len(others) > 3
-    for item in BOOK.contract.resources:
+    for item in CLAIM_SET.contract.resources:
         for row in item.magic:
             if f"{item.resource}.{row.id}" in others:
                 assert dict(probe(f"{item.resource}.{row.id}").form)[row.parameter] not in named

@@ -7,9 +7,9 @@ import pytest
 
 from ringback.cassettes.vcr_format import load_foreign
 from ringback.drift.compare import compare
-from ringback.drift.grouping import collect
-from ringback.drift.recordings import RecordingError, item_lines, read
-from support.drifting import BOOK, cassette, recorded
+from ringback.drift.findings import collect_findings
+from ringback.drift.recordings import UnreadableCassetteError, item_lines, read_recordings
+from support.drifting import CLAIM_SET, cassette, recorded
 
 # What the real recordings of 2014 to 2017 show; docs/drift-recorded.md explains each.
 KNOWN = {
@@ -40,8 +40,8 @@ def exchange(**provenance: str) -> dict[str, object]:
 
 def test_the_real_recordings_show_known_drift_and_the_documentation_explains_each(tmp_path: Path) -> None:
     file = cassette(recorded(), tmp_path / "recorded.yaml")
-    found = [item.observation for item in read([file], BOOK.contract, load_foreign)]
-    findings = collect(BOOK, [compare(BOOK, item) for item in found if item is not None])
+    found = [item.observation for item in read_recordings([file], CLAIM_SET.contract, load_foreign)]
+    findings = collect_findings(CLAIM_SET, [compare(CLAIM_SET, item) for item in found if item is not None])
     assert {(item.severity, item.rule) for item in findings} == KNOWN
     text = DOCS.read_text(encoding="utf-8")
     assert [item.rule for item in findings if item.fingerprint not in text] == []
@@ -50,14 +50,18 @@ def test_the_real_recordings_show_known_drift_and_the_documentation_explains_eac
 def test_credentials_are_told_as_whoever_collected_the_recordings_did(tmp_path: Path) -> None:
     exchanges = recorded()
     file = cassette(exchanges, tmp_path / "recorded.yaml")
-    who = [item.observation.who for item in read([file], BOOK.contract, load_foreign) if item.observation]
+    who = [
+        item.observation.who
+        for item in read_recordings([file], CLAIM_SET.contract, load_foreign)
+        if item.observation
+    ]
     assert who == [item["credentials"] for item in exchanges]
 
 
 def test_each_observation_points_to_its_line(tmp_path: Path) -> None:
     file = cassette([exchange(), exchange(), exchange()], tmp_path / "c.yaml")
     lines = file.read_text().splitlines()
-    for found in read([file], BOOK.contract, load_foreign):
+    for found in read_recordings([file], CLAIM_SET.contract, load_foreign):
         path, _, line = found.where.rpartition(":")
         assert path == str(file)
         assert lines[int(line) - 1].startswith("- request:")
@@ -87,7 +91,7 @@ def test_a_json_cassette_has_lines_too(tmp_path: Path) -> None:
     }
     file = tmp_path / "c.json"
     file.write_text(json.dumps(data, indent=1))
-    places = [item.where for item in read([tmp_path / "c.json"], BOOK.contract, load_foreign)]
+    places = [item.where for item in read_recordings([tmp_path / "c.json"], CLAIM_SET.contract, load_foreign)]
     assert len(set(places)) == 2
     assert all(place.startswith(f"{file}:") for place in places)
 
@@ -95,7 +99,9 @@ def test_a_json_cassette_has_lines_too(tmp_path: Path) -> None:
 def test_who_asked_is_what_ringback_noted(tmp_path: Path) -> None:
     live = exchange(**{"Ringback-Source": "live", "Ringback-Recorded": "2026-01-02T03:04:05+00:00"})
     own = exchange(**{"Ringback-Source": "contract; rule=Messages.body.missing"})
-    found = list(read([cassette([live, own], tmp_path / "c.yaml")], BOOK.contract, load_foreign))
+    found = list(
+        read_recordings([cassette([live, own], tmp_path / "c.yaml")], CLAIM_SET.contract, load_foreign)
+    )
     assert found[0].observation is not None
     assert found[0].observation.who == "proven"
     assert str(found[0].observation.when) == "2026-01-02 03:04:05+00:00"
@@ -105,7 +111,7 @@ def test_who_asked_is_what_ringback_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("assume_test", [True, False])
 def test_the_documentation_written_down_is_no_evidence(assume_test: bool) -> None:
     file = DOCS.parents[1] / "cassettes" / "documentation.yaml"
-    found = list(read([file], BOOK.contract, load_foreign, assume_test=assume_test))
+    found = list(read_recordings([file], CLAIM_SET.contract, load_foreign, assume_test=assume_test))
     assert len(found) == 16
     assert {(item.observation, item.why) for item in found} == {
         (None, "written down from the documentation, not recorded")
@@ -113,19 +119,19 @@ def test_the_documentation_written_down_is_no_evidence(assume_test: bool) -> Non
 
 
 def test_a_directory_is_searched_and_an_empty_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="no cassette"):
-        list(read([tmp_path], BOOK.contract, load_foreign))
+    with pytest.raises(UnreadableCassetteError, match="no cassette"):
+        list(read_recordings([tmp_path], CLAIM_SET.contract, load_foreign))
     (tmp_path / "below").mkdir()
     cassette([exchange()], tmp_path / "below" / "c.yaml")
-    assert len(list(read([tmp_path], BOOK.contract, load_foreign))) == 1
+    assert len(list(read_recordings([tmp_path], CLAIM_SET.contract, load_foreign))) == 1
 
 
 @pytest.mark.parametrize("text", ["", "just text", "interactions: 1", "\0"])
 def test_what_is_no_cassette_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(text)
-    with pytest.raises(RecordingError, match=r"c\.yaml"):
-        list(read([file], BOOK.contract, load_foreign))
+    with pytest.raises(UnreadableCassetteError, match=r"c\.yaml"):
+        list(read_recordings([file], CLAIM_SET.contract, load_foreign))
 
 
 def test_lines_are_given_only_where_they_are_certain() -> None:
@@ -136,8 +142,8 @@ def test_lines_are_given_only_where_they_are_certain() -> None:
 def test_recordings_since_2015_show_nothing_at_error(tmp_path: Path) -> None:
     late = [item for item in recorded() if "2014" not in item["recorded"]]
     file = cassette(late, tmp_path / "recorded.yaml")
-    found = [item.observation for item in read([file], BOOK.contract, load_foreign)]
-    findings = collect(BOOK, [compare(BOOK, item) for item in found if item is not None])
+    found = [item.observation for item in read_recordings([file], CLAIM_SET.contract, load_foreign)]
+    findings = collect_findings(CLAIM_SET, [compare(CLAIM_SET, item) for item in found if item is not None])
     assert len(found) > 50
     assert {item.severity for item in findings} == {"warning"}
 
@@ -151,6 +157,6 @@ def test_what_a_pseudonym_got_is_not_held_against_the_documentation(
     file = cassette([exchange()], tmp_path / "one.yaml")
     redaction = json.dumps({"ringback": {"redaction": {"fields": fields}}})
     file.write_text(f"{file.read_text()}metadata: {redaction}\n")
-    (found,) = read([file], BOOK.contract, load_foreign)
+    (found,) = read_recordings([file], CLAIM_SET.contract, load_foreign)
     assert (found.observation is not None) is judged
     assert found.why == ("" if judged else "To recorded as pseudonyms (--redact), which get other answers")

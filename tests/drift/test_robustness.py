@@ -8,10 +8,10 @@ from xml.sax.saxutils import escape
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ringback.drift.grouping import collect
-from ringback.drift.judging import Frame, report
+from ringback.drift.findings import collect_findings
 from ringback.drift.report import FORMATS, write
-from support.drifting import BOOK, look
+from ringback.drift.report.builder import ReportFrame, build_report
+from support.drifting import CLAIM_SET, look
 
 NAMES = ["sid", "code", "message", "more_info", "status", "date_created", "uri", "capabilities", "~/", ""]
 VALUES = st.recursive(
@@ -35,10 +35,13 @@ XML = st.lists(st.tuples(st.sampled_from(TAGS), st.text("0123456789²٣ abZ-", m
 
 @settings(max_examples=150, deadline=None)
 @example(
-    item=BOOK.probes[0], body=rb'{"sid": "\ud800", "\udfff": 1, "code": "\ud800"}', status=201, headers=[]
+    item=CLAIM_SET.probes[0],
+    body=rb'{"sid": "\ud800", "\udfff": 1, "code": "\ud800"}',
+    status=201,
+    headers=[],
 )
 @given(
-    item=st.sampled_from(BOOK.probes),
+    item=st.sampled_from(CLAIM_SET.probes),
     body=st.binary(max_size=60) | (JSON | XML).map(str.encode),
     status=st.sampled_from([200, 201, 204, 301, 400, 403, 404, 429]),
     headers=st.lists(
@@ -49,10 +52,10 @@ def test_whatever_comes_back_is_compared_and_reported(
     item: Any, body: bytes, status: int, headers: Any
 ) -> None:
     comparison = look(item, lambda answer: replace(answer, body=body, status=status, headers=tuple(headers)))
-    findings = collect(BOOK, [comparison])
+    findings = collect_findings(CLAIM_SET, [comparison])
     assert [found.fingerprint for found in findings] == [
-        found.fingerprint for found in collect(BOOK, [comparison])
+        found.fingerprint for found in collect_findings(CLAIM_SET, [comparison])
     ]
-    made = report(BOOK, [comparison], [], Frame("live", "x"))
+    made = build_report(CLAIM_SET, [comparison], [], ReportFrame("live", "x"))
     for form in FORMATS:
         assert write(made, form).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.drift import shapes
+from ringback.drift.body import DATE, date_format, identifier_shape, is_sid, templated
 
 HEX = "1a2b3c4d" * 4
 
@@ -21,7 +21,7 @@ HEX = "1a2b3c4d" * 4
     ],
 )
 def test_a_sid(text: str, expected: bool) -> None:
-    assert shapes.is_sid(text, "SM") is expected
+    assert is_sid(text, "SM") is expected
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_sid(text: str, expected: bool) -> None:
     ],
 )
 def test_an_identifier_is_described_and_never_shown(text: str, shape: str) -> None:
-    assert shapes.identifier(text) == shape
+    assert identifier_shape(text) == shape
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_an_identifier_is_described_and_never_shown(text: str, shape: str) -> No
     ],
 )
 def test_the_format_of_a_date(text: str, name: str) -> None:
-    assert shapes.date_format(text) == name
-    assert not shapes.DATE.fullmatch(text)
+    assert date_format(text) == name
+    assert not DATE.fullmatch(text)
 
 
 def test_twilio_s_own_date() -> None:
-    assert shapes.DATE.fullmatch("Wed, 10 Oct 2012 21:36:14 +0000")
-    assert not shapes.DATE.fullmatch("Wed, 10 Oct 2012 21:36:14 +0100")
+    assert DATE.fullmatch("Wed, 10 Oct 2012 21:36:14 +0000")
+    assert not DATE.fullmatch("Wed, 10 Oct 2012 21:36:14 +0100")
 
 
 def test_a_text_without_what_belongs_to_one_request_the_longest_first() -> None:
     known = {"To": "+14105550100", "digits": "14105550100", "short": "is"}
-    assert shapes.template("To +14105550100 (14105550100) is", known) == "To {To} ({digits}) is"
+    assert templated("To +14105550100 (14105550100) is", known) == "To {To} ({digits}) is"

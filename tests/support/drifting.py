@@ -16,21 +16,21 @@ from vcr.serializers import yamlserializer
 
 from ringback import contract
 from ringback.contract import Answer, AnswerStamp, Credentials, Names, Request, Source
-from ringback.drift.book import Book
+from ringback.drift.claims import ClaimSet
 from ringback.drift.compare import compare
-from ringback.drift.observe import Observation, plain
+from ringback.drift.observation import Observation, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ringback.drift.compare import Comparison
-    from ringback.drift.probes import Probe
+    from ringback.drift.probes import ClaimProbe
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded" / "exchanges.jsonl"
 ACCOUNT = "AC" + "0123456789abcdef" * 2
 TOKEN = "5f4e3d2c" * 4
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-BOOK = Book()
+CLAIM_SET = ClaimSet()
 
 
 def recorded() -> list[dict[str, Any]]:
@@ -59,24 +59,24 @@ def cassette(exchanges: Iterable[dict[str, Any]], file: Path) -> Path:
     return file
 
 
-def probe(claim: str, form: str = "json") -> Probe:
+def probe(claim: str, form: str = "json") -> ClaimProbe:
     """The request for a claim."""
-    return next(item for item in BOOK.probes if claim in item.claims and item.format == form)
+    return next(item for item in CLAIM_SET.probes if claim in item.claims and item.format == form)
 
 
 def documented(request: Request, sid: str = "1a2b3c4d" * 4) -> Answer:
     """What an upstream that behaves as documented answers."""
     stamp = AnswerStamp(sid, sid[::-1], NOW, 0.1)
-    return contract.answer(BOOK.contract, plain(request), Names(request.host), Credentials(), stamp)
+    return contract.answer(CLAIM_SET.contract, plain(request), Names(request.host), Credentials(), stamp)
 
 
 def look(
-    item: Probe, change: Callable[[Answer], Answer] = lambda answer: answer, *, where: str = ""
+    item: ClaimProbe, change: Callable[[Answer], Answer] = lambda answer: answer, *, where: str = ""
 ) -> Comparison:
     """One probe answered as documented, changed, and compared."""
     request = item.request(ACCOUNT)
     answer = change(documented(request))
-    return compare(BOOK, Observation(request, answer, where or item.id, NOW, "proven"))
+    return compare(CLAIM_SET, Observation(request, answer, where or item.id, NOW, "proven"))
 
 
 def edit(**fields: Any) -> Callable[[Answer], Answer]:

@@ -6,10 +6,9 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ringback.drift.accepted import Entry
-from ringback.drift.judging import Frame, report
-from ringback.drift.report import Report, Unlooked
-from support.drifting import BOOK, NOW, edit, failing, look, probe
+from ringback.drift.accepted import AcceptedFinding
+from ringback.drift.report.builder import NotCompared, Report, ReportFrame, build_report
+from support.drifting import CLAIM_SET, NOW, edit, failing, look, probe
 
 if TYPE_CHECKING:
     from ringback.drift.compare import Comparison
@@ -32,15 +31,17 @@ def comparisons() -> list[Comparison]:
 
 def full(**more: Any) -> Report:
     """The report of all that, with something accepted and something that was not looked at."""
-    entry = Entry(fingerprint="0" * 12, reason="was so", expires=date(2030, 1, 1), rule="Messages.to.blocked")
-    frame = Frame(
+    entry = AcceptedFinding(
+        fingerprint="0" * 12, reason="was so", expires=date(2030, 1, 1), rule="Messages.to.blocked"
+    )
+    frame = ReportFrame(
         source="live",
         origin="https://127.0.0.1:1",
         entries=[entry],
         made=NOW,
         reproduce=lambda rule: f"ringback drift --only {rule}",
     )
-    made = report(BOOK, comparisons(), [Unlooked("x", "no answer", harmless=True)], frame)
+    made = build_report(CLAIM_SET, comparisons(), [NotCompared("x", "no answer", harmless=True)], frame)
     accepted = replace(made.findings[0], note="accepted until 2030-01-01: was so", fingerprint="f" * 12)
     return replace(made, accepted=(accepted,), **more)
 
@@ -48,4 +49,4 @@ def full(**more: Any) -> Report:
 def empty(compared: int = 1) -> Report:
     """A report that found nothing."""
     looked = [look(probe("example.message.sent"))][:compared]
-    return report(BOOK, looked, [], Frame("live", "https://127.0.0.1:1", made=NOW))
+    return build_report(CLAIM_SET, looked, [], ReportFrame("live", "https://127.0.0.1:1", made=NOW))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from ringback import contract
-from ringback.addon.comparing import difference
 from ringback.contract import Names
+from ringback.drift.monitor import outcome_difference
 from ringback.exchange import Answer, Forward
 from ringback.responder import Mode, Responder
 from ringback.upstream.client import UpstreamError
@@ -64,7 +64,7 @@ def forwarder_for(responder: Responder, upstream: Scripted, **more: Any) -> Forw
         gateway(upstream),
         refuse=responder.refusal,
         tally=responder.tally,
-        compare=difference,
+        compare=outcome_difference,
         auto=responder.mode == "auto",
         **more,
     )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ringback.addon import comparing
+from ringback.drift.monitor import outcome_difference
 from ringback.upstream.client import UpstreamClient
 from ringback.upstream.forwarder import Forwarder, Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.addon.drifting import Drift
     from ringback.addon.options import Settings
     from ringback.cassettes.manager import CassetteManager
+    from ringback.drift.monitor import DriftMonitor
     from ringback.responder import Responder
 
 
@@ -26,7 +26,7 @@ def forwarder(
     responder: Responder,
     settings: Settings,
     replay: CassetteManager,
-    drift: Drift,
+    drift: DriftMonitor,
     warn: Callable[[str], None],
 ) -> Forwarder:
     """Who forwards for `responder`, records with `replay` and shows `drift` what came back."""
@@ -35,10 +35,10 @@ def forwarder(
         gateway(settings),
         refuse=responder.refusal,
         tally=responder.tally,
-        compare=comparing.difference,
+        compare=outcome_difference,
         auto=settings.mode == "auto",
         record=replay.record,
-        observe=drift.see,
+        observe=drift.observe,
         unanswered=replay.unanswered,
         max_live=settings.max_live,
         warn=warn,

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import ClientHelloData, TlsData
 
-    from ringback.addon.drifting import Drift
     from ringback.cassettes.manager import CassetteUsage
     from ringback.contract import Names, Request
     from ringback.contract.gate import Admitted
+    from ringback.drift.monitor import DriftMonitor
     from ringback.upstream.forwarder import Forwarder
 
     class ShortWay(Protocol):
@@ -85,7 +85,7 @@ class RingbackAddon:
         self.forwarder: Forwarder | None = None
         self.replay: CassetteManager | None = None
         self.used: tuple[CassetteUsage, ...] = ()
-        self.drift: Drift | None = None
+        self.drift: DriftMonitor | None = None
         self.broken: str | None = None
         self.clients = Clients(self._is_twilio)
 
@@ -149,11 +149,11 @@ class RingbackAddon:
             logger.warning("no drift report is written offline: there are no live answers to look at")
         if settings.mode != "offline":
             # Imported here: offline runs need none of it, and it takes a third of the time to start.
-            from ringback.addon.drifting import Drift  # noqa: PLC0415 - as above
             from ringback.addon.forwarding import forwarder  # noqa: PLC0415 - as above
+            from ringback.drift.monitor import DriftMonitor  # noqa: PLC0415 - as above
 
             origin = str(settings.routes.upstream or "https://api.twilio.com")
-            self.drift = Drift(loaded, origin, logger.warning)
+            self.drift = DriftMonitor(loaded, origin, logger.warning)
             self.forwarder = forwarder(self.responder, settings, self.replay, self.drift, logger.warning)
 
     def running(self) -> None:

@@ -16,6 +16,7 @@ from ringback.addon.binding import exposed, listen_host
 from ringback.cassettes.manager import CassetteOptions, Repeats
 from ringback.contract import Credentials
 from ringback.contract.form import NamingError, parameters_named
+from ringback.drift import REPORT_FORMS
 from ringback.responder import Mode  # noqa: TC001 - a data class's annotations are part of its interface
 from ringback.upstream.client import trust
 from ringback.upstream.routes import Address, Egress, Routes, Timeouts, mock_upstream
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
 # A report's form by its file's ending.
-REPORTS: Final = {".json": "json", ".html": "html", ".xml": "junit", ".sarif": "sarif", ".txt": "terminal"}
 REPEATS: Final[tuple[Repeats, ...]] = ("last", "error")
 PASSWORD_VARIABLE = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
 SID_VARIABLE = "RINGBACK_TEST_ACCOUNT_SID"
@@ -277,9 +277,9 @@ def _report(name: str | None) -> Path | None:
     if not name:
         return None
     path = Path(name)
-    if path.suffix.lower() not in REPORTS:
+    if path.suffix.lower() not in REPORT_FORMS:
         raise exceptions.OptionsError(
-            f"ringback_drift_report: {name}: the ending names the form, one of {', '.join(REPORTS)}"
+            f"ringback_drift_report: {name}: the ending names the form, one of {', '.join(REPORT_FORMS)}"
         )
     if not os.access(path.absolute().parent, os.W_OK):
         raise exceptions.OptionsError(f"ringback_drift_report: {name}: nothing can be written there")

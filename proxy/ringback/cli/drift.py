@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import shlex
 import sys
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ringback.cli.drift_commands import BLIND, accept, schema, self_check, told
 from ringback.cli.drift_live import RATE, SID, TOKEN
 from ringback.cli.given import argued, as_words
 from ringback.cli.proxy import say
 from ringback.drift.accepted import FILE as ACCEPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ringback.drift.accepted import Entry
-    from ringback.drift.book import Book
+    from ringback.drift.accepted import AcceptedFinding
+    from ringback.drift.claims import ClaimSet
     from ringback.drift.compare import Comparison
-    from ringback.drift.report import Report, Unlooked
+    from ringback.drift.report.builder import NotCompared, Report
 
+EXIT_INCOMPLETE: Final = 2
 INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
 _FORMATS: Final = ("terminal", "json", "junit", "sarif", "html")
 # Parameters by what they act on. A finding's command repeats those that decide whether it is found.
@@ -131,83 +134,141 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     ringback drift --format html --output drift.html --format terminal
     ringback drift accept FINGERPRINT --reason TEXT --expires 2027-06-30
     ringback drift schema           the JSON report's schema
-    ringback drift self-check       plant changes, show that each is found
     """  # noqa: D301 - click wants a real backspace
-    from ringback.drift.accepted import AcceptedError, read  # noqa: PLC0415 - `--help` is fast
+    from ringback.drift.accepted import AcceptedError, read_accepted  # noqa: PLC0415 - `--help` is fast
 
     wanted = _pairs(options.pop("formats"), options.pop("outputs"))
     _tell_idle(argued(_LIVE_ALONE if paths else _RECORDINGS_ALONE), recordings=bool(paths))
     with told(AcceptedError):
-        entries = read(options.pop("accepted"))
+        entries = read_accepted(options.pop("accepted"))
     report = _recordings(paths, entries, options) if paths else _live(entries, options)
     for form, output in wanted:
         _write(report, form, output)
     sys.exit(report.exit_code)
 
 
-_SUBCOMMANDS: Final = {"accept": accept, "schema": schema, "self-check": self_check}
+@contextmanager
+def told(*errors: type[Exception]) -> Iterator[None]:
+    """Turn errors that a user can mend into a line and the exit code for not having looked."""
+    try:
+        yield
+    except errors as error:
+        say(str(error), colour="red")
+        sys.exit(EXIT_INCOMPLETE)
+
+
+@click.command()
+@click.argument("fingerprint")
+@click.option("--reason", required=True, help="Why this difference is accepted.")
+@click.option(
+    "--expires",
+    required=True,
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The last day on which it is, e.g. 2027-06-30.",
+)
+@click.option("--rule", help="The claim that it is about, as the report names it.")
+@click.option(
+    "--accepted",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(ACCEPTED),
+    show_default=True,
+    help="The file to write it to.",
+)
+def accept(fingerprint: str, reason: str, expires: datetime, rule: str | None, accepted: Path) -> None:
+    """Accept the finding with this FINGERPRINT until a day, for a reason."""
+    from ringback.drift.accepted import AcceptedError, AcceptedFinding, add_accepted  # noqa: PLC0415 - as above
+
+    if not re.fullmatch("[0-9a-f]{12}", fingerprint):
+        raise click.BadParameter(
+            f"{fingerprint!r} is no fingerprint: take the 12 hex digits that the report shows with a finding"
+        )
+    if not reason.strip():
+        raise click.BadParameter("say why this difference is accepted", param_hint="--reason")
+    if expires.date() < _today():
+        raise click.BadParameter(f"{expires.date()} has passed already", param_hint="--expires")
+    with told(AcceptedError):
+        add_accepted(
+            accepted,
+            AcceptedFinding(fingerprint=fingerprint, reason=reason, expires=expires.date(), rule=rule),
+        )
+    say(f"{fingerprint} is accepted until {expires.date()} in {accepted}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of `--format json`."""
+    from ringback.drift.report.as_json import schema as text  # noqa: PLC0415 - as above
+
+    click.echo(text(), nl=False)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date() - timedelta(days=1)  # a day that has not ended everywhere
+
+
+_SUBCOMMANDS: Final = {"accept": accept, "schema": schema}
 
 
 # -- recordings
 
 
-def _recordings(paths: Sequence[Path], entries: Sequence[Entry], options: dict[str, Any]) -> Report:
+def _recordings(paths: Sequence[Path], entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report:
     from ringback.cassettes.vcr_format import load_foreign  # noqa: PLC0415 - as above
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
-    from ringback.drift.judging import Frame, again, report  # noqa: PLC0415 - as above
-    from ringback.drift.recordings import RecordingError, read  # noqa: PLC0415 - as above
-    from ringback.drift.report import Unlooked  # noqa: PLC0415 - as above
+    from ringback.drift.recordings import UnreadableCassetteError, read_recordings  # noqa: PLC0415 - as above
+    from ringback.drift.report.builder import NotCompared, ReportFrame, build_report, reproduce_command  # noqa: PLC0415 - as above
 
-    book = _book(options["contracts"])
-    _check_only(book, options["only"])
+    claim_set = _claim_set(options["contracts"])
+    _check_only(claim_set, options["only"])
     comparisons: list[Comparison] = []
-    unlooked: list[Unlooked] = []
-    with told(RecordingError):
-        for found in read(paths, book.contract, load_foreign, assume_test=options["assume_test"]):
+    not_compared: list[NotCompared] = []
+    with told(UnreadableCassetteError):
+        for found in read_recordings(
+            paths, claim_set.contract, load_foreign, assume_test=options["assume_test"]
+        ):
             if found.observation is None:
-                unlooked.append(Unlooked(found.where, found.why, harmless=True))
+                not_compared.append(NotCompared(found.where, found.why, harmless=True))
                 continue
-            comparison = compare(book, found.observation)
+            comparison = compare(claim_set, found.observation)
             if comparison.skipped:
-                unlooked.append(Unlooked(found.where, comparison.skipped, harmless=True))
+                not_compared.append(NotCompared(found.where, comparison.skipped, harmless=True))
             else:
                 comparisons.append(comparison)
                 if found.observation.who == "unknown":
-                    unlooked.append(Unlooked(found.where, _UNKNOWN, harmless=True))
-    frame = Frame(
+                    not_compared.append(NotCompared(found.where, _UNKNOWN_CALLER, harmless=True))
+    frame = ReportFrame(
         source="recordings",
         origin=shlex.join(map(str, paths)),
         only=options["only"],
         entries=entries,
         fail_on=options["fail_on"],
-        reproduce=again([*map(str, paths), *as_words((*_JUDGING, *_RECORDINGS_ALONE))]),
+        reproduce=reproduce_command([*map(str, paths), *as_words((*_JUDGING, *_RECORDINGS_ALONE))]),
     )
-    return report(book, comparisons, unlooked, frame)
+    return build_report(claim_set, comparisons, not_compared, frame)
 
 
-_UNKNOWN: Final = "its outcome, because live credentials may have asked; --assume-test compares it too"
+_UNKNOWN_CALLER: Final = "its outcome, because live credentials may have asked; --assume-test compares it too"
 
 
 # -- the live API
 
 
-def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
+def _live(entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report:
     from ringback.cassettes.errors import CassetteError  # noqa: PLC0415 - as above
     from ringback.cli.drift_live import send_all  # noqa: PLC0415 - it imports mitmproxy
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
-    from ringback.drift.judging import Frame, again, report  # noqa: PLC0415 - as above
     from ringback.drift.live import choose  # noqa: PLC0415 - as above
-    from ringback.drift.report import Unlooked  # noqa: PLC0415 - as above
+    from ringback.drift.report.builder import NotCompared, ReportFrame, build_report, reproduce_command  # noqa: PLC0415 - as above
 
-    book = _book(options["contracts"])
+    claim_set = _claim_set(options["contracts"])
     account, token = os.environ.get(SID, ""), os.environ.get(TOKEN, "")
     if not account or not token:
         raise click.UsageError(
             f"set {SID} and {TOKEN} to the test credentials (Console, Account, API keys & tokens), or give "
             "recordings: ringback drift cassettes/"
         )
-    _check_only(book, options["only"])
-    probes = choose(book, options["only"], options["wire"])
+    _check_only(claim_set, options["only"])
+    probes = choose(claim_set, options["only"], options["wire"])
     if not probes:
         raise click.UsageError("no request shows these claims; see --only and --wire")
     asked_for = probes[: options["max_live"]]
@@ -219,38 +280,40 @@ def _live(entries: Sequence[Entry], options: dict[str, Any]) -> Report:
     except KeyboardInterrupt:
         say("stopped before everything was asked", colour="red")
         sys.exit(INTERRUPTED)
-    unlooked = [Unlooked(probe.id, "beyond --max-live", harmless=True) for probe in probes[len(asked_for) :]]
+    not_compared = [
+        NotCompared(probe.id, "beyond --max-live", harmless=True) for probe in probes[len(asked_for) :]
+    ]
     comparisons = []
     for item in asked:
         if item.observation is None:
-            unlooked.append(Unlooked(item.probe.id, item.reason, item.harmless))
+            not_compared.append(NotCompared(item.probe.id, item.reason, item.harmless))
             continue
-        comparison = compare(book, item.observation)
+        comparison = compare(claim_set, item.observation)
         if comparison.skipped:
-            unlooked.append(Unlooked(item.probe.id, comparison.skipped, harmless=False))
+            not_compared.append(NotCompared(item.probe.id, comparison.skipped, harmless=False))
         else:
             comparisons.append(comparison)
     upstream = options["upstream"]
-    frame = Frame(
+    frame = ReportFrame(
         source="live",
         origin=upstream or "https://api.twilio.com",
         only=options["only"],
         entries=entries,
         fail_on=options["fail_on"],
-        whole=not unlooked and not options["only"] and not options["wire"],
-        reproduce=again(as_words((*_JUDGING, *_WHO_IS_ASKED))),
+        whole=not not_compared and not options["only"] and not options["wire"],
+        reproduce=reproduce_command(as_words((*_JUDGING, *_WHO_IS_ASKED))),
     )
-    return report(book, comparisons, unlooked, frame)
+    return build_report(claim_set, comparisons, not_compared, frame)
 
 
 # -- what both share
 
 
-def _check_only(book: Book, only: Sequence[str]) -> None:
+def _check_only(claim_set: ClaimSet, only: Sequence[str]) -> None:
     """Raise UsageError if no claim is like one of the globs: a slip there must not look like no drift."""
-    from ringback.drift.judging import unknown  # noqa: PLC0415 - as above
+    from ringback.drift.report.builder import unknown_claims  # noqa: PLC0415 - as above
 
-    wrong = unknown(book, only)
+    wrong = unknown_claims(claim_set, only)
     if wrong:
         raise click.UsageError(
             f"no claim is like {wrong[0]!r}; they are called like Messages.to.blocked, Calls.answer.sid, "
@@ -259,12 +322,12 @@ def _check_only(book: Book, only: Sequence[str]) -> None:
         )
 
 
-def _book(contracts: Sequence[Path]) -> Book:
+def _claim_set(contracts: Sequence[Path]) -> ClaimSet:
     from ringback.contract import ContractError, load  # noqa: PLC0415 - as above
-    from ringback.drift.book import Book  # noqa: PLC0415 - as above
+    from ringback.drift.claims import ClaimSet  # noqa: PLC0415 - as above
 
     with told(ContractError):
-        return Book(load(contracts))
+        return ClaimSet(load(contracts))
 
 
 def _tell_idle(options: Sequence[str], *, recordings: bool) -> None:
@@ -303,4 +366,4 @@ def _write(report: Report, form: str, output: Path | None) -> None:
             output.write_text(write(report, form), encoding="utf-8")
         except OSError as error:
             say(f"{output}: cannot be written: {error.strerror}", colour="red")
-            sys.exit(BLIND)
+            sys.exit(EXIT_INCOMPLETE)

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
     from ringback.contract import Answer, Request
     from ringback.drift.live import Asked
-    from ringback.drift.probes import Probe
+    from ringback.drift.probes import ClaimProbe
 
 SID: Final = "RINGBACK_TEST_ACCOUNT_SID"
 TOKEN: Final = "RINGBACK_TEST_AUTH_TOKEN"  # noqa: S105 - the variable's name
 RATE: Final = 2.0  # requests a second towards Twilio: far below its limits
 
 
-async def send_all(probes: Sequence[Probe], pair: tuple[str, str], options: dict[str, Any]) -> list[Asked]:
+async def send_all(
+    probes: Sequence[ClaimProbe], pair: tuple[str, str], options: dict[str, Any]
+) -> list[Asked]:
     """Send the probes through the forwarding path: its proof, its verification, its way out."""
     from ringback.addon.options import upstream_of  # noqa: PLC0415 - it imports mitmproxy
     from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - as above

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ringback.addon.server import Listening
     from ringback.cassettes.manager import CassetteUsage
-    from ringback.drift import Finding
+    from ringback.drift.findings import DriftFinding
     from ringback.tally import Tally
 
 EXIT_WORKER = 1
@@ -108,7 +108,7 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
 
 
 def _end(
-    options: ProxyOptions, tally: Tally, used: Sequence[CassetteUsage], found: Sequence[Finding] = ()
+    options: ProxyOptions, tally: Tally, used: Sequence[CassetteUsage], found: Sequence[DriftFinding] = ()
 ) -> int:
     """Print the summary; the exit code."""
     from ringback.launch.directory import report_to_outer_launch  # noqa: PLC0415 - see run

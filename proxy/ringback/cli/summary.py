@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ringback.addon.server import Running
     from ringback.cassettes.manager import CassetteUsage
-    from ringback.drift import Finding
+    from ringback.drift.findings import DriftFinding
     from ringback.tally import Tally
 
 _LISTED = 10  # findings that are shown by themselves
@@ -23,7 +23,7 @@ def summary(
     tally: Tally,
     mode: str,
     used: Sequence[CassetteUsage] = (),
-    found: Sequence[Finding] = (),
+    found: Sequence[DriftFinding] = (),
     *,
     list_unused: bool = False,
 ) -> list[str]:
@@ -57,7 +57,7 @@ def _by_reason(title: str, counts: Counter[str], tally: Tally) -> list[str]:
     return lines
 
 
-def _drift(found: Sequence[Finding]) -> list[str]:
+def _drift(found: Sequence[DriftFinding]) -> list[str]:
     """What the live API does otherwise than documented; what is only new is counted, not listed."""
     if not found:
         return []
@@ -73,7 +73,7 @@ def _drift(found: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def findings(running: Running) -> Sequence[Finding]:
+def findings(running: Running) -> Sequence[DriftFinding]:
     """The drift that was seen in what passed through, the worst first."""
     return running.addon.drift.findings() if running.addon.drift else ()
 

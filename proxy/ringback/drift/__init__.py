@@ -1,27 +1,18 @@
-"""Drift: what the documentation says, held against what the live API answers.
+"""Drift: differences between what the documentation says and what the live API answers.
 
-A `Claim` is one thing that the page says, an `Observation` one exchange, a `Finding` a difference between
-the two. `Book` is the documentation as claims, `compare` looks at one observation, `collect` makes findings
-of everything that was seen, so that one cause gives one finding.
+The documentation is a `ClaimSet`, one exchange with the API is an `Observation`. `compare` holds an
+observation against the claims, `collect_findings` makes one `DriftFinding` for each cause of a difference,
+and `report.builder` makes a `Report` of them. `live` asks the API, `recordings` reads cassettes, and
+`monitor` observes the answers that pass through the proxy.
 """
 
-from ringback.drift.book import Book
-from ringback.drift.claims import Claim
-from ringback.drift.compare import Comparison, compare
-from ringback.drift.findings import Finding, Severity, at_least
-from ringback.drift.grouping import collect
-from ringback.drift.observe import Observation
-from ringback.drift.probes import Probe
+from typing import Final
 
-__all__ = [
-    "Book",
-    "Claim",
-    "Comparison",
-    "Finding",
-    "Observation",
-    "Probe",
-    "Severity",
-    "at_least",
-    "collect",
-    "compare",
-]
+# The forms of a report by the ending of its file.
+REPORT_FORMS: Final = {
+    ".json": "json",
+    ".html": "html",
+    ".xml": "junit",
+    ".sarif": "sarif",
+    ".txt": "terminal",
+}

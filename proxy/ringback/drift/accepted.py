@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import yaml
 
-from ringback.drift.findings import Finding, fingerprint
+from ringback.drift.findings import DriftFinding, fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 FILE: Final = "drift-accepted.yaml"
 _HEAD: Final = (
@@ -34,7 +35,9 @@ class AcceptedError(Exception):
     """The file cannot be used; the text names it, the entry, and what to do."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class AcceptedFinding(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """One accepted finding.
 
     Attributes:
@@ -50,14 +53,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rule: str | None = None
 
 
-class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AcceptedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
-    accepted: tuple[Entry, ...] = ()
+    accepted: tuple[AcceptedFinding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class AfterAccepting:
     """Findings after the accepted ones were taken out.
 
     Attributes:
@@ -65,11 +68,11 @@ class Judged:
         accepted: What does not, each with its reason as a note.
     """
 
-    open: tuple[Finding, ...]
-    accepted: tuple[Finding, ...]
+    open: tuple[DriftFinding, ...]
+    accepted: tuple[DriftFinding, ...]
 
 
-def read(path: Path) -> tuple[Entry, ...]:
+def read_accepted(path: Path) -> tuple[AcceptedFinding, ...]:
     """The entries of `path`; none if there is no such file.
 
     Raises:
@@ -83,7 +86,7 @@ def read(path: Path) -> tuple[Entry, ...]:
         raise AcceptedError(f"{path}: cannot be read: {error}") from None
     try:
         raw: Any = yaml.safe_load(text) or {}
-        found = msgspec.convert(raw, File).accepted
+        found = msgspec.convert(raw, AcceptedFile).accepted
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -100,13 +103,13 @@ def read(path: Path) -> tuple[Entry, ...]:
     return found
 
 
-def add(path: Path, entry: Entry) -> None:
+def add_accepted(path: Path, entry: AcceptedFinding) -> None:
     """Write `entry` into `path`, in place of an older one with its fingerprint.
 
     Raises:
         AcceptedError: What is there cannot be read, or nothing can be written.
     """
-    kept = [old for old in read(path) if old.fingerprint != entry.fingerprint]
+    kept = [old for old in read_accepted(path) if old.fingerprint != entry.fingerprint]
     entries = sorted([*kept, entry], key=lambda item: (item.rule or "", item.fingerprint))
     text = _HEAD + yaml.safe_dump(
         {"accepted": [msgspec.to_builtins(item, builtin_types=(date,)) for item in entries]},
@@ -120,14 +123,14 @@ def add(path: Path, entry: Entry) -> None:
         raise AcceptedError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def judge(
-    findings: Collection[Finding],
-    entries: Collection[Entry],
+def take_out_accepted(
+    findings: Collection[DriftFinding],
+    entries: Collection[AcceptedFinding],
     today: date,
     looked_at: Collection[str],
     *,
     whole: bool,
-) -> Judged:
+) -> AfterAccepting:
     """Take out what is accepted, and find the entries that excuse nothing.
 
     Args:
@@ -150,11 +153,11 @@ def judge(
             excused.append(replace(finding, note=f"accepted until {entry.expires}: {entry.reason}"))
     left = by_name.values()
     counted += [_stale(entry) for entry in left if (entry.rule in looked_at if entry.rule else whole)]
-    return Judged(tuple(counted), tuple(excused))
+    return AfterAccepting(tuple(counted), tuple(excused))
 
 
-def _stale(entry: Entry) -> Finding:
-    return Finding(
+def _stale(entry: AcceptedFinding) -> DriftFinding:
+    return DriftFinding(
         rule="accepted.stale",
         severity="warning",
         kind="accepted",

@@ -1,17 +1,41 @@
-"""What looking at one exchange gives: checks, each of which held or shows a difference."""
+"""Checks: what looking at one exchange gives, each claim held or with its difference."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from ringback.contract import Basis
-    from ringback.drift.findings import Kind, Severity
+
+
+Severity: TypeAlias = Literal["error", "warning", "info"]
+Kind: TypeAlias = Literal[
+    "added", "removed", "type", "value", "status", "code", "header", "allowed", "refused", "accepted"
+]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
+KINDS: Final[tuple[Kind, ...]] = (
+    "added",
+    "removed",
+    "type",
+    "value",
+    "status",
+    "code",
+    "header",
+    "allowed",
+    "refused",
+    "accepted",
+)
+
+
+def at_least(severity: Severity, limit: Severity) -> bool:
+    """Whether `severity` is `limit` or worse."""
+    return SEVERITIES.index(severity) <= SEVERITIES.index(limit)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ClaimDifference:
     """How an exchange differs from the documentation.
 
     Attributes:
@@ -52,11 +76,11 @@ class Check:
 
     specific: str
     general: str | None = None
-    difference: Difference | None = None
+    difference: ClaimDifference | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OutcomeCheck:
     """The outcome of a request to one of the three resources: the documented one and the one that was seen.
 
     Attributes:
@@ -77,7 +101,7 @@ class Outcome:
     order: tuple[str, ...]
     code: int | None
     observed: int | None
-    difference: Difference | None = None
+    difference: ClaimDifference | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +111,8 @@ class Notes:
     checks: list[Check] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
 
-    def add(self, specific: str, difference: Difference | None = None, general: str | None = None) -> None:
+    def add(
+        self, specific: str, difference: ClaimDifference | None = None, general: str | None = None
+    ) -> None:
         """Note that a claim was looked at."""
         self.checks.append(Check(specific, general, difference))

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from ringback.contract.contract import NO_NUMBER, OTHER
-from ringback.drift.observe import outside_id
+from ringback import contract as contracts
+from ringback.contract import AnswerStamp, Names
+from ringback.contract.contract import NO_NUMBER, OTHER, Decision
+from ringback.contract.render import Writer
+from ringback.drift.body import flatten, tree_of_json
+from ringback.drift.facts import load_facts
+from ringback.drift.observation import outside_id, plain
+from ringback.drift.probes import probes_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from ringback.contract import Basis, Contract
-    from ringback.contract.schema import Field
-    from ringback.drift.findings import Severity
-    from ringback.drift.knowledge import Knowledge
+    from ringback.contract import Answer, Basis, Contract, Request
+    from ringback.contract.form import Fields
+    from ringback.contract.schema import Field, Resource
+    from ringback.drift.body import Leaf
+    from ringback.drift.checks import Severity
+    from ringback.drift.facts import Facts
+    from ringback.drift.probes import ClaimProbe
+
 
 ERROR_FIELDS: Final = ("code", "message", "more_info", "status")
 # Outcomes that no row is about, so nothing is asked for them; recordings may have them.
@@ -41,7 +55,7 @@ class Claim:
     basis: Basis = "documented"
 
 
-def claims_of(contract: Contract, known: Knowledge) -> Iterator[Claim]:
+def claims_of(contract: Contract, known: Facts) -> Iterator[Claim]:
     """Every claim of `contract` and of what is known besides."""
     for resource in contract.resources:
         name = resource.resource
@@ -71,7 +85,7 @@ def _texts(contract: Contract) -> Iterator[Claim]:
             yield Claim(rule, f"{text.code} reads: {text.message}", severity, text.line, text.basis)
 
 
-def _general(contract: Contract, known: Knowledge) -> Iterator[Claim]:
+def _general(contract: Contract, known: Facts) -> Iterator[Claim]:
     failing = next((example for example in contract.examples if example.expect), None)
     line = failing.json_line if failing else None
     for offset, name in zip((3, 2, 4, 1), ERROR_FIELDS, strict=True):
@@ -161,3 +175,55 @@ def may_be_rule(glob: str, resources: Collection[str]) -> bool:
 
 def _value(value: str) -> str:
     return "any other" if value == OTHER else value
+
+
+_STAMP: Final = AnswerStamp("0" * 32, "0" * 32, datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC), 0.1)
+_KEPT: Final = 2048  # offline answers; a run asks for about two hundred
+
+
+class ClaimSet:
+    """A contract as claims.
+
+    Args:
+        contract: The contract; the documented one by default.
+    """
+
+    def __init__(self, contract: Contract | None = None) -> None:
+        self.contract = contract or contracts.load()
+        self.facts: Facts = load_facts()
+        self._offline: OrderedDict[Request, Answer] = OrderedDict()
+        self._successes: OrderedDict[tuple[str, Fields, str], dict[str, Leaf]] = OrderedDict()
+
+    def offline(self, request: Request) -> Answer:
+        """What the contract answers to `request`, always with the same sid and date."""
+        asked = plain(request)
+        found = self._offline.get(asked)
+        if found is None:
+            found = contracts.answer(self.contract, asked, Names(asked.host), contracts.Credentials(), _STAMP)
+            self._offline[asked] = found
+            if len(self._offline) > _KEPT:
+                self._offline.popitem(last=False)
+        return found
+
+    def success(self, resource: Resource, form: Fields, account: str) -> dict[str, Leaf]:
+        """The leaves of the answer that `form` gets where it succeeds, even where the contract refuses it."""
+        key = (resource.resource, form, account)
+        found = self._successes.get(key)
+        if found is None:
+            outcome = Decision(resource, resource.resource, "documented")
+            written = Writer(self.contract, "json", _STAMP).success(outcome, form, account)
+            found = flatten(tree_of_json(json.loads(written.body)))
+            self._successes[key] = found
+            if len(self._successes) > _KEPT:
+                self._successes.popitem(last=False)
+        return found
+
+    @cached_property
+    def claims(self) -> dict[str, Claim]:
+        """Every claim by its id."""
+        return {claim.id: claim for claim in claims_of(self.contract, self.facts)}
+
+    @cached_property
+    def probes(self) -> tuple[ClaimProbe, ...]:
+        """Every request, in the order in which they are sent."""
+        return tuple(probes_of(self.contract, self.facts))

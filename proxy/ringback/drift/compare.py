@@ -1,4 +1,4 @@
-"""One observation, held against everything the documentation says about it. Pure."""
+"""Comparison of one observation with everything that the documentation says about it. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Final
 
 from ringback.contract import Credentials, Decision, Names, admit, rules
 from ringback.contract.gate import Refused
-from ringback.drift import errors, fields, headers
-from ringback.drift.checks import Check, Difference, Notes, Outcome
+from ringback.drift.body import ERROR_NAMES, Body, BodyError, read_body
+from ringback.drift.checks import Check, ClaimDifference, Notes, OutcomeCheck
 from ringback.drift.claims import outcome_severity, text_rule
-from ringback.drift.observe import form_of, format_of, outside_id, plain
-from ringback.drift.trees import ERROR_NAMES, Body, BodyError, read
+from ringback.drift.fields import (
+    DocumentedText,
+    SuccessContext,
+    check_error,
+    check_fields,
+    check_headers,
+    check_text,
+    code_in,
+    documented_text,
+)
+from ringback.drift.observation import form_of, format_of, outside_id, plain
 from ringback.exchange import error_code
 
 if TYPE_CHECKING:
@@ -20,9 +29,10 @@ if TYPE_CHECKING:
     from ringback.contract import Format
     from ringback.contract.form import Fields
     from ringback.contract.schema import Resource
-    from ringback.drift.book import Book
-    from ringback.drift.findings import Kind, Severity
-    from ringback.drift.observe import Observation
+    from ringback.drift.checks import Kind, Severity
+    from ringback.drift.claims import ClaimSet
+    from ringback.drift.observation import Observation
+
 
 _TOO_MANY: Final = 20429
 _OUTSIDE: Final = (
@@ -49,25 +59,25 @@ class Comparison:
     observation: Observation
     format: Format
     checks: tuple[Check, ...] = ()
-    outcome: Outcome | None = None
+    outcome: OutcomeCheck | None = None
     known: frozenset[str] = frozenset()
     skipped: str = ""
 
 
-def compare(book: Book, observation: Observation) -> Comparison:
+def compare(claim_set: ClaimSet, observation: Observation) -> Comparison:
     """Hold `observation` against the documentation."""
-    contract, request, answer = book.contract, observation.request, observation.answer
+    contract, request, answer = claim_set.contract, observation.request, observation.answer
     form = format_of(contract, request)
     if not contract.is_twilio(request.host):
         return Comparison(observation, form, skipped="not a request to Twilio")
-    look = _Look(book, observation, form, Notes())
+    look = _Comparer(claim_set, observation, form, Notes())
     unavailable = look.unavailable()
     if unavailable:
         return Comparison(observation, form, skipped=unavailable)
     if answer.status == 401 and observation.who != "proven":
         return Comparison(observation, form, skipped="refused for its credentials (401)")
     passed = admit(contract, plain(request), Names(request.host), Credentials())
-    outcome: Outcome | None = None
+    outcome: OutcomeCheck | None = None
     if not isinstance(passed, Refused):
         outcome = look.resource(passed.resource)
     elif passed.refusal.id not in _OUTSIDE:
@@ -77,15 +87,30 @@ def compare(book: Book, observation: Observation) -> Comparison:
     else:
         look.outside()
     if contract.is_api(request.host):
-        headers.look(book.knowledge.headers, observation, form, look.notes)
+        check_headers(claim_set.facts.headers, observation, form, look.notes)
     return Comparison(observation, form, tuple(look.notes.checks), outcome, frozenset(look.notes.known))
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Looking at one observation."""
+def outcome_kind(documented: int | None, status: int, code: int | None) -> Kind | None:
+    """Return how an outcome differs from the documented one, or None.
 
-    book: Book
+    Args:
+        documented: The documented error code, None for a success.
+        status: The HTTP status of the live answer.
+        code: The error code of the live answer, None if it has none that can be read.
+    """
+    if documented is None:
+        return "refused" if status >= 400 else None
+    if status < 400:
+        return "allowed"
+    return None if code == documented else "code"
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparer:
+    """The comparison of one observation."""
+
+    claim_set: ClaimSet
     observation: Observation
     form: Format
     notes: Notes
@@ -102,9 +127,9 @@ class _Look:
     def outside(self) -> None:
         """A resource that test credentials cannot use."""
         request, answer = self.observation.request, self.observation.answer
-        refusal = self.book.contract.refusals["resource.unsupported"]
+        refusal = self.claim_set.contract.refusals["resource.unsupported"]
         body, wrong = self._error_body() if answer.status >= 400 else (None, None)
-        code = errors.code_in(body.tree) if body else None
+        code = code_in(body.tree) if body else None
         kind: Kind | None = None
         observed = ""
         if answer.status < 400:
@@ -113,8 +138,8 @@ class _Look:
             kind, observed = "code", f"HTTP {answer.status}" + (f" with {code}" if code else "")
         documented = f"HTTP {refusal.status} with {refusal.code}"
         path = self.observation.request.path.replace(self.observation.account, "{account}")
-        line = self.book.knowledge.outside.line
-        difference = kind and Difference(
+        line = self.claim_set.facts.outside.line
+        difference = kind and ClaimDifference(
             kind, "error", f"{request.host}{path}", "", documented, observed, observed, line, "documented"
         )
         rule = outside_id(request.method, request.host, request.path)
@@ -124,14 +149,14 @@ class _Look:
         if body and not difference:
             self._error(body, refusal.code)
             rule = text_rule(refusal.code, None)
-            text = errors.Text(rule, "*", refusal.message, refusal.message, "recorded")
+            text = DocumentedText(rule, "*", refusal.message, refusal.message, "recorded")
             known = {"account": self.observation.account}
-            errors.look_at_text(self.book, text, body.tree, known, self.notes)
+            check_text(self.claim_set, text, body.tree, known, self.notes)
 
-    def resource(self, resource: Resource) -> Outcome | None:
+    def resource(self, resource: Resource) -> OutcomeCheck | None:
         """One of the three resources."""
         answer, form = self.observation.answer, form_of(self.observation.request)
-        documented = rules.decide(self.book.contract, resource, form)
+        documented = rules.decide(self.claim_set.contract, resource, form)
         failed = answer.status >= 400
         try:
             body = self._read(resource, failed=failed)
@@ -140,7 +165,7 @@ class _Look:
             self._body(str(error))
         else:
             self._body(None)
-        code = errors.code_in(body.tree) if body and failed else None
+        code = code_in(body.tree) if body and failed else None
         outcome = None
         if self.observation.who != "unknown":
             outcome = self._outcome(documented, form, code)
@@ -154,20 +179,18 @@ class _Look:
             self._success(resource, form, body)
         return outcome
 
-    def _outcome(self, documented: Decision, form: Fields, code: int | None) -> Outcome:
+    def _outcome(self, documented: Decision, form: Fields, code: int | None) -> OutcomeCheck:
         status = self.observation.answer.status
-        kind: Kind | None = None
-        observed = ""
-        if documented.code is None and status >= 400:
-            kind, observed = "refused", f"fails with {code}" if code else f"fails with HTTP {status}"
-        elif documented.code is not None and status < 400:
-            kind, observed = "allowed", "succeeds"
-        elif documented.code is not None and code is not None and code != documented.code:
-            kind, observed = "code", f"fails with {code}"
+        kind = outcome_kind(documented.code, status, code)
+        if kind == "code" and code is None:
+            kind = None  # the checks of the body and of its field `code` report that
+        observed = "succeeds"
+        if status >= 400:
+            observed = f"fails with {code}" if code else f"fails with HTTP {status}"
         difference = None
         if kind:
             wanted = "succeeds" if documented.code is None else f"fails with {documented.code}"
-            difference = Difference(
+            difference = ClaimDifference(
                 kind,
                 self._how_bad(documented, kind),
                 documented.resource.resource,
@@ -179,10 +202,12 @@ class _Look:
                 documented.basis,
             )
         seen = None if status < 400 else code or status
-        inputs, decided_at = inputs_of(self.book, documented, form)
+        inputs, decided_at = inputs_of(self.claim_set, documented, form)
         name = documented.resource.resource
         order = documented.resource.order
-        return Outcome(name, documented.rule, inputs, decided_at, order, documented.code, seen, difference)
+        return OutcomeCheck(
+            name, documented.rule, inputs, decided_at, order, documented.code, seen, difference
+        )
 
     def _how_bad(self, documented: Decision, kind: Kind) -> Severity:
         """That a parameter is refused can be documented although its code is not."""
@@ -202,42 +227,44 @@ class _Look:
         known: Mapping[str, str] = {name: value for name, value in sent.items() if name in _NUMBERS}
         known = {**known, "account": self.observation.account}
         media = any(name == "MediaUrl" for name in sent)
-        text = errors.text_of(
-            self.book, code, resource.resource, {**sent, "channel": "MMS" if media else "SMS"}
+        text = documented_text(
+            self.claim_set, code, resource.resource, {**sent, "channel": "MMS" if media else "SMS"}
         )
         if code == documented.code and documented.message is not None:
-            entry = self.book.contract.text(code, resource.resource)
+            entry = self.claim_set.contract.text(code, resource.resource)
             rule, basis = text_rule(code, entry.resource), documented.text_basis or "assumed"
             name = resource.resource
-            text = errors.Text(rule, name, documented.message, entry.message, basis, entry.line)
+            text = DocumentedText(rule, name, documented.message, entry.message, basis, entry.line)
         if text is not None:
-            errors.look_at_text(self.book, text, body.tree, known, self.notes)
-            status = self.book.contract.text(code, resource.resource).status
+            check_text(self.claim_set, text, body.tree, known, self.notes)
+            status = self.claim_set.contract.text(code, resource.resource).status
             self._status(status, str(code), resource.resource)
 
     def _success(self, resource: Resource, form: Fields, body: Body) -> None:
         self._element(body, resource.element, resource.resource)
         self._status(201, resource.resource, resource.resource)
-        context = fields.Context(
+        context = SuccessContext(
             resource=resource.resource,
             format=self.form,
             account=self.observation.account,
             form={name: value for name, value in form if value},
-            expected=self.book.success(resource, form, self.observation.account),
-            slips=[slip for slip in self.book.knowledge.slips if slip.resource == resource.resource],
+            expected=self.claim_set.success(resource, form, self.observation.account),
+            errata=[
+                erratum for erratum in self.claim_set.facts.errata if erratum.resource == resource.resource
+            ],
             judged=self.observation.who != "unknown",
         )
-        fields.look(context, resource.answer, body.tree, self.notes)
+        check_fields(context, resource.answer, body.tree, self.notes)
 
     def _error(self, body: Body, code: int) -> None:
-        errors.look(self.book, body.tree, self.observation.answer.status, str(code), self.notes)
+        check_error(self.claim_set, body.tree, self.observation.answer.status, str(code), self.notes)
 
     def _status(self, documented: int, narrow: str, resource: str) -> None:
         status = self.observation.answer.status
         difference = None
         if status != documented:
-            claim = self.book.claims.get(f"status.{documented}")
-            difference = Difference(
+            claim = self.claim_set.claims.get(f"status.{documented}")
+            difference = ClaimDifference(
                 "status",
                 "warning",
                 resource,
@@ -254,15 +281,15 @@ class _Look:
         """XML's outer element."""
         if body.element is None:
             return
-        slips = {slip.element: slip.id for slip in self.book.knowledge.slips if slip.element}
+        errata = {erratum.element: erratum.id for erratum in self.claim_set.facts.errata if erratum.element}
         difference = None
-        if body.element in slips:
-            self.notes.known.add(slips[body.element])
+        if body.element in errata:
+            self.notes.known.add(errata[body.element])
         elif body.element != wanted:
             seen = f"<{body.element}>"
             resource = "*" if narrow == "error" else narrow
-            line = self.book.claims["format.element"].line
-            difference = Difference(
+            line = self.claim_set.claims["format.element"].line
+            difference = ClaimDifference(
                 "removed", "error", resource, "", f"<{wanted}>", seen, seen, line, "documented"
             )
         self.notes.add(f"format.element.{narrow}", difference, "format.element")
@@ -270,26 +297,28 @@ class _Look:
     def _error_body(self) -> tuple[Body | None, str | None]:
         """The body of an error, or what is wrong with it."""
         try:
-            return read(self.observation.answer.body, self.form, (), ERROR_NAMES), None
+            return read_body(self.observation.answer.body, self.form, (), ERROR_NAMES), None
         except BodyError as error:
             return None, str(error)
 
     def _body(self, wrong: str | None) -> None:
-        line = self.book.claims["format.body"].line
-        difference = wrong and Difference(
+        line = self.claim_set.claims["format.body"].line
+        difference = wrong and ClaimDifference(
             "type", "error", "*", "", "JSON for .json, else XML", wrong, wrong, line, "documented"
         )
         self.notes.add("format.body", difference or None)
 
     def _read(self, resource: Resource, *, failed: bool) -> Body:
         data = self.observation.answer.body
-        return read(data, self.form, () if failed else resource.answer, ERROR_NAMES if failed else {})
+        return read_body(data, self.form, () if failed else resource.answer, ERROR_NAMES if failed else {})
 
 
 _NUMBERS: Final = ("To", "From", "PhoneNumber", "AreaCode")
 
 
-def inputs_of(book: Book, documented: Decision, form: Fields) -> tuple[tuple[tuple[str, str], ...], int]:
+def inputs_of(
+    claim_set: ClaimSet, documented: Decision, form: Fields
+) -> tuple[tuple[tuple[str, str], ...], int]:
     """The row of each parameter's value, in the order in which they are looked at, and which one decided."""
     resource = documented.resource
     sent = {name: value for name, value in form if value}
@@ -297,7 +326,11 @@ def inputs_of(book: Book, documented: Decision, form: Fields) -> tuple[tuple[tup
     decided_at = len(resource.order)
     name = documented.rule.partition(".")[2]
     for place, parameter in enumerate(resource.order):
-        row = book.contract.row(resource.resource, parameter, sent[parameter]) if parameter in sent else None
+        row = (
+            claim_set.contract.row(resource.resource, parameter, sent[parameter])
+            if parameter in sent
+            else None
+        )
         if row is not None:
             inputs.append((parameter, f"{resource.resource}.{row.id}"))
         deciding = row is not None and row.id == name

@@ -1,26 +1,31 @@
-"""The fields of a success answer, one by one: there, of the right type and shape, of the promised value."""
+"""Comparison of an answer's parts: fields of a success, fields and text of an error, header fields."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ringback.contract import numbers
-from ringback.drift import shapes
-from ringback.drift.checks import Difference
-from ringback.drift.claims import field_rule, field_severity
-from ringback.drift.trees import Leaf, escape
+from ringback.contract.rules import fill
+from ringback.drift.body import DATE, Leaf, date_format, escape_pointer, identifier_shape, is_sid, templated
+from ringback.drift.checks import ClaimDifference
+from ringback.drift.claims import ERROR_FIELDS, field_rule, field_severity, text_rule
+from ringback.exchange import PROVENANCE_PREFIX, first_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ringback.contract import Basis, Format
     from ringback.contract.schema import Field
-    from ringback.drift.checks import Notes
-    from ringback.drift.findings import Kind, Severity
-    from ringback.drift.knowledge import Slip
-    from ringback.drift.trees import Tree
+    from ringback.drift.body import Tree
+    from ringback.drift.checks import Kind, Notes, Severity
+    from ringback.drift.claims import ClaimSet
+    from ringback.drift.facts import AnswerErratum, HeaderField, HeaderFile
+    from ringback.drift.observation import Observation
+
 
 _ALIKE: Final = 0.5  # how alike two names must be for a field to count as renamed
 _TRUTH: Final = ("true", "false")
@@ -28,7 +33,7 @@ _NEW: Final = "not mentioned"
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class SuccessContext:
     """What the fields of one answer are held against.
 
     Attributes:
@@ -37,7 +42,7 @@ class Context:
         account: The account in the request's path.
         form: The form that was sent.
         expected: The offline answer's leaves by pointer, in JSON.
-        slips: The page's own mistakes about this resource.
+        errata: The page's own mistakes about this resource.
         judged: Whether test credentials asked, so that promised values count.
     """
 
@@ -46,17 +51,17 @@ class Context:
     account: str
     form: Mapping[str, str]
     expected: Mapping[str, Leaf]
-    slips: Sequence[Slip]
+    errata: Sequence[AnswerErratum]
     judged: bool
 
 
-def look(context: Context, fields: Sequence[Field], tree: Tree, notes: Notes) -> None:
+def check_fields(context: SuccessContext, fields: Sequence[Field], tree: Tree, notes: Notes) -> None:
     """Check every field of `tree` against `fields`."""
     sid = tree.get("sid")
-    _Look(context, notes, sid.text if isinstance(sid, Leaf) else "").level(fields, tree, "")
+    _FieldChecker(context, notes, sid.text if isinstance(sid, Leaf) else "").level(fields, tree, "")
 
 
-def names(context: Context, sid: str = "") -> dict[str, str]:
+def own_values(context: SuccessContext, sid: str = "") -> dict[str, str]:
     """What of a text belongs to this one exchange: replaced in causes by its name."""
     known = {"account": context.account, "sid": sid}
     for name, value in context.form.items():
@@ -67,8 +72,8 @@ def names(context: Context, sid: str = "") -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    context: Context
+class _FieldChecker:
+    context: SuccessContext
     notes: Notes
     sid: str
 
@@ -87,14 +92,14 @@ class _Look:
             else:
                 self._value(field, pointer, seen)
         for name, inner in new.items():
-            self._new(f"{prefix}/{escape(name)}", inner)
+            self._new(f"{prefix}/{escape_pointer(name)}", inner)
 
     def _new(self, pointer: str, inner: Leaf | Tree) -> None:
         observed = "new field" + (
             f" ({inner.kind})" if isinstance(inner, Leaf) and inner.kind != "text" else ""
         )
         rule = field_rule(self.context.resource, pointer)
-        difference = Difference("added", "info", self.context.resource, pointer, _NEW, observed, "added")
+        difference = ClaimDifference("added", "info", self.context.resource, pointer, _NEW, observed, "added")
         self.notes.add(rule, difference)
 
     def _missing(self, field: Field, pointer: str, new: dict[str, Leaf | Tree]) -> None:
@@ -119,10 +124,10 @@ class _Look:
         return best[1] if best else None
 
     def _value(self, field: Field, pointer: str, seen: Leaf | Tree) -> None:
-        for slip in self.context.slips:
-            if slip.pointer == pointer and isinstance(seen, Leaf) and self._slipped(slip, seen):
+        for erratum in self.context.errata:
+            if erratum.pointer == pointer and isinstance(seen, Leaf) and self._follows_erratum(erratum, seen):
                 if not self._as_expected(pointer, seen):
-                    self.notes.known.add(slip.id)
+                    self.notes.known.add(erratum.id)
                 self._note(field, pointer)
                 return
         difference = self._difference(field, pointer, seen)
@@ -131,18 +136,18 @@ class _Look:
         general = "format.date" if field.value == "$now" else None
         self.notes.add(field_rule(self.context.resource, pointer), difference, general)
 
-    def _slipped(self, slip: Slip, seen: Leaf) -> bool:
-        if slip.format not in {None, self.context.format}:
+    def _follows_erratum(self, erratum: AnswerErratum, seen: Leaf) -> bool:
+        if erratum.format not in {None, self.context.format}:
             return False
         known = {"account": self.context.account, "sid": self.sid}
-        text = shapes.template(seen.text.removesuffix(".json"), {k: v for k, v in known.items() if v})
-        return (None if seen.kind == "null" else text) in slip.also
+        text = templated(seen.text.removesuffix(".json"), {k: v for k, v in known.items() if v})
+        return (None if seen.kind == "null" else text) in erratum.also
 
     def _as_expected(self, pointer: str, seen: Leaf) -> bool:
         expected = self.context.expected.get(pointer)
         return expected is not None and expected.text == seen.text
 
-    def _difference(self, field: Field, pointer: str, seen: Leaf | Tree) -> Difference | None:
+    def _difference(self, field: Field, pointer: str, seen: Leaf | Tree) -> ClaimDifference | None:
         """How the value of a field that is there differs."""
         if field.fields or not isinstance(seen, Leaf):
             what = str(seen.kind) if isinstance(seen, Leaf) else "object"
@@ -159,28 +164,28 @@ class _Look:
             return self._differs(field, pointer, "type", f"{seen.kind} {seen}", seen.kind, lexical=seen.text)
         return self._text(field, pointer, seen, expected)
 
-    def _null(self, field: Field, pointer: str, seen: Leaf) -> Difference | None:
+    def _null(self, field: Field, pointer: str, seen: Leaf) -> ClaimDifference | None:
         if seen.kind == "null" or not self.context.judged:
             return None
-        known = names(self.context, self.sid)
-        cause = shapes.template(seen.text, known) if field.type is None else "no longer null"
+        known = own_values(self.context, self.sid)
+        cause = templated(seen.text, known) if field.type is None else "no longer null"
         return self._differs(
             field, pointer, "value", str(seen), cause, severity="info", wanted="null", lexical=seen.text
         )
 
-    def _date(self, field: Field, pointer: str, seen: Leaf) -> Difference | None:
+    def _date(self, field: Field, pointer: str, seen: Leaf) -> ClaimDifference | None:
         if seen.kind not in {"string", "text"}:
             what = "null" if seen.kind == "null" else f"{seen.kind} {seen}"
-            shape = shapes.date_format(seen.text)
+            shape = date_format(seen.text)
             return self._differs(field, pointer, "type", what, seen.kind, lexical=shape)
-        if shapes.DATE.fullmatch(seen.text):
+        if DATE.fullmatch(seen.text):
             return None
-        shape = shapes.date_format(seen.text)
+        shape = date_format(seen.text)
         return self._differs(
             field, pointer, "value", f"{shape}: {seen}", shape, severity="warning", lexical=shape
         )
 
-    def _text(self, field: Field, pointer: str, seen: Leaf, expected: Leaf) -> Difference | None:
+    def _text(self, field: Field, pointer: str, seen: Leaf, expected: Leaf) -> ClaimDifference | None:
         """A value of the right type: an identifier by its shape, everything else by value."""
         if field.value == "$sid":
             return self._identifier(field, pointer, seen, expected.text[:2])
@@ -197,14 +202,14 @@ class _Look:
             agrees = not self.context.judged or seen.text == expected.text
         if agrees:
             return None
-        cause = shapes.template(seen.text, names(self.context, self.sid))
+        cause = templated(seen.text, own_values(self.context, self.sid))
         lexical = seen.text if cause == seen.text else None
         return self._differs(field, pointer, "value", str(seen), cause, severity="warning", lexical=lexical)
 
-    def _identifier(self, field: Field, pointer: str, seen: Leaf, prefix: str) -> Difference | None:
-        if shapes.is_sid(seen.text, prefix):
+    def _identifier(self, field: Field, pointer: str, seen: Leaf, prefix: str) -> ClaimDifference | None:
+        if is_sid(seen.text, prefix):
             return None
-        shape = shapes.identifier(seen.text)
+        shape = identifier_shape(seen.text)
         return self._differs(field, pointer, "type", shape, shape)
 
     def _is_uri(self, seen: Leaf, expected: Leaf) -> bool:
@@ -212,7 +217,7 @@ class _Look:
         known = self.context.expected["/sid"].text
         wanted = expected.text.removesuffix(".json") if self.context.format == "xml" else expected.text
         start, _, end = wanted.partition(known)
-        if shapes.is_sid(self.sid, known[:2]):
+        if is_sid(self.sid, known[:2]):
             return seen.text == f"{start}{self.sid}{end}"
         # That the sid is no sid is a finding of its own.
         middle = seen.text.removeprefix(start).removesuffix(end)
@@ -232,14 +237,14 @@ class _Look:
         severity: Severity | None = None,
         wanted: str | None = None,
         lexical: str | None = None,
-    ) -> Difference:
+    ) -> ClaimDifference:
         basis: Basis = "documented" if field.line else field.basis
         if severity is None:
             severity = field_severity(field)
         elif field.basis == "assumed":
             severity = "info"
         documented = wanted or self._described(field, pointer)
-        return Difference(
+        return ClaimDifference(
             kind,
             severity,
             self.context.resource,
@@ -281,3 +286,206 @@ def _of_type(seen: Leaf, expected: Leaf) -> bool:
     if expected.kind == "boolean":
         return seen.text in _TRUTH
     return expected.kind != "integer" or seen.is_integer
+
+
+_TYPES: Final = {
+    "code": ("integer", "text"),
+    "message": ("string", "text"),
+    "more_info": ("string", "text"),
+    "status": ("integer", "text"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentedText:
+    """The documented text of an error.
+
+    Attributes:
+        rule: The claim.
+        resource: Whose error it is, `*` for everybody's.
+        message: The text for this request.
+        template: The text with its placeholders.
+        basis: How well it is known.
+        line: The line of the page that has it.
+    """
+
+    rule: str
+    resource: str
+    message: str
+    template: str
+    basis: Basis
+    line: int | None = None
+
+
+def code_in(tree: Tree) -> int | None:
+    """The error code, whatever type it has."""
+    code = tree.get("code")
+    return int(code.text) if isinstance(code, Leaf) and code.is_integer else None
+
+
+def check_error(claim_set: ClaimSet, tree: Tree, status: int, narrow: str, notes: Notes) -> None:
+    """Check the fields of an error body.
+
+    Args:
+        claim_set: The claims.
+        tree: The body.
+        status: The HTTP status that came with it.
+        narrow: What makes a claim about all errors one about this error: its code.
+        notes: Where to note it.
+    """
+    error = _ErrorChecker(claim_set, tree, status, notes)
+    for name in ERROR_FIELDS:
+        notes.add(f"error.{name}.{narrow}", error.difference(name), f"error.{name}")
+    for name in tree:
+        if name not in ERROR_FIELDS:
+            pointer = f"/{escape_pointer(name)}"
+            new = ClaimDifference("added", "info", "*", pointer, "not mentioned", "new field", "added")
+            notes.add(f"error.{name}.{narrow}", new, f"error.{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class _ErrorChecker:
+    """The body of an error."""
+
+    claim_set: ClaimSet
+    tree: Tree
+    status: int
+    notes: Notes
+
+    def difference(self, name: str) -> ClaimDifference | None:
+        """How the field `name` differs."""
+        seen = self.tree.get(name)
+        if seen is None:
+            return self._differs(name, "removed", "no such field", "removed")
+        if not isinstance(seen, Leaf):
+            return self._differs(name, "type", "an object", "object")
+        wanted = _TYPES[name]
+        if seen.kind not in wanted or (wanted[0] == "integer" and not seen.is_integer):
+            what = "null" if seen.kind == "null" else f"{seen.kind} {seen}"
+            return self._differs(name, "type", what, seen.kind)
+        if name == "status" and seen.text != str(self.status):
+            what = f"{seen.text} with HTTP status {self.status}"
+            return self._differs(name, "value", what, "another", "the HTTP status")
+        return self._link(seen) if name == "more_info" else None
+
+    def _link(self, seen: Leaf) -> ClaimDifference | None:
+        code = code_in(self.tree)
+        link = self.claim_set.contract.gate.more_info
+        if code is None or seen.text == link.format(code=code):
+            return None
+        cause = seen.text.replace(str(code), "{code}")
+        for erratum in self.claim_set.facts.errata:
+            if erratum.resource is None and erratum.pointer == "/more_info" and cause in erratum.also:
+                self.notes.known.add(erratum.id)
+                return None
+        return self._differs("more_info", "value", cause, cause, link)
+
+    def _differs(
+        self, name: str, kind: Kind, observed: str, cause: str, documented: str = ""
+    ) -> ClaimDifference:
+        claim = self.claim_set.claims[f"error.{name}"]
+        severity = "warning" if kind == "value" else claim.severity
+        wanted = documented or f"a {_TYPES[name][0]}"
+        pointer = f"/{name}"
+        return ClaimDifference(
+            kind, severity, "*", pointer, wanted, observed, cause, claim.line, "documented"
+        )
+
+
+def check_text(
+    claim_set: ClaimSet, text: DocumentedText, tree: Tree, known: Mapping[str, str], notes: Notes
+) -> None:
+    """Check the wording of an error; `known` is what in it belongs to this one request."""
+    seen = tree.get("message")
+    if not isinstance(seen, Leaf) or seen.kind not in _TYPES["message"]:
+        return
+    if seen.text == text.message:
+        notes.add(text.rule)
+        return
+    code = int(text.rule.split(".")[1])
+    for erratum in claim_set.facts.errata:
+        if erratum.code == code and erratum.pattern and re.fullmatch(erratum.pattern, seen.text):
+            notes.known.add(erratum.id)
+            notes.add(text.rule)
+            return
+    difference = ClaimDifference(
+        kind="value",
+        severity="info" if text.basis == "assumed" else "warning",
+        resource=text.resource,
+        pointer="/message",
+        documented=text.template,
+        observed=templated(seen.text, known),
+        cause=templated(seen.text, known),
+        line=text.line,
+        basis=text.basis,
+    )
+    notes.add(text.rule, difference)
+
+
+def documented_text(
+    claim_set: ClaimSet, code: int, resource: str, known: Mapping[str, str]
+) -> DocumentedText | None:
+    """The documented text of `code` for a request with the form `known`; None where there is none."""
+    try:
+        entry = claim_set.contract.text(code, resource)
+    except KeyError:
+        return None
+    if "{parameter}" in entry.message or "{value}" in entry.message:
+        return None
+    rule = text_rule(entry.code, entry.resource)
+    return DocumentedText(rule, resource, fill(entry.message, known), entry.message, entry.basis, entry.line)
+
+
+_MEDIA: Final = {"json": ("application/json",), "xml": ("application/xml", "text/xml")}
+_SHOWN: Final = 80
+API_HEADERS: Final = "header.api"  # the claim about all fields of the API's own
+
+
+def check_headers(known: HeaderFile, observation: Observation, form: str, notes: Notes) -> None:
+    """Check the header fields of one answer, and note those that nobody has seen before."""
+    answer = observation.answer
+    for field in known.headers:
+        if field.status not in {None, answer.status}:
+            continue
+        if observation.when is not None and observation.when.date() < field.since:
+            continue
+        value = first_header(answer.headers, field.name)
+        own = not field.media and field.status is None
+        notes.add(
+            _header_rule(field.name), _header_difference(field, value, form), API_HEADERS if own else None
+        )
+    names = _known_headers(known)
+    for name, value in answer.headers:
+        lower = name.lower()
+        if lower not in names and not lower.startswith(PROVENANCE_PREFIX):
+            observed = f"{name}: {value.replace(observation.account, '{account}')[:_SHOWN]}"
+            notes.add(
+                _header_rule(name),
+                ClaimDifference("header", "info", "*", "", "not mentioned", observed, "new"),
+            )
+
+
+def _header_rule(name: str) -> str:
+    return f"header.{name.lower()}"
+
+
+@lru_cache(4)
+def _known_headers(known: HeaderFile) -> frozenset[str]:
+    """Every name that is no news, in lower case."""
+    return frozenset(name.lower() for name in (*(field.name for field in known.headers), *known.transport))
+
+
+def _header_difference(field: HeaderField, value: str | None, form: str) -> ClaimDifference | None:
+    documented = f"{field.name}, {field.evidence}"
+    if value is None:
+        observed = f"no {field.name}"
+        cause = "missing"
+    elif field.media and value.partition(";")[0].strip().lower() not in _MEDIA[form]:
+        observed, documented = f"{field.name}: {value[:_SHOWN]}", f"{field.name}: {_MEDIA[form][0]}"
+        cause = value.partition(";")[0].strip().lower()
+    elif field.pattern is not None and not field.pattern.fullmatch(value):
+        observed, documented = f"{field.name}: {value[:_SHOWN]}", f"{field.name} like {field.shape}"
+        cause = "another shape"
+    else:
+        return None
+    return ClaimDifference("header", "warning", "*", "", documented, observed, cause, None, "recorded")

@@ -1,66 +1,37 @@
-"""A finding: one difference between the documentation and the live API, with everything a reader needs."""
+"""Findings: from many comparisons to few differences, one for each cause.
+
+Three rules do it. The same difference of the same claim in many exchanges, in both formats, is one finding.
+Where every instance of a wider claim differs in the same way (all dates, all errors of status 400, all other
+resources), the wider claim is the finding. Where one input explains why many requests have another outcome,
+that input's row is.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from ringback.drift.checks import SEVERITIES
+from ringback.drift.observation import form_of
+from ringback.drift.side_by_side import side_by_side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from ringback.contract import Basis, Format
-
-Severity: TypeAlias = Literal["error", "warning", "info"]
-Kind: TypeAlias = Literal[
-    "added", "removed", "type", "value", "status", "code", "header", "allowed", "refused", "accepted"
-]
-
-SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
-KINDS: Final[tuple[Kind, ...]] = (
-    "added",
-    "removed",
-    "type",
-    "value",
-    "status",
-    "code",
-    "header",
-    "allowed",
-    "refused",
-    "accepted",
-)
-
-
-def at_least(severity: Severity, limit: Severity) -> bool:
-    """Whether `severity` is `limit` or worse."""
-    return SEVERITIES.index(severity) <= SEVERITIES.index(limit)
+    from ringback.drift.checks import ClaimDifference, Kind, OutcomeCheck, Severity
+    from ringback.drift.claims import ClaimSet
+    from ringback.drift.compare import Comparison
+    from ringback.drift.side_by_side import SideBySideRow
 
 
 def fingerprint(*parts: str) -> str:
     """Twelve hexadecimal digits that name a cause: the same from run to run, whatever else changed."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the side-by-side view.
-
-    Attributes:
-        pointer: The field, or what else is compared (`status`, a header's name).
-        documented: What the documentation says there.
-        line: The line of the page that says so.
-        live: What the live API answered.
-        offline: What Ringback answers offline.
-        mark: How live differs from the documentation, or None.
-    """
-
-    pointer: str
-    documented: str
-    line: int | None
-    live: str
-    offline: str
-    mark: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +54,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DriftFinding:
     """A difference that has one cause.
 
     Attributes:
@@ -127,7 +98,7 @@ class Finding:
     formats: tuple[Format, ...] = ()
     claims: tuple[str, ...] = ()
     pointers: tuple[str, ...] = ()
-    rows: tuple[Row, ...] = field(default=(), compare=False)
+    rows: tuple[SideBySideRow, ...] = field(default=(), compare=False)
     reproduce: str = ""
     note: str = ""
 
@@ -145,3 +116,221 @@ class Finding:
         """One line: what was documented and what is."""
         place = f"{self.resource} {self.pointer}".strip() if self.resource != "*" else self.pointer
         return f"{place}: {self.observed}" if place else self.observed
+
+
+_SIGHTINGS: Final = 5  # kept of each finding
+_LEAST: Final = 2  # instances that make a wider claim
+
+
+@dataclass
+class _Group:
+    """Everything that one finding is made of."""
+
+    rule: str
+    difference: ClaimDifference
+    found: list[Comparison] = field(default_factory=list)
+    claims: dict[str, None] = field(default_factory=dict)
+    pointers: dict[str, None] = field(default_factory=dict)
+    wide: bool = False
+
+
+def collect_findings(
+    claim_set: ClaimSet, comparisons: Iterable[Comparison], reproduce: Callable[[str], str] = str
+) -> list[DriftFinding]:
+    """The findings of everything that was seen, the worst first.
+
+    Args:
+        claim_set: The claims.
+        comparisons: What was looked at.
+        reproduce: Gives the command that shows a rule's finding again.
+    """
+    seen = [comparison for comparison in comparisons if not comparison.skipped]
+    groups = _merge_formats([*_outcomes(seen), *_checks(seen)])
+    findings = [_finding(claim_set, group, reproduce) for group in groups]
+    return sorted(
+        findings,
+        key=lambda finding: (
+            SEVERITIES.index(finding.severity),
+            finding.resource,
+            finding.rule,
+            finding.observed,
+        ),
+    )
+
+
+def looked_at(comparisons: Iterable[Comparison]) -> frozenset[str]:
+    """The claims that were looked at."""
+    found: set[str] = set()
+    for comparison in comparisons:
+        for check in comparison.checks:
+            found.add(check.specific)
+            if check.general:
+                found.add(check.general)
+        if comparison.outcome is not None:
+            found |= {comparison.outcome.rule, *(row for _, row in comparison.outcome.inputs)}
+    return frozenset(found)
+
+
+def _checks(comparisons: Sequence[Comparison]) -> list[_Group]:
+    """Groups of the checks that show a difference."""
+    instances: dict[str, set[str]] = defaultdict(set)
+    same: dict[tuple[str, str, str], dict[str, _Group]] = defaultdict(dict)
+    for comparison in comparisons:
+        for check in comparison.checks:
+            if check.general:
+                instances[check.general].add(check.specific)
+            if check.difference is None:
+                continue
+            difference = check.difference
+            key = (check.general or check.specific, difference.kind, difference.cause)
+            group = same[key].setdefault(check.specific, _Group(check.specific, difference))
+            _add(group, comparison, check.specific, difference)
+    groups = []
+    for (general, _, _), specific in same.items():
+        wide = general in instances and instances[general] == set(specific) and len(specific) >= _LEAST
+        groups += [_widened(general, list(specific.values()))] if wide else list(specific.values())
+    return groups
+
+
+def _widened(rule: str, groups: Sequence[_Group]) -> _Group:
+    """One group about the wider claim."""
+    first = groups[0].difference
+    resources = {group.difference.resource for group in groups}
+    pointers = {group.difference.pointer for group in groups}
+    others = {group.difference.observed for group in groups} - {first.observed}
+    difference = replace(
+        first,
+        observed=first.observed + (f" and {len(others)} more like it" if others else ""),
+        resource=first.resource if len(resources) == 1 else "*",
+        pointer=first.pointer if len(pointers) == 1 else "",
+    )
+    wide = _Group(rule, difference, wide=True)
+    for group in groups:
+        wide.found += [comparison for comparison in group.found if comparison not in wide.found]
+        wide.claims |= group.claims
+        wide.pointers |= group.pointers
+    return wide
+
+
+def _outcomes(comparisons: Sequence[Comparison]) -> list[_Group]:
+    """Groups of the outcomes that differ, by the input that explains them."""
+    by_cause: dict[tuple[str, str], list[tuple[Comparison, OutcomeCheck]]] = defaultdict(list)
+    held: dict[tuple[str, str], list[OutcomeCheck]] = defaultdict(list)
+    for comparison in comparisons:
+        outcome = comparison.outcome
+        if outcome is None:
+            continue
+        if outcome.difference is None:
+            held[outcome.resource, comparison.format].append(outcome)
+        else:
+            by_cause[outcome.resource, outcome.difference.cause].append((comparison, outcome))
+    groups: dict[tuple[str, str], _Group] = {}
+    for (resource, cause), found in by_cause.items():
+        formats = {comparison.format for comparison, _ in found}
+        others = [outcome for form in formats for outcome in held[resource, form]]
+        common = _explanation([outcome for _, outcome in found], others)
+        for comparison, outcome in found:
+            assert outcome.difference is not None
+            rule = common or _explanation([outcome], others) or outcome.rule
+            group = groups.setdefault((rule, cause), _Group(rule, outcome.difference))
+            if outcome.rule == rule:
+                group.difference = outcome.difference
+            _add(group, comparison, outcome.rule, outcome.difference)
+            if outcome.code is None:  # every input of a success is documented to pass
+                group.claims |= dict.fromkeys(row for _, row in outcome.inputs)
+    return list(groups.values())
+
+
+def _explanation(differing: Sequence[OutcomeCheck], held: Sequence[OutcomeCheck]) -> str | None:
+    """The row of the one input that all `differing` requests share and that no other request got past."""
+    rules = {outcome.rule for outcome in differing}
+    if len(rules) == 1 and differing[0].code is not None:
+        return differing[0].rule
+    shared = [pair for pair in differing[0].inputs if all(pair in outcome.inputs for outcome in differing)]
+    for parameter, row in shared:
+        if not any(_got_past(outcome, parameter, row) for outcome in held):
+            return row
+    return None
+
+
+def _got_past(outcome: OutcomeCheck, parameter: str, row: str) -> bool:
+    """Whether a request whose outcome holds has this input, and was not decided before it was looked at."""
+    if (parameter, row) not in outcome.inputs:
+        return False
+    return outcome.code is None or outcome.decided_at >= outcome.order.index(parameter)
+
+
+def _add(group: _Group, comparison: Comparison, claim: str, difference: ClaimDifference) -> None:
+    if not group.found or group.found[-1] is not comparison:
+        group.found.append(comparison)
+    group.claims[claim] = None
+    if difference.pointer:
+        group.pointers[difference.pointer] = None
+
+
+def _merge_formats(groups: Sequence[_Group]) -> list[_Group]:
+    """XML has no types: what JSON shows as another type is another value there. One cause, so one group."""
+    json = {
+        (group.rule, group.difference.pointer): group
+        for group in groups
+        if any(comparison.format == "json" for comparison in group.found)
+    }
+    kept = []
+    for group in groups:
+        only_xml = all(comparison.format == "xml" for comparison in group.found)
+        other = json.get((group.rule, group.difference.pointer)) if only_xml else None
+        same = (
+            other is not None
+            and group.difference.lexical is not None
+            and group.difference.lexical == other.difference.lexical
+        )
+        if same and other is not None:
+            other.found += group.found
+        else:
+            kept.append(group)
+    return kept
+
+
+def _finding(claim_set: ClaimSet, group: _Group, reproduce: Callable[[str], str]) -> DriftFinding:
+    difference = group.difference
+    claim = claim_set.claims.get(group.rule)
+    found = group.found
+    dates = [item.observation.when for item in found if item.observation.when is not None]
+    first = next((item for item in found if item.format == "json"), found[0])
+    documented = difference.documented
+    if group.wide and claim is not None and difference.kind not in {"value", "status"}:
+        documented = claim.says
+    return DriftFinding(
+        rule=group.rule,
+        severity=difference.severity,
+        kind=difference.kind,
+        resource=difference.resource,
+        pointer=difference.pointer,
+        documented=documented,
+        observed=difference.observed.replace(first.observation.account, "{account}"),
+        fingerprint=fingerprint(group.rule, difference.kind, difference.cause),
+        line=claim.line if group.wide and claim else difference.line,
+        basis=claim.basis if group.wide and claim else difference.basis,
+        first_seen=min(dates, default=None),
+        last_seen=max(dates, default=None),
+        seen=len(found),
+        sightings=tuple(_sighting(item) for item in found[:_SIGHTINGS]),
+        formats=tuple(sorted({item.format for item in found})),
+        claims=tuple(sorted(group.claims)),
+        pointers=tuple(sorted(group.pointers)),
+        rows=side_by_side(claim_set, first),
+        reproduce=reproduce(group.rule),
+    )
+
+
+def _sighting(comparison: Comparison) -> Sighting:
+    observation = comparison.observation
+    request = observation.request
+    path = request.path.replace(observation.account, "{account}")
+    return Sighting(
+        where=observation.where,
+        when=observation.when,
+        request=f"{request.method} https://{request.host}{path}",
+        form=form_of(request),
+        format=comparison.format,
+    )

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ringback.drift.observe import Observation
+from ringback.drift.observation import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from ringback.contract import Answer, Request
-    from ringback.drift.book import Book
-    from ringback.drift.probes import Probe
+    from ringback.drift.claims import ClaimSet
+    from ringback.drift.probes import ClaimProbe
 
 
 class UnansweredError(Exception):
@@ -45,38 +45,38 @@ class Asked:
         harmless: Whether that leaves the run complete.
     """
 
-    probe: Probe
+    probe: ClaimProbe
     observation: Observation | None = None
     reason: str = ""
     harmless: bool = False
 
 
-def choose(book: Book, only: Iterable[str] = (), formats: Iterable[str] = ()) -> list[Probe]:
+def choose(claim_set: ClaimSet, only: Iterable[str] = (), formats: Iterable[str] = ()) -> list[ClaimProbe]:
     """The probes whose claims match one of the globs `only`, in one of `formats`; all where there is none.
 
     A glob also selects by what an answer is then checked for: the field `Messages.answer.sid` needs an answer
     of Messages.
     """
     globs, wanted = tuple(only), tuple(formats)
-    named = [claim for claim in book.claims if any(fnmatchcase(claim, glob) for glob in globs)]
-    direct = {claim for probe in book.probes for claim in probe.claims}
+    named = [claim for claim in claim_set.claims if any(fnmatchcase(claim, glob) for glob in globs)]
+    direct = {claim for probe in claim_set.probes for claim in probe.claims}
     indirect = [claim for claim in named if claim not in direct]
     # What a finding is about may be narrower than a claim, or new: there is no claim then.
-    indirect += [glob for glob in globs if not any(fnmatchcase(claim, glob) for claim in book.claims)]
+    indirect += [glob for glob in globs if not any(fnmatchcase(claim, glob) for claim in claim_set.claims)]
     return [
         probe
-        for probe in book.probes
+        for probe in claim_set.probes
         if (not wanted or probe.format in wanted)
         and (
             not globs
             or any(fnmatchcase(claim, glob) for claim in probe.claims for glob in globs)
-            or any(_shows(book, probe, claim) for claim in indirect)
+            or any(_shows(claim_set, probe, claim) for claim in indirect)
         )
     ]
 
 
 async def ask(
-    probes: Iterable[Probe],
+    probes: Iterable[ClaimProbe],
     account: str,
     send: Callable[[Request], Awaitable[tuple[Answer, str]]],
     *,
@@ -114,10 +114,10 @@ async def ask(
     return found
 
 
-def _shows(book: Book, probe: Probe, claim: str) -> bool:
+def _shows(claim_set: ClaimSet, probe: ClaimProbe, claim: str) -> bool:
     """Whether the documented answer to `probe` is one that `claim` is about."""
     kind, _, rest = claim.partition(".")
-    offline = book.offline(probe.request("AC" + "0" * 32))
+    offline = claim_set.offline(probe.request("AC" + "0" * 32))
     if rest.startswith("answer."):
         return offline.status < 400 and probe.path.removesuffix(".json").endswith(f"/{kind}")
     if kind == "text":

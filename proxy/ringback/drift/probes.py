@@ -8,14 +8,15 @@ from urllib.parse import urlencode
 
 from ringback.contract import Request
 from ringback.contract.contract import OTHER
-from ringback.drift.observe import outside_id
+from ringback.drift.observation import outside_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ringback.contract import Contract, Format
     from ringback.contract.schema import Example, Resource
-    from ringback.drift.knowledge import Knowledge
+    from ringback.drift.facts import Facts
+
 
 Form: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -26,7 +27,7 @@ FORMATS: Final[tuple[Format, ...]] = ("json", "xml")
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ClaimProbe:
     """A request that shows whether some claims hold.
 
     Attributes:
@@ -55,7 +56,7 @@ class Probe:
         return Request(self.method, self.host, target, headers, body)
 
 
-def probes_of(contract: Contract, known: Knowledge) -> Iterator[Probe]:
+def probes_of(contract: Contract, known: Facts) -> Iterator[ClaimProbe]:
     """A request for every claim about an outcome, in both formats; equal requests are one."""
     asked: dict[tuple[str, str, str, Form], list[str]] = {}
     for claim, method, host, path, form in _asked(contract, known):
@@ -63,10 +64,10 @@ def probes_of(contract: Contract, known: Knowledge) -> Iterator[Probe]:
     for (method, host, path, fields), claims in asked.items():
         for kind in FORMATS if host == _API else FORMATS[:1]:
             path_in = _with_format(path, kind)
-            yield Probe(f"{claims[0]}.{kind}", tuple(claims), method, host, path_in, fields, kind)
+            yield ClaimProbe(f"{claims[0]}.{kind}", tuple(claims), method, host, path_in, fields, kind)
 
 
-def _asked(contract: Contract, known: Knowledge) -> Iterator[tuple[str, str, str, str, Form]]:
+def _asked(contract: Contract, known: Facts) -> Iterator[tuple[str, str, str, str, Form]]:
     """Claim, method, host, path and form of everything that is asked."""
     examples = {example.id: example for example in contract.examples}
     for resource in contract.resources:

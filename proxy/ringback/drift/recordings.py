@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ringback.drift.observe import Observation, form_of, told_by
+from ringback.drift.observation import Observation, form_of, who_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ringback.contract import Answer, Contract, Headers, Request
-    from ringback.drift.observe import Who
+    from ringback.drift.observation import Who
+
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _ITEM: Final = re.compile(r"^- ", re.MULTILINE)
@@ -28,7 +29,7 @@ _NOT_LIVE: Final = {
 }
 
 
-class Recorded(Protocol):
+class RecordedInteraction(Protocol):
     """An exchange as a cassette keeps it."""
 
     @property
@@ -44,12 +45,12 @@ class Recorded(Protocol):
         """The `Ringback-...` fields that were recorded with it."""
 
 
-class RecordingError(Exception):
+class UnreadableCassetteError(Exception):
     """A file or directory that holds no recording; the text names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRecording:
     """An exchange in a file.
 
     Attributes:
@@ -63,13 +64,13 @@ class Found:
     why: str = ""
 
 
-def read(
+def read_recordings(
     paths: Iterable[Path],
     contract: Contract,
-    load: Callable[..., tuple[Sequence[Recorded], dict[str, Any]]],
+    load: Callable[..., tuple[Sequence[RecordedInteraction], dict[str, Any]]],
     *,
     assume_test: bool = False,
-) -> Iterator[Found]:
+) -> Iterator[FoundRecording]:
     """Every exchange in the cassettes at `paths`: files, or directories that are searched.
 
     Args:
@@ -90,43 +91,43 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
         if not found:
-            raise RecordingError(f"{path}: no cassette (*.yaml, *.yml, *.json) in this directory")
+            raise UnreadableCassetteError(f"{path}: no cassette (*.yaml, *.yml, *.json) in this directory")
         return found
     if not path.exists():
-        raise RecordingError(f"{path}: no such file or directory")
+        raise UnreadableCassetteError(f"{path}: no such file or directory")
     return [path]
 
 
 def _file(
     path: Path,
     contract: Contract,
-    load: Callable[..., tuple[Sequence[Recorded], dict[str, Any]]],
+    load: Callable[..., tuple[Sequence[RecordedInteraction], dict[str, Any]]],
     *,
     assume_test: bool,
-) -> Iterator[Found]:
+) -> Iterator[FoundRecording]:
     try:
         text = path.read_text(encoding="utf-8")
         interactions, metadata = load(text, as_json=path.suffix == ".json")
     except OSError as error:
-        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UnreadableCassetteError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise RecordingError(f"{path}: no cassette: byte {error.start} is not UTF-8") from None
+        raise UnreadableCassetteError(f"{path}: no cassette: byte {error.start} is not UTF-8") from None
     except ValueError as error:
         line = getattr(error, "line", 0)
-        raise RecordingError(f"{path}{f':{line}' if line else ''}: no cassette: {error}") from None
+        raise UnreadableCassetteError(f"{path}{f':{line}' if line else ''}: no cassette: {error}") from None
     lines = item_lines(text, len(interactions))
     for number, interaction in enumerate(interactions):
         where = f"{path}:{lines[number]}" if lines else f"{path}#{number + 1}"
         hidden = _pseudonyms(interaction.request, metadata, contract)
         if hidden:
             why = f"{' and '.join(hidden)} recorded as pseudonyms (--redact), which get other answers"
-            yield Found(None, where, why)
+            yield FoundRecording(None, where, why)
             continue
         kind = _source(interaction)
         if kind in _NOT_LIVE:
-            yield Found(None, where, _NOT_LIVE[kind])
+            yield FoundRecording(None, where, _NOT_LIVE[kind])
             continue
-        yield Found(_observation(interaction, where, contract, kind, assume_test=assume_test), where)
+        yield FoundRecording(_observation(interaction, where, contract, kind, assume_test=assume_test), where)
 
 
 def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) -> list[str]:
@@ -145,16 +146,16 @@ def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) 
     return [name for name in sent if name.lower() in redacted and name not in texts]
 
 
-def _source(interaction: Recorded) -> str:
+def _source(interaction: RecordedInteraction) -> str:
     """Who gave the answer, empty where that is not written there."""
     return (_said(interaction.provenance, "ringback-source") or "").partition(";")[0].strip()
 
 
 def _observation(
-    interaction: Recorded, where: str, contract: Contract, kind: str, *, assume_test: bool
+    interaction: RecordedInteraction, where: str, contract: Contract, kind: str, *, assume_test: bool
 ) -> Observation:
     request, answer = interaction.request, interaction.answer
-    who: Who = told_by(contract, request, answer)
+    who: Who = who_asked(contract, request, answer)
     if kind == "live":
         who = "proven"
     elif assume_test:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ringback.drift.report.formats import FORMATS, write
+from ringback.drift.report import FORMATS, write
 from support.reports import empty, full
 
 

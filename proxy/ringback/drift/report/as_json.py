@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ringback.drift.findings import Finding, Row, Sighting
-    from ringback.drift.report.model import Report
+    from ringback.drift.findings import DriftFinding, Sighting
+    from ringback.drift.report.builder import Report
+    from ringback.drift.side_by_side import SideBySideRow
+
 
 VERSION: Final = 1
 
@@ -46,12 +48,12 @@ def as_object(report: Report) -> dict[str, Any]:
         "accepted": [_finding(finding) for finding in report.accepted],
         "known": [{"id": item.id, "says": item.says, "seen": item.seen} for item in report.known],
         "not_compared": [
-            {"what": item.what, "why": item.why, "harmless": item.harmless} for item in report.unlooked
+            {"what": item.what, "why": item.why, "harmless": item.harmless} for item in report.not_compared
         ],
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: DriftFinding) -> dict[str, Any]:
     return {
         "fingerprint": finding.fingerprint,
         "rule": finding.rule,
@@ -84,7 +86,7 @@ def _sighting(sighting: Sighting) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: SideBySideRow) -> dict[str, Any]:
     return {
         "pointer": row.pointer,
         "documented": row.documented,

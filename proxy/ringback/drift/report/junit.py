@@ -7,19 +7,20 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from ringback.drift.findings import at_least
+from ringback.drift.checks import at_least
 
 if TYPE_CHECKING:
-    from ringback.drift.findings import Finding
-    from ringback.drift.report.model import Report
+    from ringback.drift.findings import DriftFinding
+    from ringback.drift.report.builder import Report
+
 
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def text(report: Report) -> str:
     """The report as JUnit XML text."""
-    cases: dict[str, list[tuple[str, Finding | None]]] = defaultdict(list)
-    found: dict[str, list[Finding]] = defaultdict(list)
+    cases: dict[str, list[tuple[str, DriftFinding | None]]] = defaultdict(list)
+    found: dict[str, list[DriftFinding]] = defaultdict(list)
     for finding in report.findings:
         found[finding.rule].append(finding)
     looked = {claim.id: claim for claim in report.claims}
@@ -56,7 +57,7 @@ def text(report: Report) -> str:
     return "<?xml version='1.0' encoding='UTF-8'?>\n" + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _case(suite: ET.Element, name: str, finding: Finding | None, *, fails: bool) -> None:
+def _case(suite: ET.Element, name: str, finding: DriftFinding | None, *, fails: bool) -> None:
     title = f"{name} {finding.fingerprint}" if finding else name
     case = ET.SubElement(suite, "testcase", {"classname": f"drift.{name}", "name": title, "time": "0"})
     if finding is not None and fails:
@@ -64,11 +65,11 @@ def _case(suite: ET.Element, name: str, finding: Finding | None, *, fails: bool)
         failure.text = _clean("\n".join(filter(None, (*_lines(finding), finding.reproduce))))
 
 
-def _message(finding: Finding) -> str:
+def _message(finding: DriftFinding) -> str:
     return f"documented {finding.documented}, live {finding.observed}"
 
 
-def _lines(finding: Finding) -> list[str]:
+def _lines(finding: DriftFinding) -> list[str]:
     seen = [f"{item.where} {item.request}" for item in finding.sightings]
     page = f"page line {finding.line}" if finding.line else ""
     return [f"{finding.resource} {finding.pointer}", page, *seen, finding.note]

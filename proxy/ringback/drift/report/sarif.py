@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from ringback.drift.findings import Finding
-    from ringback.drift.report.model import Report
+    from ringback.drift.findings import DriftFinding
+    from ringback.drift.report.builder import Report
+
 
 _LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
 _PLACE: Final = re.compile(r"(.+):(\d+)")
@@ -49,7 +50,7 @@ def _rule(name: str, says: str) -> dict[str, Any]:
     return {"id": name, "shortDescription": {"text": says}, "helpUri": _PAGE}
 
 
-def _result(finding: Finding, index: int, *, accepted: bool) -> dict[str, Any]:
+def _result(finding: DriftFinding, index: int, *, accepted: bool) -> dict[str, Any]:
     page = f" (page, line {finding.line})" if finding.line else ""
     result: dict[str, Any] = {
         "ruleId": finding.rule,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ringback.drift.findings import Finding
-    from ringback.drift.report.model import Report
+    from ringback.drift.findings import DriftFinding
+    from ringback.drift.report.builder import Report
+
 
 _COLOURS: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _SHOWN: Final = 8  # reasons for not comparing
@@ -40,11 +41,11 @@ def show(report: Report, console: Console) -> None:
         console.print(Text("\nknown differences from the page, no drift", style="bold"))
         for known in report.known:
             console.print(Text(f"  {known.id}: {known.says} ({known.seen} x)"), soft_wrap=True)
-    if report.unlooked:
-        _unlooked(report, console)
+    if report.not_compared:
+        _not_compared(report, console)
 
 
-def _finding(finding: Finding, console: Console) -> None:
+def _finding(finding: DriftFinding, console: Console) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
     line = finding.page if finding.page.startswith("not ") else f"page, {finding.page}"
@@ -70,7 +71,7 @@ def _finding(finding: Finding, console: Console) -> None:
             console.print(Text.assemble((f"{name:>12}  ", "dim"), value), soft_wrap=True)
 
 
-def _seen(finding: Finding) -> str:
+def _seen(finding: DriftFinding) -> str:
     if not finding.seen:
         return ""
     formats = " and ".join(name.upper() for name in finding.formats)
@@ -82,12 +83,12 @@ def _seen(finding: Finding) -> str:
     return f"{finding.seen} x in {formats}{when}; {where}"
 
 
-def _unlooked(report: Report, console: Console) -> None:
+def _not_compared(report: Report, console: Console) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
     console.print(Text("\nnot compared", style="bold"))
     reasons: dict[str, list[str]] = {}
-    for item in report.unlooked:
+    for item in report.not_compared:
         reasons.setdefault(item.why, []).append(item.what)
     for why, what in list(reasons.items())[:_SHOWN]:
         more = f" and {len(what) - 1} more" if len(what) > 1 else ""

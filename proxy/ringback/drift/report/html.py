@@ -8,13 +8,15 @@ from string import Template
 from typing import TYPE_CHECKING, Final
 
 from ringback.counting import many, times
-from ringback.drift.findings import SEVERITIES
+from ringback.drift.checks import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ringback.drift.findings import Finding, Row
-    from ringback.drift.report.model import Report
+    from ringback.drift.findings import DriftFinding
+    from ringback.drift.report.builder import Report
+    from ringback.drift.side_by_side import SideBySideRow
+
 
 _TEMPLATE: Final = "page.template.html"
 _AGAINST: Final = {
@@ -96,7 +98,7 @@ def _findings(report: Report) -> str:
     return '<p class="none">Everything that was looked at is as documented.</p>'
 
 
-def _finding(finding: Finding, *, is_open: bool) -> str:
+def _finding(finding: DriftFinding, *, is_open: bool) -> str:
     place = finding.pointer or (finding.resource if finding.resource != "*" else "")
     return (
         f'<details class="finding {finding.severity}" id="f{finding.fingerprint}"'
@@ -111,7 +113,7 @@ def _finding(finding: Finding, *, is_open: bool) -> str:
     )
 
 
-def _exchange(finding: Finding) -> str:
+def _exchange(finding: DriftFinding) -> str:
     """What the finding is about in one of its exchanges; the rest of the exchange is a click away."""
     about = [row for row in finding.rows if _is_about(finding, row)]
     about = about or [row for row in finding.rows if row.mark] or list(finding.rows)
@@ -128,7 +130,7 @@ def _exchange(finding: Finding) -> str:
     return f'{shown}<details class="more"><summary>{title}</summary>{inner}</details>'
 
 
-def _is_about(finding: Finding, row: Row) -> bool:
+def _is_about(finding: DriftFinding, row: SideBySideRow) -> bool:
     if finding.kind == "header":
         names = {name.removeprefix("header.") for name in (finding.rule, *finding.claims)}
         return row.pointer.lower() in names
@@ -140,7 +142,7 @@ def _is_about(finding: Finding, row: Row) -> bool:
     return row.pointer in _OUTCOME.get(finding.kind, ())
 
 
-def _table(caption: str, rows: Sequence[Row]) -> str:
+def _table(caption: str, rows: Sequence[SideBySideRow]) -> str:
     body = "".join(_row(row) for row in rows)
     return (
         f"<table><caption>{caption}</caption><thead><tr>"
@@ -149,7 +151,7 @@ def _table(caption: str, rows: Sequence[Row]) -> str:
     )
 
 
-def _row(row: Row) -> str:
+def _row(row: SideBySideRow) -> str:
     line = f'<span class="page">line {row.line}</span>' if row.line else ""
     why = f'<span class="why">{_KINDS[row.mark]}</span>' if row.mark else ""
     return (
@@ -160,7 +162,7 @@ def _row(row: Row) -> str:
     )
 
 
-def _facts(finding: Finding) -> str:
+def _facts(finding: DriftFinding) -> str:
     facts = [("Page", finding.page or "not on the page")]
     if finding.seen:
         formats = " and ".join(name.upper() for name in finding.formats)
@@ -179,7 +181,7 @@ def _facts(finding: Finding) -> str:
     return f"<dl>{lines}</dl>"
 
 
-def _dates(finding: Finding) -> str:
+def _dates(finding: DriftFinding) -> str:
     if not finding.first_seen or not finding.last_seen:
         return ""
     first, last = finding.first_seen.date(), finding.last_seen.date()
@@ -195,9 +197,9 @@ def _rest(report: Report) -> str:
         items = [(item.says, f"{item.id}, {times(item.seen)}") for item in report.known]
         text = "Errata of the page, and fields that recordings have and the page does not mention. No drift."
         parts.append(_list("Known differences from the page", text, items))
-    if report.unlooked:
+    if report.not_compared:
         reasons: dict[str, list[str]] = {}
-        for left in report.unlooked:
+        for left in report.not_compared:
             reasons.setdefault(left.why, []).append(left.what)
         items = [(why, f"{times(len(what))}: {', '.join(what[:4])}") for why, what in reasons.items()]
         parts.append(_list("Not compared", "", items))

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ringback.drift.compare import compare
-from ringback.drift.evidence import rows
-from ringback.drift.observe import Observation
-from support.drifting import ACCOUNT, BOOK, NOW, documented, edit, failing, look, probe
+from ringback.drift.observation import Observation
+from ringback.drift.side_by_side import side_by_side
+from support.drifting import ACCOUNT, CLAIM_SET, NOW, documented, edit, failing, look, probe
 
 if TYPE_CHECKING:
     from ringback.contract import Answer
-    from ringback.drift.findings import Row
+    from ringback.drift.side_by_side import SideBySideRow
 
 SENT, BLOCKED = probe("example.message.sent"), probe("Messages.to.blocked")
 
 
-def table(item: Any, *change: Any) -> dict[str, Row]:
-    return {row.pointer: row for row in rows(BOOK, look(item, *change))}
+def table(item: Any, *change: Any) -> dict[str, SideBySideRow]:
+    return {row.pointer: row for row in side_by_side(CLAIM_SET, look(item, *change))}
 
 
 def test_an_answer_as_documented_has_no_mark() -> None:
@@ -34,7 +34,7 @@ def test_a_difference_is_marked_where_it_is_and_has_its_line() -> None:
     found = table(SENT, edit(status="accepted", sid=..., tags=1))
     assert [name for name, row in found.items() if row.mark] == ["/sid", "/status", "/tags"]
     assert (found["/status"].mark, found["/status"].live) == ("value", '"accepted"')
-    assert found["/status"].line == BOOK.claims["Messages.answer.status"].line
+    assert found["/status"].line == CLAIM_SET.claims["Messages.answer.status"].line
     assert (found["/sid"].mark, found["/sid"].live) == ("removed", "\u2014")
     assert (found["/tags"].documented, found["/tags"].offline) == ("not mentioned", "\u2014")
 
@@ -75,7 +75,7 @@ def test_a_body_that_is_none_is_the_row_that_is_marked(item: Any) -> None:
     assert [name for name, row in found.items() if row.mark] == ["body"]
     row = found["body"]
     assert (row.documented, row.live, row.offline) == ("JSON for .json, else XML", "no JSON", "JSON")
-    assert (row.mark, row.line) == ("type", BOOK.claims["format.body"].line)
+    assert (row.mark, row.line) == ("type", CLAIM_SET.claims["format.body"].line)
     assert row.line is not None
     assert "/" not in found
 
@@ -111,13 +111,13 @@ def test_header_fields_come_before_the_body_under_their_names(
         kept = tuple(field for field in answer.headers if field[0] != name)
         return replace(answer, headers=kept if value is None else (*kept, (name, value)))
 
-    row = rows(BOOK, look(SENT, change))[1]
+    row = side_by_side(CLAIM_SET, look(SENT, change))[1]
     assert (row.pointer, row.documented, row.live, row.offline, row.mark) == (name, *said)
 
 
 def test_an_error_of_nobody_knows_whom_is_not_judged() -> None:
     request = SENT.request(ACCOUNT)
     answer = failing(21606)(documented(request))
-    comparison = compare(BOOK, Observation(request, answer, "x", NOW))
-    said = {row.pointer: row.documented for row in rows(BOOK, comparison)}
+    comparison = compare(CLAIM_SET, Observation(request, answer, "x", NOW))
+    said = {row.pointer: row.documented for row in side_by_side(CLAIM_SET, comparison)}
     assert said["/status"] == "not judged: who asked is not known"

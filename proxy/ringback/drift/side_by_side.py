@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ringback.contract import Admitted, Credentials, Names, admit
+from ringback.drift.body import ERROR_NAMES, BodyError, Leaf, flatten, read_body
 from ringback.drift.claims import ERROR_FIELDS, fields_of
 from ringback.drift.fields import describe
-from ringback.drift.findings import Row
-from ringback.drift.observe import plain
-from ringback.drift.trees import ERROR_NAMES, BodyError, Leaf, flat, read
+from ringback.drift.observation import plain
 from ringback.exchange import first_header
 
 if TYPE_CHECKING:
     from ringback.contract import Answer, Format
     from ringback.contract.schema import Field
-    from ringback.drift.book import Book
-    from ringback.drift.checks import Difference
+    from ringback.drift.checks import ClaimDifference, Kind
+    from ringback.drift.claims import ClaimSet
     from ringback.drift.compare import Comparison
-    from ringback.drift.findings import Kind
+
 
 _ABSENT = "\u2014"
 _LONGEST = 300
@@ -27,11 +27,34 @@ _HEADER_KINDS: Final[dict[str, Kind]] = {"missing": "removed", "new": "added"}
 _NAMES: Final = {"format.body": "body", "format.element": "outer element"}
 
 
-def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
+@dataclass(frozen=True, slots=True)
+class SideBySideRow:
+    """One line of the side-by-side view.
+
+    Attributes:
+        pointer: The field, or what else is compared (`status`, a header's name).
+        documented: What the documentation says there.
+        line: The line of the page that says so.
+        live: What the live API answered.
+        offline: What Ringback answers offline.
+        mark: How live differs from the documentation, or None.
+    """
+
+    pointer: str
+    documented: str
+    line: int | None
+    live: str
+    offline: str
+    mark: Kind | None = None
+
+
+def side_by_side(claim_set: ClaimSet, comparison: Comparison) -> tuple[SideBySideRow, ...]:
     """Every field of one exchange in three columns, with marks where live differs from the documentation."""
     observation = comparison.observation
-    ours = book.offline(observation.request)
-    passed = admit(book.contract, plain(observation.request), Names(observation.request.host), Credentials())
+    ours = claim_set.offline(observation.request)
+    passed = admit(
+        claim_set.contract, plain(observation.request), Names(observation.request.host), Credentials()
+    )
     entries = passed.resource.answer if isinstance(passed, Admitted) else ()
     marks, whole, form = _marks(comparison)
     seen, made = (
@@ -40,11 +63,11 @@ def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
     )
     account = observation.account
     if ours.status < 400:
-        said = _said_of_success(book, comparison, entries)
+        said = _said_of_success(claim_set, comparison, entries)
     else:
         name = passed.resource.resource if isinstance(passed, Admitted) else ""
-        said = _said_of_error(book, made, ours.source.line, name)
-    found = [_status_row(book, comparison, ours, whole), *_header_rows(book, comparison, ours)]
+        said = _said_of_error(claim_set, made, ours.source.line, name)
+    found = [_status_row(claim_set, comparison, ours, whole), *_header_rows(claim_set, comparison, ours)]
     found += _form_rows(form, comparison.format)
     for pointer in dict.fromkeys([*said, *made, *seen, *marks]):
         documented, line = said.get(pointer, ("not mentioned", None))
@@ -55,15 +78,17 @@ def rows(book: Book, comparison: Comparison) -> tuple[Row, ...]:
             documented, line = "not judged: who asked is not known", None
         kind = mark.kind if mark else (whole if whole in _OUTCOMES and pointer == "/code" else None)
         live = _show(seen.get(pointer), account)
-        found.append(Row(pointer, documented, line, live, _show(made.get(pointer), account), kind))
+        found.append(SideBySideRow(pointer, documented, line, live, _show(made.get(pointer), account), kind))
     return tuple(found)
 
 
-def _marks(comparison: Comparison) -> tuple[dict[str, Difference], Kind | None, dict[str, Difference]]:
+def _marks(
+    comparison: Comparison,
+) -> tuple[dict[str, ClaimDifference], Kind | None, dict[str, ClaimDifference]]:
     """Differences by pointer, how the status or the outcome differs, and how the body does as a whole."""
-    marks: dict[str, Difference] = {}
+    marks: dict[str, ClaimDifference] = {}
     whole: Kind | None = None
-    form: dict[str, Difference] = {}
+    form: dict[str, ClaimDifference] = {}
     for check in comparison.checks:
         difference = check.difference
         name = _NAMES.get(check.specific) or _NAMES.get(check.general or "")
@@ -80,10 +105,10 @@ def _marks(comparison: Comparison) -> tuple[dict[str, Difference], Kind | None, 
     return marks, whole, form
 
 
-def _form_rows(form: dict[str, Difference], asked: Format) -> list[Row]:
+def _form_rows(form: dict[str, ClaimDifference], asked: Format) -> list[SideBySideRow]:
     """The body as a whole and XML's outer element, where they differ."""
     return [
-        Row(
+        SideBySideRow(
             name,
             difference.documented,
             difference.line,
@@ -96,28 +121,31 @@ def _form_rows(form: dict[str, Difference], asked: Format) -> list[Row]:
 
 
 def _said_of_error(
-    book: Book, made: dict[str, Leaf], line: int | None, resource: str
+    claim_set: ClaimSet, made: dict[str, Leaf], line: int | None, resource: str
 ) -> dict[str, tuple[str, int | None]]:
     """What the documentation says of each field of an error."""
     said = {
-        f"/{name}": (_show(made.get(f"/{name}")), book.claims[f"error.{name}"].line) for name in ERROR_FIELDS
+        f"/{name}": (_show(made.get(f"/{name}")), claim_set.claims[f"error.{name}"].line)
+        for name in ERROR_FIELDS
     }
     code = made["/code"].text
-    text = book.claims.get(f"text.{code}.{resource}") or book.claims.get(f"text.{code}")
+    text = claim_set.claims.get(f"text.{code}.{resource}") or claim_set.claims.get(f"text.{code}")
     message, where = said["/message"][0], text.line if text else None
     if text and where is None:
         message += f" (not on the page: {text.basis})"
     return {**said, "/code": (said["/code"][0], line), "/message": (message, where)}
 
 
-def _status_row(book: Book, comparison: Comparison, ours: Answer, mark: Kind | None) -> Row:
+def _status_row(
+    claim_set: ClaimSet, comparison: Comparison, ours: Answer, mark: Kind | None
+) -> SideBySideRow:
     live = comparison.observation.answer
     line = ours.source.line
     differs = live.status != ours.status
     if mark == "status" or not mark or not differs:
-        claim = book.claims.get(f"status.{ours.status}")
+        claim = claim_set.claims.get(f"status.{ours.status}")
         line = claim.line if claim else None
-    return Row(
+    return SideBySideRow(
         "HTTP status",
         f"{ours.status} {ours.reason}",
         line,
@@ -128,10 +156,10 @@ def _status_row(book: Book, comparison: Comparison, ours: Answer, mark: Kind | N
 
 
 def _said_of_success(
-    book: Book, comparison: Comparison, entries: tuple[Field, ...]
+    claim_set: ClaimSet, comparison: Comparison, entries: tuple[Field, ...]
 ) -> dict[str, tuple[str, int | None]]:
     """What the documentation says of each field of a success."""
-    expected = _leaves(book.offline(comparison.observation.request), comparison.format, entries)
+    expected = _leaves(claim_set.offline(comparison.observation.request), comparison.format, entries)
     said = {}
     for pointer, field in fields_of(entries):
         if field.fields:
@@ -143,10 +171,10 @@ def _said_of_success(
     return said
 
 
-def _header_rows(book: Book, comparison: Comparison, ours: Answer) -> list[Row]:
+def _header_rows(claim_set: ClaimSet, comparison: Comparison, ours: Answer) -> list[SideBySideRow]:
     """The header fields that differ, each under its name as somebody spells it."""
     spelled = {name.lower(): name for name, _ in comparison.observation.answer.headers}
-    spelled |= {field.name.lower(): field.name for field in book.knowledge.headers.headers}
+    spelled |= {field.name.lower(): field.name for field in claim_set.facts.headers.headers}
     live = comparison.observation.answer.headers
     account = comparison.observation.account
     found = []
@@ -156,25 +184,27 @@ def _header_rows(book: Book, comparison: Comparison, ours: Answer) -> list[Row]:
             continue
         name = spelled[check.specific.removeprefix("header.")]
         documented = difference.documented.removeprefix(name).lstrip(":, ")
-        seen, made = (_text(first_header(headers, name), account) for headers in (live, ours.headers))
+        seen, made = (_shortened(first_header(headers, name), account) for headers in (live, ours.headers))
         how = _HEADER_KINDS.get(difference.cause, "value")
-        found.append(Row(name, documented, difference.line, seen, made, how))
+        found.append(SideBySideRow(name, documented, difference.line, seen, made, how))
     return found
 
 
 def _leaves(answer: Answer, form: Format, entries: tuple[Field, ...]) -> dict[str, Leaf]:
     failed = answer.status >= 400
     try:
-        return flat(read(answer.body, form, () if failed else entries, ERROR_NAMES if failed else {}).tree)
+        return flatten(
+            read_body(answer.body, form, () if failed else entries, ERROR_NAMES if failed else {}).tree
+        )
     except BodyError:
         return {}  # what it is instead has a row of its own
 
 
 def _show(value: Leaf | None, account: str = "") -> str:
-    return _text(None if value is None else str(value), account)
+    return _shortened(None if value is None else str(value), account)
 
 
-def _text(value: str | None, account: str = "") -> str:
+def _shortened(value: str | None, account: str = "") -> str:
     if value is None:
         return _ABSENT
     text = value.replace(account, "{account}") if account else value

@@ -81,7 +81,7 @@ class HeaderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transport: tuple[str, ...]
 
 
-class Slip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AnswerErratum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An erratum of the page, as it would look in an answer that follows the page to the letter.
 
     Attributes:
@@ -105,29 +105,29 @@ class Slip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     format: Literal["json", "xml"] | None = None
 
 
-class SlipFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file of slips."""
+class AnswerErrata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of errata."""
 
-    errata: tuple[Slip, ...]
+    errata: tuple[AnswerErratum, ...]
 
 
-class Knowledge(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True):
     """All of it."""
 
     outside: OutsideFile
     sentences: tuple[Sentence, ...]
     headers: HeaderFile
-    slips: tuple[Slip, ...]
+    errata: tuple[AnswerErratum, ...]
 
 
 @cache
-def knowledge() -> Knowledge:
+def load_facts() -> Facts:
     """What ships with the project."""
-    return Knowledge(
+    return Facts(
         outside=_read("outside.yaml", OutsideFile),
         sentences=_read("requests.yaml", SentenceFile).requests,
         headers=_read("headers.yaml", HeaderFile),
-        slips=_read("errata.yaml", SlipFile).errata,
+        errata=_read("errata.yaml", AnswerErrata).errata,
     )
 
 

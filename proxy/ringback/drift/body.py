@@ -1,4 +1,4 @@
-"""JSON and XML bodies as one neutral tree, so that everything after this is the same for both.
+"""JSON and XML bodies as one tree, and the shapes of values that differ from answer to answer.
 
 A tree is a mapping of names to leaves and further trees. Names of the contract's fields are JSON's, whichever
 format they came in; an XML element that no field claims gets its name in JSON's spelling. The order of keys
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ringback.contract.schema import Field, Format
 
-Kind: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "list", "text"]
+
+LeafKind: TypeAlias = Literal["string", "integer", "number", "boolean", "null", "list", "text"]
 
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LONGEST_NUMBER = 20  # digits; codes have five
@@ -34,7 +35,7 @@ class Leaf:
         text: How it is written in XML, or would be.
     """
 
-    kind: Kind
+    kind: LeafKind
     text: str
 
     def __str__(self) -> str:
@@ -71,7 +72,7 @@ class Body:
     element: str | None = None
 
 
-def read(data: bytes, form: Format, fields: Sequence[Field], names: Mapping[str, str]) -> Body:
+def read_body(data: bytes, form: Format, fields: Sequence[Field], names: Mapping[str, str]) -> Body:
     """The tree of `data`; `fields`, or `names` where there are none, say what the XML elements are called.
 
     Raises:
@@ -95,7 +96,7 @@ def leaf(value: Any) -> Leaf:
     return Leaf("string", _whole(str(value)))
 
 
-def of_json(value: Mapping[str, Any], depth: int = 0) -> Tree:
+def tree_of_json(value: Mapping[str, Any], depth: int = 0) -> Tree:
     """The tree of a JSON object.
 
     Raises:
@@ -104,24 +105,24 @@ def of_json(value: Mapping[str, Any], depth: int = 0) -> Tree:
     if depth > _DEEPEST:
         raise BodyError("nested too deeply")
     return {
-        _whole(name): of_json(inner, depth + 1) if isinstance(inner, dict) else leaf(inner)
+        _whole(name): tree_of_json(inner, depth + 1) if isinstance(inner, dict) else leaf(inner)
         for name, inner in value.items()
     }
 
 
-def flat(tree: Tree, prefix: str = "") -> dict[str, Leaf]:
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Leaf]:
     """Every leaf of `tree` under its JSON pointer."""
     found: dict[str, Leaf] = {}
     for name, inner in tree.items():
-        pointer = f"{prefix}/{escape(name)}"
+        pointer = f"{prefix}/{escape_pointer(name)}"
         if isinstance(inner, Leaf):
             found[pointer] = inner
         else:
-            found |= flat(inner, pointer)
+            found |= flatten(inner, pointer)
     return found
 
 
-def escape(name: str) -> str:
+def escape_pointer(name: str) -> str:
     """`name` as a step of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
 
@@ -143,7 +144,7 @@ def _json(data: bytes) -> Body:
         raise BodyError(_nature(data, "JSON")) from None
     if not isinstance(value, dict):
         raise BodyError(f"a JSON {leaf(value).kind} instead of an object")
-    return Body(of_json(value))
+    return Body(tree_of_json(value))
 
 
 def _xml(data: bytes, fields: Sequence[Field], names: Mapping[str, str]) -> Body:
@@ -195,3 +196,59 @@ def _nature(data: bytes, wanted: str) -> str:
     if start.startswith((b"{", b"[")):
         return f"no {wanted}, it looks like JSON" if wanted == "XML" else f"broken {wanted}"
     return f"no {wanted}"
+
+
+# RFC 2822 as Twilio's bodies have it: `Wed, 10 Oct 2012 21:36:14 +0000` (page, line 308).
+DATE = re.compile(
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} "
+    r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d{2}:\d{2}:\d{2} \+0000",
+    re.ASCII,
+)
+_DATES = (
+    ("ISO 8601", re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}.*", re.ASCII)),
+    ("a date without a time", re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)),
+    ("seconds since 1970", re.compile(r"\d{9,11}(\.\d+)?", re.ASCII)),
+    ("milliseconds since 1970", re.compile(r"\d{12,14}", re.ASCII)),
+    ("RFC 2822 with another zone", re.compile(r"\w{3}, \d{1,2} \w{3} \d{4} \d{2}:\d{2}:\d{2} \S+", re.ASCII)),
+)
+_SID = re.compile(r"([A-Z]{2})([0-9a-f]+)", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_CLASSES = (
+    ("digits", re.compile(r"\d+", re.ASCII)),
+    ("hex digits", re.compile(r"[0-9a-f]+", re.ASCII)),
+    ("capital hex digits", re.compile(r"[0-9A-F]+", re.ASCII)),
+    ("letters and digits", re.compile(r"[0-9A-Za-z]+", re.ASCII)),
+)
+
+
+def is_sid(text: str, prefix: str) -> bool:
+    """Whether `text` is a sid with this prefix: two letters and 32 hexadecimal digits."""
+    found = _SID.fullmatch(text)
+    return found is not None and found[1] == prefix and len(found[2]) == 32
+
+
+def identifier_shape(text: str) -> str:
+    """The shape of an identifier, e.g. `SM and 34 hex digits`; never the identifier itself."""
+    if _UUID.fullmatch(text):
+        return "a UUID"
+    prefix, rest = (text[:2], text[2:]) if re.match(r"[A-Z]{2}", text) else ("", text)
+    for name, pattern in _CLASSES:
+        if pattern.fullmatch(rest):
+            return f"{prefix} and {len(rest)} {name}" if prefix else f"{len(rest)} {name}"
+    return f"{prefix} and other text" if prefix else "other text"
+
+
+def date_format(text: str) -> str:
+    """The name of the format of a date, as far as it is a known one."""
+    return next((name for name, pattern in _DATES if pattern.fullmatch(text)), "another format")
+
+
+def templated(text: str, known: Mapping[str, str]) -> str:
+    """`text` with every value of `known` replaced by its `{name}`, the longest first.
+
+    What is left is the same from run to run, whatever number, sid or account was used.
+    """
+    for name, value in sorted(known.items(), key=lambda item: -len(item[1])):
+        if len(value) > 2:
+            text = text.replace(value, "{" + name + "}")
+    return text

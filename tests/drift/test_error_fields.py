@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ringback.drift.body import tree_of_json
 from ringback.drift.checks import Notes
-from ringback.drift.errors import Text, code_in, look, look_at_text, text_of
-from ringback.drift.trees import of_json
-from support.drifting import BOOK
+from ringback.drift.fields import DocumentedText, check_error, check_text, code_in, documented_text
+from support.drifting import CLAIM_SET
 
 if TYPE_CHECKING:
-    from ringback.drift.checks import Difference
+    from ringback.drift.checks import ClaimDifference
 
-LINK = BOOK.contract.gate.more_info.format(code=21211)
+LINK = CLAIM_SET.contract.gate.more_info.format(code=21211)
 GOOD: dict[str, Any] = {"code": 21211, "message": "m", "more_info": LINK, "status": 400}
 
 
-def seen(http: int = 400, **changes: Any) -> tuple[list[Difference], set[str]]:
+def seen(http: int = 400, **changes: Any) -> tuple[list[ClaimDifference], set[str]]:
     """What differs in an error's body with some fields changed; `...` takes one away."""
     notes = Notes()
     body = {name: value for name, value in (GOOD | changes).items() if value is not ...}
-    look(BOOK, of_json(body), http, "21211", notes)
+    check_error(CLAIM_SET, tree_of_json(body), http, "21211", notes)
     return [check.difference for check in notes.checks if check.difference], notes.known
 
 
 def test_an_error_as_documented() -> None:
     notes = Notes()
-    look(BOOK, of_json(GOOD), 400, "21211", notes)
+    check_error(CLAIM_SET, tree_of_json(GOOD), 400, "21211", notes)
     assert [(check.specific, check.general) for check in notes.checks] == [
         (f"error.{name}.21211", f"error.{name}") for name in GOOD
     ]
@@ -71,13 +71,13 @@ def test_a_link_without_a_code_to_hold_it_against_says_nothing_more() -> None:
     "code, expected", [(21211, 21211), ("21211", 21211), (None, None), ("x", None), ({"a": 1}, None)]
 )
 def test_the_code_whatever_its_type(code: Any, expected: int | None) -> None:
-    assert code_in(of_json({"code": code})) == expected
+    assert code_in(tree_of_json({"code": code})) == expected
 
 
-def said(message: Any, basis: str = "documented") -> list[Difference | None]:
+def said(message: Any, basis: str = "documented") -> list[ClaimDifference | None]:
     notes = Notes()
-    text = Text("text.21211", "Messages", "+14105550100 is bad", "{To} is bad", basis, 856)  # type: ignore[arg-type]  # a str
-    look_at_text(BOOK, text, of_json({"message": message}), {"To": "+14105550100"}, notes)
+    text = DocumentedText("text.21211", "Messages", "+14105550100 is bad", "{To} is bad", basis, 856)  # type: ignore[arg-type]  # a str
+    check_text(CLAIM_SET, text, tree_of_json({"message": message}), {"To": "+14105550100"}, notes)
     return [check.difference for check in notes.checks]
 
 
@@ -95,9 +95,11 @@ def test_other_words_are_one_cause_whatever_the_number(basis: str, severity: str
 
 
 def test_the_documented_text_of_a_code() -> None:
-    text = text_of(BOOK, 21211, "Messages", {"To": "+14105550100"})
+    text = documented_text(CLAIM_SET, 21211, "Messages", {"To": "+14105550100"})
     assert text is not None
     assert "+14105550100" in text.message
     assert "{To}" in text.template
-    assert text_of(BOOK, 99999, "Messages", {}) is None
-    assert text_of(BOOK, 20001, "Messages", {}) is None  # its text names a parameter that nobody knows here
+    assert documented_text(CLAIM_SET, 99999, "Messages", {}) is None
+    assert (
+        documented_text(CLAIM_SET, 20001, "Messages", {}) is None
+    )  # its text names a parameter that nobody knows here

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from ringback.drift.checks import Notes
-from ringback.drift.headers import look
-from ringback.drift.observe import Observation
-from support.drifting import ACCOUNT, BOOK, NOW, documented, probe
+from ringback.drift.fields import check_headers
+from ringback.drift.observation import Observation
+from support.drifting import ACCOUNT, CLAIM_SET, NOW, documented, probe
 
 REQUEST = probe("example.message.sent").request(ACCOUNT)
 GOOD = documented(REQUEST)
@@ -23,7 +23,7 @@ def seen(*changes: tuple[str, str | None], when: datetime | None = NOW) -> list[
     fields += [(name, value) for name, value in changes if name not in dict(GOOD.headers)]
     answer = replace(GOOD, headers=tuple((name, value) for name, value in fields if value is not None))
     notes = Notes()
-    look(BOOK.knowledge.headers, Observation(REQUEST, answer, "x", when), "json", notes)
+    check_headers(CLAIM_SET.facts.headers, Observation(REQUEST, answer, "x", when), "json", notes)
     return [
         (check.specific, one.severity, one.observed, one.cause)
         for check in notes.checks
@@ -63,7 +63,7 @@ def test_the_media_type_is_compared_without_its_parameters(value: str) -> None:
 def test_the_media_type_of_xml(value: str, expected: int) -> None:
     answer = replace(GOOD, headers=(("Content-Type", value),))
     notes = Notes()
-    look(BOOK.knowledge.headers, Observation(REQUEST, answer, "x", NOW), "xml", notes)
+    check_headers(CLAIM_SET.facts.headers, Observation(REQUEST, answer, "x", NOW), "xml", notes)
     found = [check for check in notes.checks if check.specific == "header.content-type"]
     assert [check.difference is not None for check in found] == [expected == 1]
 
@@ -83,6 +83,6 @@ def test_a_new_one_is_told_once_briefly_and_our_own_and_http_s_are_none() -> Non
 def test_the_challenge_is_expected_of_a_401_alone() -> None:
     answer = replace(GOOD, status=401)
     notes = Notes()
-    look(BOOK.knowledge.headers, Observation(REQUEST, answer, "x", NOW), "json", notes)
+    check_headers(CLAIM_SET.facts.headers, Observation(REQUEST, answer, "x", NOW), "json", notes)
     (missing,) = [check.specific for check in notes.checks if check.difference]
     assert missing == "header.www-authenticate"

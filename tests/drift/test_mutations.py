@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from ringback.drift.planting import table, try_all
-from ringback.drift.plants import KINDS
-from support.drifting import BOOK
+from support.drifting import CLAIM_SET
+from support.mutations import KINDS, table, try_all
 
 # What the design says, kind by kind.
 SEVERITIES = {
@@ -31,7 +30,7 @@ SEVERITIES = {
 
 @pytest.mark.slow
 def test_500_planted_changes_are_all_found_alone_and_nothing_is_found_without_them() -> None:
-    tried = list(try_all(BOOK, 500, seed=20))
+    tried = list(try_all(CLAIM_SET, 500, seed=20))
     missed = [(item.plant.kind, item.plant.what) for item in tried if not item.found]
     assert missed == []
     assert [item.plant.what for item in tried if item.others] == []
@@ -42,12 +41,12 @@ def test_500_planted_changes_are_all_found_alone_and_nothing_is_found_without_th
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plant_really_changes_the_answers_that_it_names(kind: str) -> None:
-    from ringback.drift.planting import answers  # noqa: PLC0415 - beside its only use
+    from support.mutations import answers  # noqa: PLC0415 - beside its only use
 
     rng = random.Random(3)
-    plant = KINDS[kind](BOOK, rng)
-    before = answers(BOOK, rng)
+    plant = KINDS[kind](CLAIM_SET, rng)
+    before = answers(CLAIM_SET, rng)
     assert plant.probes
-    forms = {probe.id: probe.format for probe in BOOK.probes}
+    forms = {probe.id: probe.format for probe in CLAIM_SET.probes}
     for name in plant.probes:
         assert plant.change(before[name], forms[name]) != before[name]

@@ -7,25 +7,25 @@ import re
 import msgspec
 import pytest
 
-from ringback.drift.knowledge import HeaderField, Outside, Slip, knowledge
-from support.drifting import BOOK
+from ringback.drift.facts import AnswerErratum, HeaderField, Outside, load_facts
+from support.drifting import CLAIM_SET
 
-KNOWN = knowledge()
+KNOWN = load_facts()
 
 
 def test_it_is_read_once() -> None:
-    assert knowledge() is KNOWN
+    assert load_facts() is KNOWN
 
 
 def test_every_slip_is_an_erratum_of_the_contract_and_about_a_field_that_there_is() -> None:
-    assert {slip.id for slip in KNOWN.slips} <= {item.id for item in BOOK.contract.errata}
-    for slip in KNOWN.slips:
-        if slip.resource and slip.pointer:
-            assert f"{slip.resource}.answer{slip.pointer.replace('/', '.')}" in BOOK.claims
+    assert {erratum.id for erratum in KNOWN.errata} <= {item.id for item in CLAIM_SET.contract.errata}
+    for erratum in KNOWN.errata:
+        if erratum.resource and erratum.pointer:
+            assert f"{erratum.resource}.answer{erratum.pointer.replace('/', '.')}" in CLAIM_SET.claims
 
 
 def test_every_sentence_starts_from_an_example_and_changes_its_form() -> None:
-    examples = {example.id: example for example in BOOK.contract.examples}
+    examples = {example.id: example for example in CLAIM_SET.contract.examples}
     for sentence in KNOWN.sentences:
         assert examples[sentence.base].resource == sentence.resource
         assert sentence.form
@@ -46,7 +46,7 @@ def test_the_shapes_of_header_fields_are_regular_expressions() -> None:
     assert shaped["X-Powered-By"] is None
 
 
-@pytest.mark.parametrize("kind", [Outside, Slip, HeaderField])
+@pytest.mark.parametrize("kind", [Outside, AnswerErratum, HeaderField])
 def test_a_slip_of_the_pen_in_a_data_file_is_refused(kind: type) -> None:
     with pytest.raises(msgspec.ValidationError, match=re.escape("contains unknown field `pathh`")):
         msgspec.convert({"pathh": "x"}, kind)

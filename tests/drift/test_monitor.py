@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.addon.drifting import Drift
-from support.drifting import ACCOUNT, BOOK, documented, edit, failing, probe
+from ringback.drift.monitor import DriftMonitor
+from support.drifting import ACCOUNT, CLAIM_SET, documented, edit, failing, probe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,24 +35,24 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def drift(told: list[str]) -> Drift:
-    return Drift(BOOK.contract, "https://stand-in.example", told.append)
+def drift(told: list[str]) -> DriftMonitor:
+    return DriftMonitor(CLAIM_SET.contract, "https://stand-in.example", told.append)
 
 
 def coded(answer: Answer, coding: str, body: bytes) -> Answer:
     return replace(answer, headers=(*answer.headers, ("Content-Encoding", coding)), body=body)
 
 
-def test_nothing_seen_is_nothing_found(drift: Drift) -> None:
+def test_nothing_seen_is_nothing_found(drift: DriftMonitor) -> None:
     assert drift.findings() == ()
-    drift.see(REQUEST, GOOD, "")
+    drift.observe(REQUEST, GOOD, "")
     assert drift.findings() == ()
     assert drift.report().compared == 1
 
 
-def test_a_difference_is_found_once_with_how_often_and_where(drift: Drift) -> None:
+def test_a_difference_is_found_once_with_how_often_and_where(drift: DriftMonitor) -> None:
     for _ in range(3):
-        drift.see(REQUEST, CHANGED, "default.yaml#1")
+        drift.observe(REQUEST, CHANGED, "default.yaml#1")
     (found,) = drift.findings()
     assert (found.rule, found.sightings[0].where) == ("Messages.answer.status", "default.yaml#1")
     made = drift.report()
@@ -60,21 +60,23 @@ def test_a_difference_is_found_once_with_how_often_and_where(drift: Drift) -> No
     assert found.reproduce.startswith("ringback drift --only Messages.answer.status")
 
 
-def test_a_coded_answer_is_compared_as_what_it_means(drift: Drift, told: list[str]) -> None:
-    drift.see(REQUEST, coded(GOOD, "gzip", gzip.compress(GOOD.body)), "")
-    assert (drift.findings(), drift.watch.compared, told) == ((), 1, [])
-    drift.see(REQUEST, coded(GOOD, "gzip", gzip.compress(CHANGED.body)), "")
+def test_a_coded_answer_is_compared_as_what_it_means(drift: DriftMonitor, told: list[str]) -> None:
+    drift.observe(REQUEST, coded(GOOD, "gzip", gzip.compress(GOOD.body)), "")
+    assert (drift.findings(), drift.compared, told) == ((), 1, [])
+    drift.observe(REQUEST, coded(GOOD, "gzip", gzip.compress(CHANGED.body)), "")
     assert [one.rule for one in drift.findings()] == ["Messages.answer.status"]
 
 
-def test_one_that_cannot_be_decoded_is_told_and_left_out(drift: Drift, told: list[str]) -> None:
-    drift.see(REQUEST, coded(GOOD, "gzip", b"no gzip"), "")
-    assert drift.watch.compared == 0
+def test_one_that_cannot_be_decoded_is_told_and_left_out(drift: DriftMonitor, told: list[str]) -> None:
+    drift.observe(REQUEST, coded(GOOD, "gzip", b"no gzip"), "")
+    assert drift.compared == 0
     assert [line.startswith("an answer was not compared with the documentation: ") for line in told] == [True]
 
 
-def test_what_is_accepted_in_this_directory_is_no_finding(here: Path, told: list[str], drift: Drift) -> None:
-    drift.see(REQUEST, CHANGED, "")
+def test_what_is_accepted_in_this_directory_is_no_finding(
+    here: Path, told: list[str], drift: DriftMonitor
+) -> None:
+    drift.observe(REQUEST, CHANGED, "")
     (found,) = drift.findings()
     entry = {
         "fingerprint": found.fingerprint,
@@ -82,33 +84,35 @@ def test_what_is_accepted_in_this_directory_is_no_finding(here: Path, told: list
         "expires": str(date.today() + timedelta(days=9)),  # noqa: DTZ011 - a user's day
     }
     (here / "drift-accepted.yaml").write_text(json.dumps({"accepted": [entry]}))
-    again = Drift(BOOK.contract, "x", told.append)
-    again.see(REQUEST, CHANGED, "")
+    again = DriftMonitor(CLAIM_SET.contract, "x", told.append)
+    again.observe(REQUEST, CHANGED, "")
     assert (again.findings(), told) == ((), [])
     assert [one.rule for one in again.report().accepted] == [found.rule]
 
 
 def test_a_broken_list_of_what_is_accepted_is_told_and_accepts_nothing(here: Path, told: list[str]) -> None:
     (here / "drift-accepted.yaml").write_text("accepted: 5")
-    drift = Drift(BOOK.contract, "x", told.append)
+    drift = DriftMonitor(CLAIM_SET.contract, "x", told.append)
     assert len(told) == 1
     assert told[0].startswith("nothing is accepted: drift-accepted.yaml")
-    drift.see(REQUEST, failing(21606)(GOOD), "")
+    drift.observe(REQUEST, failing(21606)(GOOD), "")
     assert len(drift.findings()) == 1
 
 
 @pytest.mark.parametrize(
     "name, start", [("r.json", "{"), ("r.html", "<!"), ("r.XML", "<?xml"), ("r.sarif", "{")]
 )
-def test_the_file_s_ending_names_the_report_s_form(here: Path, drift: Drift, name: str, start: str) -> None:
-    drift.see(REQUEST, CHANGED, "")
+def test_the_file_s_ending_names_the_report_s_form(
+    here: Path, drift: DriftMonitor, name: str, start: str
+) -> None:
+    drift.observe(REQUEST, CHANGED, "")
     drift.write(here / name)
     text = (here / name).read_text()
     assert text.lower().startswith(start)
     assert "Messages.answer.status" in text
 
 
-def test_a_report_that_cannot_be_written_is_told(here: Path, drift: Drift, told: list[str]) -> None:
+def test_a_report_that_cannot_be_written_is_told(here: Path, drift: DriftMonitor, told: list[str]) -> None:
     drift.write(here / "none" / "r.json")
     assert told == [
         f"{here / 'none' / 'r.json'}: the drift report cannot be written: No such file or directory"

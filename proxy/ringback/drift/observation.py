@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ringback.contract import Answer, Contract, Format, Request
     from ringback.contract.form import Fields
 
+
 Who: TypeAlias = Literal["proven", "test", "unknown"]
 
 NO_ACCOUNT: Final = "AC" + "f" * 32
@@ -81,7 +82,7 @@ def plain(request: Request) -> Request:
     return replace(request, headers=(("Authorization", f"Basic {basic}"), *kept))
 
 
-def told_by(contract: Contract, request: Request, answer: Answer) -> Who:
+def who_asked(contract: Contract, request: Request, answer: Answer) -> Who:
     """Whether the exchange itself shows that test credentials asked.
 
     A magic From, or a magic number to buy, is no number of anybody's: with live credentials it never passes.

@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 
 from ringback.contract.contract import OTHER
-from ringback.drift.knowledge import knowledge
-from ringback.drift.observe import outside_id
-from support.drifting import ACCOUNT, BOOK
+from ringback.drift.facts import load_facts
+from ringback.drift.observation import outside_id
+from support.drifting import ACCOUNT, CLAIM_SET
 
-ROWS = [(resource, row) for resource in BOOK.contract.resources for row in resource.magic]
+ROWS = [(resource, row) for resource in CLAIM_SET.contract.resources for row in resource.magic]
 PROSE = {"call-permission-number", "key-order"}  # a number in a text, and an order that is never compared
 
 
 @pytest.mark.parametrize("resource, row", ROWS, ids=lambda item: getattr(item, "id", ""))
 def test_every_row_is_a_claim_and_is_asked_in_both_formats(resource: Any, row: Any) -> None:
-    claim = BOOK.claims[f"{resource.resource}.{row.id}"]
+    claim = CLAIM_SET.claims[f"{resource.resource}.{row.id}"]
     assert (claim.line, claim.basis) == (row.line, row.basis)
-    asked = [probe for probe in BOOK.probes if claim.id in probe.claims]
+    asked = [probe for probe in CLAIM_SET.probes if claim.id in probe.claims]
     assert {probe.format for probe in asked} == {"json", "xml"}
     if row.value != OTHER:
         assert all((row.parameter, row.value) in probe.form for probe in asked)
@@ -30,27 +30,27 @@ def test_the_page_s_24_rows_are_claims() -> None:
 
 
 def test_every_example_is_asked_with_its_own_form() -> None:
-    for example in BOOK.contract.examples:
-        forms = {probe.form for probe in BOOK.probes if f"example.{example.id}" in probe.claims}
+    for example in CLAIM_SET.contract.examples:
+        forms = {probe.form for probe in CLAIM_SET.probes if f"example.{example.id}" in probe.claims}
         assert forms == {example.form}
 
 
 def test_every_field_of_every_answer_is_a_claim() -> None:
-    for resource in BOOK.contract.resources:
+    for resource in CLAIM_SET.contract.resources:
         for field in resource.answer:
-            assert f"{resource.resource}.answer.{field.json}" in BOOK.claims
+            assert f"{resource.resource}.answer.{field.json}" in CLAIM_SET.claims
 
 
 def test_every_claim_that_is_asked_exists_and_no_request_carries_credentials() -> None:
-    for probe in BOOK.probes:
-        assert set(probe.claims) <= set(BOOK.claims)
+    for probe in CLAIM_SET.probes:
+        assert set(probe.claims) <= set(CLAIM_SET.claims)
         request = probe.request(ACCOUNT)
         assert request.header("Authorization") is None
         assert "{" not in request.target
 
 
 def test_the_403_rule_is_asked_of_many_resources_without_changing_any() -> None:
-    outside = [probe for probe in BOOK.probes if probe.claims[0].startswith("outside.")]
+    outside = [probe for probe in CLAIM_SET.probes if probe.claims[0].startswith("outside.")]
     assert {probe.method for probe in outside} == {"GET"}
     names = {probe.claims[0] for probe in outside}
     wanted = ("queues", "recordings", "applications", "availablephonenumbers.us.local", "messages.sid")
@@ -61,14 +61,17 @@ def test_the_403_rule_is_asked_of_many_resources_without_changing_any() -> None:
 def test_requests_name_fictional_numbers_and_the_page_s_own_alone() -> None:
     allowed = re.compile(r"\+?1?(500555\d{4}|410867\d{4}|41055501\d\d|500JJJ\d{4})\d*|33")
     sent = {
-        value for probe in BOOK.probes for name, value in probe.form if name in {"To", "From", "PhoneNumber"}
+        value
+        for probe in CLAIM_SET.probes
+        for name, value in probe.form
+        if name in {"To", "From", "PhoneNumber"}
     }
     assert [value for value in sent if not allowed.fullmatch(value)] == []
 
 
 def test_every_erratum_of_the_page_is_known_to_the_comparison() -> None:
-    slips = {slip.id for slip in knowledge().slips}
-    assert slips | PROSE == {erratum.id for erratum in BOOK.contract.errata}
+    errata = {erratum.id for erratum in load_facts().errata}
+    assert errata | PROSE == {erratum.id for erratum in CLAIM_SET.contract.errata}
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.drift.trees import ERROR_NAMES, BodyError, Leaf, escape, flat, leaf, read, snake
-from support.drifting import BOOK
+from ringback.drift.body import ERROR_NAMES, BodyError, Leaf, escape_pointer, flatten, leaf, read_body, snake
+from support.drifting import CLAIM_SET
 
 if TYPE_CHECKING:
     from ringback.contract import Format
 
-(MESSAGES,) = (item for item in BOOK.contract.resources if item.resource == "Messages")
+(MESSAGES,) = (item for item in CLAIM_SET.contract.resources if item.resource == "Messages")
 
 
 def inside(text: str) -> bytes:
@@ -21,9 +21,9 @@ def inside(text: str) -> bytes:
 
 
 def test_both_formats_of_an_error_have_the_same_names() -> None:
-    as_json = read(b'{"code": 21211, "message": "m", "status": 400}', "json", (), ERROR_NAMES)
+    as_json = read_body(b'{"code": 21211, "message": "m", "status": 400}', "json", (), ERROR_NAMES)
     text = "<RestException><Code>21211</Code><Message>m</Message><Status>400</Status></RestException>"
-    as_xml = read(inside(text), "xml", (), ERROR_NAMES)
+    as_xml = read_body(inside(text), "xml", (), ERROR_NAMES)
     assert list(as_json.tree) == list(as_xml.tree) == ["code", "message", "status"]
     assert as_json.tree["code"] == Leaf("integer", "21211")
     assert as_xml.tree["code"] == Leaf("text", "21211")
@@ -31,17 +31,21 @@ def test_both_formats_of_an_error_have_the_same_names() -> None:
 
 
 def test_elements_have_the_names_of_the_contract_s_fields() -> None:
-    found = read(inside("<Message><Sid>SM1</Sid><NewThing/></Message>"), "xml", MESSAGES.answer, {})
+    found = read_body(inside("<Message><Sid>SM1</Sid><NewThing/></Message>"), "xml", MESSAGES.answer, {})
     assert found.tree == {"sid": Leaf("text", "SM1"), "new_thing": Leaf("null", "")}
 
 
 def test_an_element_that_is_spelled_otherwise_than_its_field_is_not_that_field() -> None:
-    assert list(read(inside("<Message><SID>1</SID></Message>"), "xml", MESSAGES.answer, {}).tree) == ["SID"]
-    assert list(read(inside("<Message><sid>1</sid></Message>"), "xml", MESSAGES.answer, {}).tree) == ["<sid>"]
+    assert list(read_body(inside("<Message><SID>1</SID></Message>"), "xml", MESSAGES.answer, {}).tree) == [
+        "SID"
+    ]
+    assert list(read_body(inside("<Message><sid>1</sid></Message>"), "xml", MESSAGES.answer, {}).tree) == [
+        "<sid>"
+    ]
 
 
 def test_several_elements_of_one_name_are_a_list() -> None:
-    found = read(inside("<Message><Tag>1</Tag><Tag>2</Tag></Message>"), "xml", MESSAGES.answer, {})
+    found = read_body(inside("<Message><Tag>1</Tag><Tag>2</Tag></Message>"), "xml", MESSAGES.answer, {})
     assert found.tree["tag"] == Leaf("list", "several elements of this name")
 
 
@@ -69,7 +73,7 @@ def test_several_elements_of_one_name_are_a_list() -> None:
 )
 def test_what_is_no_body_is_said(data: bytes, form: Format, said: str) -> None:
     with pytest.raises(BodyError) as caught:
-        read(data, form, (), {})
+        read_body(data, form, (), {})
     assert str(caught.value).startswith(said)
 
 
@@ -88,7 +92,7 @@ def test_what_is_no_body_is_said(data: bytes, form: Format, said: str) -> None:
 def test_a_leaf_has_its_type_and_can_be_shown(value: object, kind: str, text: str, shown: str) -> None:
     found = leaf(value)
     assert (found.kind, found.text, str(found)) == (kind, text, shown)
-    (read_back,) = read(json.dumps({"a": value}).encode(), "json", (), {}).tree.values()
+    (read_back,) = read_body(json.dumps({"a": value}).encode(), "json", (), {}).tree.values()
     assert read_back == found
 
 
@@ -101,9 +105,9 @@ def test_whole_numbers(text: str, whole: bool) -> None:
 
 
 def test_pointers() -> None:
-    tree = read(b'{"a": {"b/c": 1, "d~": null}, "e": 2}', "json", (), {}).tree
-    assert list(flat(tree)) == ["/a/b~1c", "/a/d~0", "/e"]
-    assert escape("~/") == "~0~1"
+    tree = read_body(b'{"a": {"b/c": 1, "d~": null}, "e": 2}', "json", (), {}).tree
+    assert list(flatten(tree)) == ["/a/b~1c", "/a/d~0", "/e"]
+    assert escape_pointer("~/") == "~0~1"
 
 
 @pytest.mark.parametrize("element, name", [("DateCreated", "date_created"), ("Sid", "sid"), ("URI", "uri")])

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 
 from ringback.contract import Answer, Request, Source
-from ringback.drift.observe import (
+from ringback.drift.observation import (
     NO_ACCOUNT,
     Observation,
     form_of,
     format_of,
     outside_id,
     plain,
-    told_by,
+    who_asked,
 )
-from support.drifting import ACCOUNT, BOOK, documented, failing, probe
+from support.drifting import ACCOUNT, CLAIM_SET, documented, failing, probe
 
 PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
 ASKED = Request("POST", "api.twilio.com", PATH, (("Content-Type", "application/x-www-form-urlencoded"),))
@@ -45,7 +45,7 @@ def test_what_is_no_form_has_no_fields() -> None:
 
 @pytest.mark.parametrize("path, form", [(PATH, "json"), (PATH.removesuffix(".json"), "xml")])
 def test_the_format_is_the_path_s(path: str, form: str) -> None:
-    assert format_of(BOOK.contract, replace(ASKED, target=path)) == form
+    assert format_of(CLAIM_SET.contract, replace(ASKED, target=path)) == form
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def test_the_format_is_the_path_s(path: str, form: str) -> None:
     ],
 )
 def test_a_magic_sender_tells_who_asked(body: bytes, who: str) -> None:
-    assert told_by(BOOK.contract, replace(ASKED, body=body), ANSWER) == who
+    assert who_asked(CLAIM_SET.contract, replace(ASKED, body=body), ANSWER) == who
 
 
 def test_elsewhere_only_the_code_tells_who_asked() -> None:
     asked = probe("outside.api.get.queues").request(ACCOUNT)
-    assert told_by(BOOK.contract, asked, ANSWER) == "unknown"
-    assert told_by(BOOK.contract, asked, failing(20008, 403)(ANSWER)) == "test"
+    assert who_asked(CLAIM_SET.contract, asked, ANSWER) == "unknown"
+    assert who_asked(CLAIM_SET.contract, asked, failing(20008, 403)(ANSWER)) == "test"
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,16 @@ from typing import Any
 import msgspec
 
 from ringback import __version__
-from ringback.drift.accepted import Entry
-from ringback.drift.judging import Frame, again, report, unknown
-from ringback.drift.report.model import Report, Unlooked
-from support.drifting import BOOK, NOW, edit, failing, look, probe
+from ringback.drift.accepted import AcceptedFinding
+from ringback.drift.report.builder import (
+    NotCompared,
+    Report,
+    ReportFrame,
+    build_report,
+    reproduce_command,
+    unknown_claims,
+)
+from support.drifting import CLAIM_SET, NOW, edit, failing, look, probe
 
 SEEN = [
     look(probe("example.message.sent"), edit(status="accepted", body="hi", new=1)),
@@ -23,7 +29,12 @@ SEEN = [
 
 
 def made(**frame: Any) -> Report:
-    return report(BOOK, SEEN, [Unlooked("x", "y", harmless=True)], Frame("live", "here", made=NOW, **frame))
+    return build_report(
+        CLAIM_SET,
+        SEEN,
+        [NotCompared("x", "y", harmless=True)],
+        ReportFrame("live", "here", made=NOW, **frame),
+    )
 
 
 def test_the_worst_comes_first_and_what_was_skipped_does_not_count() -> None:
@@ -33,8 +44,8 @@ def test_the_worst_comes_first_and_what_was_skipped_does_not_count() -> None:
         ("warning", "Messages.answer.status"),
         ("info", "Messages.answer.new"),
     ]
-    assert (got.compared, got.unlooked[0].what, got.version) == (2, "x", __version__)
-    assert (got.source, got.origin, got.made, got.total) == ("live", "here", NOW, len(BOOK.claims))
+    assert (got.compared, got.not_compared[0].what, got.version) == (2, "x", __version__)
+    assert (got.source, got.origin, got.made, got.total) == ("live", "here", NOW, len(CLAIM_SET.claims))
 
 
 def test_only_some_claims_count() -> None:
@@ -47,7 +58,9 @@ def test_only_some_claims_count() -> None:
 def test_what_is_accepted_is_no_finding() -> None:
     blocked = made().findings[0]
     expires = (NOW + timedelta(days=30)).date()
-    entry = Entry(fingerprint=blocked.fingerprint, reason="known", expires=expires, rule=blocked.rule)
+    entry = AcceptedFinding(
+        fingerprint=blocked.fingerprint, reason="known", expires=expires, rule=blocked.rule
+    )
     got = made(entries=[entry])
     assert [item.rule for item in got.accepted] == ["Messages.to.blocked"]
     assert "Messages.to.blocked" not in [item.rule for item in got.findings]
@@ -69,12 +82,12 @@ def test_the_claims_are_those_that_were_looked_at() -> None:
 
 
 def test_a_report_is_of_now_unless_somebody_says_otherwise() -> None:
-    made_at = Frame("live", "here").made
+    made_at = ReportFrame("live", "here").made
     assert abs(made_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_the_command_again_names_the_rule_itself_and_what_a_shell_would_split() -> None:
-    command = again(["a b.yaml", "--wire", "xml"])("outside.x[1]*")
+    command = reproduce_command(["a b.yaml", "--wire", "xml"])("outside.x[1]*")
     assert shlex.split(command) == [
         "ringback",
         "drift",
@@ -84,7 +97,7 @@ def test_the_command_again_names_the_rule_itself_and_what_a_shell_would_split() 
         "--only",
         "outside.x[[]1][*]",
     ]
-    assert again(())("Calls.to.blocked") == "ringback drift --only Calls.to.blocked"
+    assert reproduce_command(())("Calls.to.blocked") == "ringback drift --only Calls.to.blocked"
 
 
 def test_what_no_finding_can_be_about() -> None:
@@ -96,9 +109,9 @@ def test_what_no_finding_can_be_about() -> None:
         "outside.api.get.x",
         "error.*",
     ]
-    assert unknown(BOOK, told) == ()
+    assert unknown_claims(CLAIM_SET, told) == ()
     wrong = ("", "x", "Mesages.to.*", "Messages.too.blocked", "header", "Faxes.answer.sid")
-    assert unknown(BOOK, wrong) == wrong
+    assert unknown_claims(CLAIM_SET, wrong) == wrong
 
 
 def test_what_was_compared_is_what_only_names() -> None:

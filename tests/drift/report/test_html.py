@@ -5,10 +5,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ringback.drift.judging import Frame, report
-from ringback.drift.report.page import text
+from ringback.drift.report.builder import ReportFrame, build_report
+from ringback.drift.report.html import text
 from support.chromium import chromium
-from support.drifting import BOOK, NOW, edit, look, probe
+from support.drifting import CLAIM_SET, NOW, edit, look, probe
 from support.reports import SCRIPT, empty, full
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_what_a_finding_is_about_comes_first_and_the_rest_is_folded() -> None:
         look(probe("Messages.to.blocked", "xml"), lambda answer: replace(answer, body=b"{}")),
     ]
     shown = {}
-    for part in text(report(BOOK, compared, [], Frame("live", "x", made=NOW))).split(
+    for part in text(build_report(CLAIM_SET, compared, [], ReportFrame("live", "x", made=NOW))).split(
         '<details class="finding'
     )[1:]:
         rule = re.findall("<h2>(.*?)</h2>", part)[0]

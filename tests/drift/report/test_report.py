@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.drift.findings import Finding
-from ringback.drift.report.model import Report, Unlooked
+from ringback.drift.findings import DriftFinding
+from ringback.drift.report.builder import NotCompared, Report
 
 if TYPE_CHECKING:
-    from ringback.drift.findings import Severity
+    from ringback.drift.checks import Severity
 
-LOST = Unlooked("a", "no answer", harmless=False)
-FINE = Unlooked("b", "not asked", harmless=True)
+LOST = NotCompared("a", "no answer", harmless=False)
+FINE = NotCompared("b", "not asked", harmless=True)
 
 
 def made(*severities: Severity, **more: object) -> Report:
-    findings = tuple(Finding("r", one, "value", "*", "", "a", "b", "f") for one in severities)
+    findings = tuple(DriftFinding("r", one, "value", "*", "", "a", "b", "f") for one in severities)
     return replace(Report(findings, compared=3, total=10), **more)  # type: ignore[arg-type]  # its fields
 
 
@@ -31,9 +31,9 @@ def made(*severities: Severity, **more: object) -> Report:
         (made("warning", fail_on="warning"), 1),
         (made("info", fail_on="warning"), 0),
         (made("info", fail_on="info"), 1),
-        (made(unlooked=(FINE,)), 0),
-        (made(unlooked=(FINE, LOST)), 2),
-        (made("error", unlooked=(LOST,)), 1),
+        (made(not_compared=(FINE,)), 0),
+        (made(not_compared=(FINE, LOST)), 2),
+        (made("error", not_compared=(LOST,)), 1),
         (made(compared=0), 2),
     ],
 )
@@ -54,8 +54,11 @@ def test_only_what_is_bad_enough_fails() -> None:
         (made("error", compared=1), "1 error in 1 exchange, 0 of 10 claims"),
         (made("error", "error"), "2 errors in 3 exchanges, 0 of 10 claims"),
         (made("error", "warning", "info"), "1 error, 1 warning, 1 info in 3 exchanges, 0 of 10 claims"),
-        (made(unlooked=(LOST, FINE)), "no drift in 3 exchanges, 0 of 10 claims; 1 request got no answer"),
-        (made(unlooked=(LOST, LOST)), "no drift in 3 exchanges, 0 of 10 claims; 2 requests got no answer"),
+        (made(not_compared=(LOST, FINE)), "no drift in 3 exchanges, 0 of 10 claims; 1 request got no answer"),
+        (
+            made(not_compared=(LOST, LOST)),
+            "no drift in 3 exchanges, 0 of 10 claims; 2 requests got no answer",
+        ),
         (made(compared=0), "nothing was compared"),
     ],
 )

@@ -1,0 +1,231 @@
+"""The report of a run, whatever its form, and its making from comparisons."""
+
+from __future__ import annotations
+
+import glob
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+from ringback import __version__
+from ringback.counting import many
+from ringback.drift.accepted import take_out_accepted
+from ringback.drift.checks import SEVERITIES, Severity, at_least
+from ringback.drift.claims import may_be_rule
+from ringback.drift.findings import DriftFinding, collect_findings, looked_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from ringback.drift.accepted import AcceptedFinding
+    from ringback.drift.checks import Severity
+    from ringback.drift.claims import Claim, ClaimSet
+    from ringback.drift.compare import Comparison
+
+
+EXIT_OK, EXIT_DRIFT, EXIT_INCOMPLETE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A difference from the page that is known and no drift.
+
+    Attributes:
+        id: The erratum, or the claim about a field that recordings have and the page has not.
+        says: What it is.
+        seen: How many exchanges show it.
+    """
+
+    id: str
+    says: str
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """Something that was not compared.
+
+    Attributes:
+        what: The probe or recording.
+        why: The reason.
+        harmless: Whether the run is complete without it.
+    """
+
+    what: str
+    why: str
+    harmless: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """One drift run.
+
+    Attributes:
+        findings: What counts, the worst first.
+        accepted: What is accepted.
+        known: Differences that are known and no drift.
+        not_compared: What was not compared.
+        compared: How many exchanges were.
+        claims: The claims that were looked at.
+        total: How many claims there are.
+        source: Where the exchanges came from.
+        origin: The same for people: an upstream, or paths.
+        made: When the report was made, in UTC.
+        version: Ringback's.
+        fail_on: The least severity that fails.
+    """
+
+    findings: tuple[DriftFinding, ...]
+    accepted: tuple[DriftFinding, ...] = ()
+    known: tuple[Known, ...] = ()
+    not_compared: tuple[NotCompared, ...] = ()
+    compared: int = 0
+    claims: tuple[Claim, ...] = ()
+    total: int = 0
+    source: Literal["live", "recordings", "passive"] = "live"
+    origin: str = ""
+    made: datetime | None = None
+    version: str = ""
+    fail_on: Severity = "error"
+    counts: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counts", Counter(finding.severity for finding in self.findings))
+
+    @property
+    def failing(self) -> tuple[DriftFinding, ...]:
+        """The findings at or above `fail_on`."""
+        return tuple(finding for finding in self.findings if at_least(finding.severity, self.fail_on))
+
+    @property
+    def exit_code(self) -> int:
+        """0: looked, nothing that fails. 1: drift. 2: could not look, or compared nothing."""
+        if self.failing:
+            return EXIT_DRIFT
+        return (
+            EXIT_INCOMPLETE
+            if not self.compared or any(not item.harmless for item in self.not_compared)
+            else EXIT_OK
+        )
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether there is drift, and how much was looked at."""
+        looked = f"{many(self.compared, 'exchange')}, {len(self.claims)} of {self.total} claims"
+        if not self.compared:
+            return "nothing was compared"
+        parts = [
+            many(self.counts[severity], severity) if severity != "info" else f"{self.counts[severity]} info"
+            for severity in SEVERITIES
+            if self.counts[severity]
+        ]
+        found = ", ".join(parts) if parts else "no drift"
+        missing = sum(not item.harmless for item in self.not_compared)
+        blind = f"; {many(missing, 'request')} got no answer" if missing else ""
+        return f"{found} in {looked}{blind}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class ReportFrame:
+    """What a report is made under.
+
+    Attributes:
+        source: Where the exchanges came from.
+        origin: The same for people.
+        only: Globs of the claims that count; all where there is none.
+        entries: What is accepted.
+        fail_on: The least severity that fails.
+        whole: Whether everything was asked.
+        reproduce: Gives the command that shows a rule's finding again.
+        made: When, in UTC.
+    """
+
+    source: Literal["live", "recordings", "passive"]
+    origin: str
+    only: Collection[str] = ()
+    entries: Collection[AcceptedFinding] = ()
+    fail_on: Severity = "error"
+    whole: bool = False
+    reproduce: Callable[[str], str] = str
+    made: datetime = field(default_factory=_now)
+
+
+def build_report(
+    claim_set: ClaimSet,
+    comparisons: Sequence[Comparison],
+    not_compared: Sequence[NotCompared],
+    frame: ReportFrame,
+) -> Report:
+    """The report of a run."""
+    compared = [item for item in comparisons if not item.skipped]
+    findings = [
+        finding
+        for finding in collect_findings(claim_set, compared, frame.reproduce)
+        if not frame.only or _matches((finding.rule, *finding.claims), frame.only)
+    ]
+    looked = looked_at(compared)
+    if frame.only:
+        compared = _relevant(claim_set, compared, frame.only)
+    judged = take_out_accepted(findings, frame.entries, frame.made.date(), looked, whole=frame.whole)
+    seen = Counter(name for item in compared for name in item.known)
+    return Report(
+        findings=tuple(sorted(judged.open, key=lambda item: SEVERITIES.index(item.severity))),
+        accepted=judged.accepted,
+        known=tuple(Known(name, _says(claim_set, name), count) for name, count in sorted(seen.items())),
+        not_compared=tuple(not_compared),
+        compared=len(compared),
+        claims=tuple(
+            claim
+            for name, claim in claim_set.claims.items()
+            if name in looked and (not frame.only or _matches([name], frame.only))
+        ),
+        total=len(claim_set.claims),
+        source=frame.source,
+        origin=frame.origin,
+        made=frame.made,
+        version=__version__,
+        fail_on=frame.fail_on,
+    )
+
+
+def unknown_claims(claim_set: ClaimSet, only: Collection[str]) -> tuple[str, ...]:
+    """Those globs of `only` that no finding can ever be about."""
+    resources = [resource.resource for resource in claim_set.contract.resources]
+    return tuple(
+        glob for glob in only if not _matches(claim_set.claims, [glob]) and not may_be_rule(glob, resources)
+    )
+
+
+def _relevant(claim_set: ClaimSet, compared: Sequence[Comparison], only: Collection[str]) -> list[Comparison]:
+    """The comparisons that looked at what `only` names; all of them if it may be something new."""
+    if not all(_matches(claim_set.claims, [glob]) for glob in only):
+        return list(compared)
+    return [item for item in compared if _matches(looked_at([item]), only)]
+
+
+def _matches(names: Iterable[str], globs: Collection[str]) -> bool:
+    return any(fnmatchcase(name, glob) for name in names for glob in globs)
+
+
+def reproduce_command(arguments: Sequence[str]) -> Callable[[str], str]:
+    """What gives the command that shows a rule's finding again; a rule has no wildcards.
+
+    Args:
+        arguments: What `ringback drift` must be given besides the rule to look at the same thing.
+    """
+    return lambda rule: shlex.join(("ringback", "drift", *arguments, "--only", glob.escape(rule)))
+
+
+def _says(claim_set: ClaimSet, name: str) -> str:
+    erratum = next((item for item in claim_set.contract.errata if item.id == name), None)
+    if erratum is not None:
+        return f"erratum of the page: {erratum.page}"
+    resource, _, field_name = name.partition(".answer.")
+    return f"the page does not mention /{field_name.replace('.', '/')} of {resource}, recordings have it"
