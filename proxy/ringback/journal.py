@@ -293,7 +293,8 @@ class Journal:
     Attributes:
         instance: A random name of this process's journal: its numbers begin again when it is another one.
         last: The number of the newest entry ever, or 0.
-        listeners: Called with each new entry, at once; must not raise.
+        listeners: Called with each new entry, at once, and with None when entries were dropped by `clear`;
+            must not raise.
     """
 
     def __init__(
@@ -307,7 +308,7 @@ class Journal:
         self.capacity = capacity
         self.instance = secrets.token_hex(8)
         self.last = 0
-        self.listeners: set[Callable[[Entry], None]] = set()
+        self.listeners: set[Callable[[Entry | None], None]] = set()
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._max_bytes = max_bytes
@@ -388,6 +389,8 @@ class Journal:
         dropped = len(self._entries) - len(kept)
         self._entries = deque(kept)
         self._bytes = sum(entry.size for entry in kept)
+        for listener in tuple(self.listeners):
+            listener(None)
         return dropped
 
     async def wait(self, wanted: Filter, count: int, timeout: float) -> list[Record]:  # noqa: ASYNC109 - the client's own limit
@@ -404,8 +407,8 @@ class Journal:
         found = self.find(wanted)[::-1]
         came = asyncio.Event()
 
-        def listen(entry: Entry) -> None:
-            if wanted.may_match(entry) and wanted.matches(record := entry.record()):
+        def listen(entry: Entry | None) -> None:
+            if entry is not None and wanted.may_match(entry) and wanted.matches(record := entry.record()):
                 found.append(record)
                 came.set()
 

@@ -5,11 +5,11 @@ Knows no mitmproxy and no socket, so that every way in shares it.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from ringback import __version__, contract
+from ringback import contract
 from ringback.cassettes.errors import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.contract.stamps import FreshStamps, Stamps
@@ -18,6 +18,7 @@ from ringback.journal import DEFAULT_SESSION, Journal
 from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:
+    from ringback.control import Control, Response
     from ringback.contract.gate import Admitted, Refused
 
 Mode: TypeAlias = Literal["offline", "auto", "online"]
@@ -51,6 +52,10 @@ class Cassettes(Protocol):
         """
         ...  # a protocol has no body
 
+    def rewind(self, name: str | None) -> None:
+        """Replay from the first recording on again: in the cassette `name`, or in every one."""
+        ...  # a protocol has no body
+
 
 @dataclass
 class Responder:
@@ -65,6 +70,8 @@ class Responder:
         session: The cassette of clients that name none.
         cassettes: Recorded answers, or None.
         journal: What was asked and answered.
+        password: What clients from other machines must give to the API at the proxy's own address, or None.
+        rows: Rows that were laid over the contract at run time, by session; the empty name is all sessions.
     """
 
     contract: Contract
@@ -75,6 +82,16 @@ class Responder:
     session: str = DEFAULT_SESSION
     cassettes: Cassettes | None = None
     journal: Journal = field(default_factory=Journal)
+    password: str | None = field(default=None, repr=False)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
+    _overlays: dict[str, Contract] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def control(self) -> Control:
+        """Return what answers at the proxy's own address."""
+        from ringback.control import Control  # noqa: PLC0415 - most runs never ask for it
+
+        return Control(self, self.password)
 
     def judge(self, request: Request, names: Names) -> Admitted | Refused:
         """What the gate says of the head of `request`; nothing is answered."""
@@ -103,12 +120,13 @@ class Responder:
         passed = admitted or self.admit(request, names)
         if isinstance(passed, Answer):
             return passed
+        user = user or self.session
         found = self._recorded(request, user)
         if isinstance(found, Answer):
             return found
         if self.mode == "offline" and found is not None:
             return found.answer()
-        expected = contract.from_contract(self.contract, request, passed, self.stamps.of(request))
+        expected = contract.from_contract(self.contract_of(user), request, passed, self.stamps.of(request))
         if self.mode == "offline" or expected.source.rule in _NEVER_FORWARDED:
             return expected
         odd = _odd_host(request)
@@ -152,16 +170,44 @@ class Responder:
             self.journal.add(request, answer, user or self.session)
         return replace(answer, body=b"") if request.method == "HEAD" else answer
 
-    def own(self, request: Request) -> Answer:
-        """The answer to a request for the proxy itself, not counted: its health, else a Twilio-shaped 404."""
-        if request.method == "GET" and request.path == HEALTH_PATH:
-            state = {"status": "ok", "version": __version__, "mode": self.mode, **self.tally.as_dict()}
-            body = json.dumps(state).encode()
-            headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
-            return Answer(200, "OK", headers, body, Source("gate", "proxy.health"))
-        stamp = self.stamps.of(request)
-        known = {"path": request.path}
-        return contract.refuse(self.contract, "proxy.not-found", "json", stamp, **known)
+    def own(self, request: Request, peer: str | None = None) -> Response:
+        """Answer a request for the proxy itself, not counted.
+
+        Args:
+            request: The request.
+            peer: The client's IP address, or None if it is not known.
+        """
+        return self.control.handle(request, peer)
+
+    # -- what the API at the proxy's own address changes
+
+    def contract_of(self, user: str | None) -> Contract:
+        """Return the contract for clients of a session: with rows of its own, with those of all, or as it is."""
+        overlays = self._overlays
+        return overlays.get(user or self.session) or overlays.get("") or self.contract
+
+    def lay_over(self, session: str, laid: Contract | None, rows: dict[str, Any]) -> None:
+        """Answer a session, or with an empty name all without rows of their own, by the contract `laid`.
+
+        Args:
+            session: The session's name.
+            laid: The contract with the rows, or None to take them back.
+            rows: The rows, to be shown.
+        """
+        if laid is None:
+            self._overlays.pop(session, None)
+            self.rows.pop(session, None)
+        else:
+            self._overlays[session], self.rows[session] = laid, rows
+
+    def rewind(self, session: str | None = None) -> None:
+        """Begin anew: recordings from the first on, rows taken back; for all sessions also what a seed gives."""
+        for name in list(self._overlays) if session is None else [session]:
+            self.lay_over(name, None, {})
+        if self.cassettes is not None:
+            self.cassettes.rewind(session)
+        if session is None:
+            self.stamps.reset()
 
 
 def _odd_host(request: Request) -> str | None:

@@ -237,6 +237,7 @@ class Cassette:
         self._executor = executor
         self._lock = threading.Lock()
         self._uses: dict[bytes, int] = {}
+        self._reached: dict[bytes, int] = {}  # the most uses before a `rewind`
         self._reported: set[str] = set()
         source = existing_path(settings.directory, name)
         self.path = cassette_path(settings.directory, name)
@@ -290,6 +291,13 @@ class Cassette:
             self.replayed += 1
         return clean.restore(answer)
 
+    def rewind(self) -> None:
+        """Answer each request from its first recording on again; what was used stays used."""
+        with self._lock:
+            for key, use in self._uses.items():
+                self._reached[key] = max(use, self._reached.get(key, 0))
+            self._uses.clear()
+
     def record(self, request: Request, answer: Answer) -> Future[str]:
         """Append the interaction; redacted, and without blocking the caller.
 
@@ -311,7 +319,7 @@ class Cassette:
             left = sorted(
                 number
                 for key, numbers in self._reader.keys().items()
-                for number in numbers[self._uses.get(key, 0) :]
+                for number in numbers[max(self._uses.get(key, 0), self._reached.get(key, 0)) :]
             )
             shown = tuple(
                 UnusedInteraction(

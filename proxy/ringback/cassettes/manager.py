@@ -154,6 +154,11 @@ class CassetteManager:
             if cassette is not None:
                 cassette.count_unanswered(more)
 
+    def rewind(self, name: str | None) -> None:
+        """Replay from the first recording on again: in the cassette `name`, or in every one."""
+        for cassette in self._cassettes.values() if name is None else filter(None, [self._cassettes.get(name)]):
+            cassette.rewind()
+
     def remembers(self, name: str) -> bool:
         """Whether answers to clients of the cassette `name` depend on what was answered before."""
         try:

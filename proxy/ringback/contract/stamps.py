@@ -38,6 +38,11 @@ class Stamps(Protocol):
 
     def of(self, request: Request) -> AnswerStamp:
         """The stamp of the answer to `request`; asking again gives another one."""
+        ...  # a protocol has no body
+
+    def reset(self) -> None:
+        """Begin anew, as after a start."""
+        ...  # a protocol has no body
 
 
 class FreshStamps:
@@ -55,6 +60,9 @@ class FreshStamps:
         digits = f"{self._random.getrandbits(256):064x}"
         return AnswerStamp(digits[:32], digits[32:], self._now, 0.02 + 0.13 * self._random.random())
 
+    def reset(self) -> None:
+        """Nothing repeats, so nothing begins anew."""
+
 
 class SeededStamps:
     """Stamps with the same sids, request ids and dates from run to run.
@@ -69,6 +77,10 @@ class SeededStamps:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._seen: Counter[bytes] = Counter()
+
+    def reset(self) -> None:
+        """Give equal requests the stamps of their first answers again."""
+        self._seen.clear()
 
     def of(self, request: Request) -> AnswerStamp:
         """The stamp of the next answer to `request`."""

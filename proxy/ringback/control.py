@@ -1,0 +1,569 @@
+"""The API at the proxy's own address, `/ringback/…`: what was sent, as JSON, live events and a web page.
+
+Knows no socket: `Control.handle` turns a request into an answer, into one that has to be awaited (a long poll),
+or into a `Stream`. docs/api/openapi.yaml describes it, and a test holds that file to `ROUTES`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from hmac import compare_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from urllib.parse import parse_qsl
+
+from ringback import __version__, contract
+from ringback.contract import ContractError
+from ringback.contract.render import count_segments
+from ringback.exchange import Answer, Headers, Request, Source, basic_auth
+from ringback.journal import Filter
+from ringback.net import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from ringback.contract import Contract
+    from ringback.journal import Entry, Record
+    from ringback.responder import Responder
+
+PREFIX: Final = "/ringback/"
+MAX_WAIT: Final = 300.0  # seconds of a long poll
+DEFAULT_WAIT: Final = 5.0
+DEFAULT_LIMIT: Final = 100
+KEEP_ALIVE: Final = 15.0  # seconds after which a silent event stream sends a comment
+
+_JSON: Final = "application/json"
+_UI: Final = Path(__file__).parent / "ui"
+_UI_FILES: Final = {
+    "": ("index.html", "text/html; charset=utf-8"),
+    "inbox.css": ("inbox.css", "text/css; charset=utf-8"),
+    "inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_SAFE_HEADERS: Final = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+_PHRASES: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
+_PHRASES_MORE: Final = {408: "Request Timeout", 204: "No Content", 503: "Service Unavailable"}
+_LONGEST_PATTERN: Final = 200
+_BATCH: Final = 200  # entries of one chunk of the event stream
+_SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FILTERS: Final = ("resource", "to", "from", "body", "body~", "code", "rule", "session", "source", "since")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A response whose body is sent piece by piece, without a length, until the client goes.
+
+    Attributes:
+        status: HTTP status.
+        reason: Reason phrase.
+        headers: Header fields, without a length.
+        chunks: The body; must be closed (`aclose`) when the client has gone.
+    """
+
+    status: int
+    reason: str
+    headers: Headers
+    chunks: AsyncIterator[bytes]
+
+
+Response: TypeAlias = "Answer | Stream | Awaitable[Answer]"
+
+
+class Route(NamedTuple):
+    """One operation of the API.
+
+    Attributes:
+        method: The HTTP method; HEAD is allowed wherever GET is.
+        path: The path below `/ringback/`; `{n}` stands for a number.
+        parameters: The query's parameters.
+        handle: The name of the method of `Control` that answers.
+    """
+
+    method: str
+    path: str
+    parameters: tuple[str, ...]
+    handle: str
+
+
+ROUTES: Final = (
+    Route("GET", "requests", (*_FILTERS, "limit"), "_requests"),
+    Route("DELETE", "requests", ("session",), "_clear"),
+    Route("GET", "requests/wait", (*_FILTERS, "count", "timeout"), "_wait"),
+    Route("GET", "requests/{n}", (), "_request"),
+    Route("GET", "events", ("since",), "_events"),
+    Route("GET", "messages", (*_FILTERS, "limit"), "_messages"),
+    Route("GET", "calls", (*_FILTERS, "limit"), "_calls"),
+    Route("GET", "numbers", (*_FILTERS, "limit"), "_numbers"),
+    Route("GET", "session", (), "_session"),
+    Route("POST", "session", (), "_set_session"),
+    Route("POST", "reset", ("session",), "_reset"),
+    Route("GET", "contract/rows", ("session",), "_rows"),
+    Route("PUT", "contract/rows", ("session",), "_put_rows"),
+    Route("DELETE", "contract/rows", ("session",), "_delete_rows"),
+    Route("GET", "health", (), "_health"),
+    Route("GET", "ca.pem", (), "_ca"),
+    Route("GET", "metrics", (), "_metrics"),
+)
+_BY_KEY: Final = {(route.method, route.path): route for route in ROUTES}
+
+
+class UsageError(Exception):
+    """A request that is understood and wrong; the message tells how to put it right."""
+
+
+class Control:
+    """Answers requests for the proxy itself.
+
+    Args:
+        responder: Whose journal, contract and sessions this is about.
+        password: What clients from other machines must give, or None where there are none.
+
+    Attributes:
+        ca: The PEM file of the CA that clients trust, or None if it is not known.
+    """
+
+    def __init__(self, responder: Responder, password: str | None = None) -> None:
+        self.ca: Path | None = None
+        self._responder = responder
+        self._password = password
+
+    def handle(self, request: Request, peer: str | None = None) -> Response:
+        """Answer a request for the proxy's own address.
+
+        Args:
+            request: The request.
+            peer: The client's IP address; None if it is not known, and may be another machine's.
+        """
+        refused = self._refuse(request, peer)
+        if refused is not None:
+            return refused
+        path = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else None
+        method = "GET" if request.method == "HEAD" else request.method
+        file = _UI_FILES.get(path) if path is not None and method == "GET" else None
+        if file is not None:
+            return _fit(request, _page(*file))
+        route, number = _route(method, path)
+        if route is None:
+            known = {"path": request.path}
+            stamp = self._responder.stamps.of(request)
+            return contract.refuse(self._responder.contract, "proxy.not-found", "json", stamp, **known)
+        try:
+            query = _query(request, route.parameters)
+            answer: Response
+            if number is not None:
+                answer = self._request(number)
+            else:
+                answer = getattr(self, route.handle)(request, query)
+        except UsageError as error:
+            return _problem(400, str(error))
+        return _fit(request, answer)
+
+    # -- who may ask
+
+    def _refuse(self, request: Request, peer: str | None) -> Answer | None:
+        """Refuse other machines without the password, foreign names for this address, and foreign pages."""
+        local = is_loopback(peer) if peer is not None else self._password is None
+        if not local and not self._authorized(request):
+            challenge = (("WWW-Authenticate", 'Basic realm="Ringback", charset="UTF-8"'),)
+            return _problem(401, "give the proxy's password as Basic or Bearer", challenge)
+        if request.path == f"{PREFIX}health" and request.method in {"GET", "HEAD"}:
+            return None
+        if local and not _is_own_host(request.host):
+            # A name of somebody else's that leads here (DNS rebinding) would let their pages read all this.
+            return _problem(403, f"the Host {request.host} is not this proxy's: use 127.0.0.1 or localhost")
+        origin, site = request.header("Origin"), request.header("Sec-Fetch-Site")
+        host = (request.header("Host") or request.host).lower()
+        navigation = request.method == "GET" and request.header("Sec-Fetch-Mode") == "navigate"
+        foreign = origin is not None and origin.partition("://")[2].lower() != host
+        if foreign or (site in {"cross-site", "same-site"} and not navigation):
+            return _problem(403, "requests of other sites' pages are not answered")
+        return None
+
+    def _authorized(self, request: Request) -> bool:
+        if self._password is None:
+            return False
+        for name in ("Authorization", "Proxy-Authorization"):
+            value = request.header(name) or ""
+            scheme, _, token = value.partition(" ")
+            pair = basic_auth(value, errors="replace")
+            given = pair[1] if pair else token.strip() if scheme.lower() == "bearer" else ""
+            if compare_digest(given.encode("utf-8", "replace"), self._password.encode()):
+                return True
+        return False
+
+    # -- requests
+
+    def _requests(self, _request: Request, query: dict[str, str]) -> Answer:
+        records = self._responder.journal.find(_filter(query), _limit(query))
+        return self._listed("requests", [record.as_dict() for record in records])
+
+    def _request(self, number: int) -> Answer:
+        entry = self._responder.journal.get(number)
+        if entry is None:
+            return _problem(404, f"there is no request {number}, or it is not kept any more")
+        record = entry.record()
+        details = record.as_dict(details=True)
+        details["row"] = _row(self._responder.contract_of(record.session), record)
+        return _json(details)
+
+    def _clear(self, _request: Request, query: dict[str, str]) -> Answer:
+        return _json({"deleted": self._responder.journal.clear(query.get("session"))})
+
+    async def _wait(self, _request: Request, query: dict[str, str]) -> Answer:
+        try:
+            wanted = _filter(query)
+            count = _integer(query, "count", 1, 1, 100_000)
+            timeout = _seconds(query)
+        except UsageError as error:
+            return _problem(400, str(error))
+        records = await self._responder.journal.wait(wanted, count, timeout)
+        made = self._envelope("requests", [record.as_dict() for record in records])
+        if len(records) >= count:
+            return _json(made)
+        recent = self._responder.journal.find(Filter(), 5)
+        made["error"] = (
+            f"{len(records)} of {count} came within {timeout:g} s; the last requests were: "
+            + ("; ".join(_brief(record) for record in recent) or "none")
+        )
+        return _json(made, 408)
+
+    def _events(self, request: Request, query: dict[str, str]) -> Stream:
+        since = _integer(query, "since", 0, 0)
+        instance, _, number = (request.header("Last-Event-ID") or "").partition("-")
+        if instance:
+            same = instance == self._responder.journal.instance
+            since = int(number) if same and number.isascii() and number.isdigit() else 0
+        headers = (("Content-Type", "text/event-stream; charset=utf-8"), *_SAFE_HEADERS)
+        return Stream(200, "OK", headers, self._follow(since))
+
+    async def _follow(self, last: int) -> AsyncIterator[bytes]:
+        """Yield every entry after `last` as an event, those of now and those to come."""
+        journal = self._responder.journal
+        came = asyncio.Event()
+        dropped = False
+
+        def listen(entry: Entry | None) -> None:
+            nonlocal dropped
+            dropped = dropped or entry is None
+            came.set()
+
+        journal.listeners.add(listen)
+        try:
+            hello = {"instance": journal.instance, "last": journal.last, "version": __version__}
+            yield f"retry: 1000\nevent: hello\ndata: {json.dumps(hello)}\n\n".encode()
+            while True:
+                if dropped:
+                    dropped = False
+                    yield b"event: cleared\ndata: {}\n\n"
+                entries = journal.after(last)[:_BATCH]
+                if entries:
+                    last = entries[-1].number
+                    yield "".join([_event(journal.instance, entry) for entry in entries]).encode()
+                    continue
+                came.clear()
+                try:
+                    async with asyncio.timeout(KEEP_ALIVE):
+                        await came.wait()
+                except TimeoutError:
+                    yield b": still here\n\n"
+        finally:
+            journal.listeners.discard(listen)
+
+    # -- what was sent
+
+    def _messages(self, _request: Request, query: dict[str, str]) -> Answer:
+        return self._sent("Messages", "messages", query)
+
+    def _calls(self, _request: Request, query: dict[str, str]) -> Answer:
+        return self._sent("Calls", "calls", query)
+
+    def _numbers(self, _request: Request, query: dict[str, str]) -> Answer:
+        return self._sent("IncomingPhoneNumbers", "numbers", query)
+
+    def _sent(self, resource: str, name: str, query: dict[str, str]) -> Answer:
+        """List what succeeded for one resource, newest first."""
+        wanted = _filter({**query, "resource": resource, "code": "0"})
+        records = self._responder.journal.find(wanted)
+        sent = [_resource_of(record) for record in records if record.succeeded]
+        return self._listed(name, sent[: _limit(query)])
+
+    # -- sessions, rows, reset
+
+    def _session(self, _request: Request, _query: dict[str, str]) -> Answer:
+        counts = Counter(entry.session for entry in self._responder.journal)
+        sessions = [{"name": name, "requests": count} for name, count in counts.items()]
+        return _json({"cassette": self._responder.session, "sessions": sessions})
+
+    def _set_session(self, request: Request, _query: dict[str, str]) -> Answer:
+        name = _body(request).get("cassette")
+        if not isinstance(name, str) or not _SESSION.fullmatch(name):
+            raise UsageError('send {"cassette": NAME}: letters, digits, ".", "_" and "-"')
+        self._responder.session = name
+        return _json({"cassette": name})
+
+    def _reset(self, _request: Request, query: dict[str, str]) -> Answer:
+        session = query.get("session")
+        deleted = self._responder.journal.clear(session)
+        self._responder.rewind(session)
+        return _json({"deleted": deleted})
+
+    def _rows(self, _request: Request, query: dict[str, str]) -> Answer:
+        return _json(self._responder.rows.get(query.get("session", ""), {}))
+
+    def _put_rows(self, request: Request, query: dict[str, str]) -> Answer:
+        rows = _body(request)
+        session = query.get("session", "")
+        self._responder.lay_over(session, _overlaid(self._responder.contract, rows), rows)
+        return _json(rows)
+
+    def _delete_rows(self, _request: Request, query: dict[str, str]) -> Answer:
+        self._responder.lay_over(query.get("session", ""), None, {})
+        return _json({})
+
+    # -- the proxy
+
+    def _health(self, _request: Request, _query: dict[str, str]) -> Answer:
+        responder = self._responder
+        state = {"status": "ok", "version": __version__, "mode": responder.mode, **responder.tally.as_dict()}
+        return _json({**state, "journal": len(responder.journal), "instance": responder.journal.instance})
+
+    def _ca(self, _request: Request, _query: dict[str, str]) -> Answer:
+        with suppress(OSError):
+            if self.ca is not None:
+                return _answer(200, "application/x-pem-file", self.ca.read_bytes())
+        return _problem(404, "this proxy's CA is not known here: see `ringback ca`")
+
+    def _metrics(self, _request: Request, _query: dict[str, str]) -> Answer:
+        tally = self._responder.tally
+        tables: tuple[tuple[str, str, str, Counter[str]], ...] = (
+            ("answers_total", "Answered requests by who answered.", "source", tally.by_source),
+            ("refused_total", "Requests that the gate refused, by rule.", "rule", tally.refused),
+            ("failed_total", "Errors that the contract answered, by row.", "rule", tally.failed),
+            ("fallbacks_total", "Answers in the live API's place, by reason.", "rule", tally.fallbacks),
+            ("drift_total", "Live answers that differ from the contract.", "difference", tally.differences),
+        )
+        lines = []
+        for name, text, label, counts in tables:
+            lines += [f"# HELP ringback_{name} {text}", f"# TYPE ringback_{name} counter"]
+            for value, count in sorted(counts.items()):
+                lines.append(f'ringback_{name}{{{label}="{_escaped(value)}"}} {count}')
+        lines += ["# HELP ringback_missed_total Requests that no cassette had an answer for."]
+        lines += ["# TYPE ringback_missed_total counter", f"ringback_missed_total {tally.missed}"]
+        lines += ["# HELP ringback_journal_entries Requests in the journal."]
+        lines += ["# TYPE ringback_journal_entries gauge"]
+        lines += [f"ringback_journal_entries {len(self._responder.journal)}"]
+        return _answer(200, "text/plain; version=0.0.4; charset=utf-8", ("\n".join(lines) + "\n").encode())
+
+    def _listed(self, name: str, items: list[dict[str, Any]]) -> Answer:
+        return _json(self._envelope(name, items))
+
+    def _envelope(self, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+        journal = self._responder.journal
+        return {"instance": journal.instance, "last": journal.last, name: items}
+
+
+# -- requests
+
+
+def _route(method: str, path: str | None) -> tuple[Route | None, int | None]:
+    """Find the route of a request, and the number in its path."""
+    if path is None:
+        return None, None
+    found = _BY_KEY.get((method, path))
+    if found is not None:
+        return found, None
+    below = path.removeprefix("requests/")
+    if below != path and method == "GET" and re.fullmatch(r"[0-9]{1,15}", below):
+        return _BY_KEY["GET", "requests/{n}"], int(below)
+    return None, None
+
+
+def _query(request: Request, allowed: tuple[str, ...]) -> dict[str, str]:
+    query = dict(parse_qsl(request.query, keep_blank_values=True))
+    unknown = [name for name in query if name not in allowed]
+    if unknown:
+        raise UsageError(f"there is no parameter {unknown[0]!r} here; {', '.join(allowed) or 'none'} can be given")
+    return query
+
+
+def _body(request: Request) -> dict[str, Any]:
+    try:
+        found = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise UsageError("the body is not JSON") from None
+    if not isinstance(found, dict):
+        raise UsageError("the body is not a JSON object")
+    return found
+
+
+def _filter(query: dict[str, str]) -> Filter:
+    pattern = query.get("body~")
+    if pattern is None and "body" in query:
+        pattern = re.escape(query["body"])
+    if pattern is not None and len(pattern) > 2 * _LONGEST_PATTERN:
+        raise UsageError(f"body~ is longer than {_LONGEST_PATTERN} characters")
+    try:
+        body = re.compile(pattern, re.DOTALL) if pattern is not None else None
+    except re.error as error:
+        raise UsageError(f"body~ is no regular expression: {error}") from None
+    code = None if query.get("code") is None or query["code"] == "none" else _integer(query, "code", 0, 0)
+    return Filter(
+        resource=query.get("resource"),
+        to=query.get("to"),
+        sender=query.get("from"),
+        body=body,
+        code=0 if query.get("code") == "none" else code,
+        rule=query.get("rule"),
+        session=query.get("session"),
+        source=query.get("source"),
+        since=_integer(query, "since", 0, 0),
+    )
+
+
+def _limit(query: dict[str, str]) -> int:
+    return _integer(query, "limit", DEFAULT_LIMIT, 0, 1_000_000)
+
+
+def _integer(query: dict[str, str], name: str, default: int, least: int, most: int = 10**15) -> int:
+    text = query.get(name, str(default))
+    number = int(text) if re.fullmatch(r"[0-9]{1,15}", text) else -1
+    if not least <= number <= most:
+        raise UsageError(f"{name}={text!r} is not a whole number from {least} to {most}")
+    return number
+
+
+def _seconds(query: dict[str, str]) -> float:
+    text = query.get("timeout", str(DEFAULT_WAIT))
+    if not re.fullmatch(r"[0-9]{1,4}(?:\.[0-9]{1,6})?", text) or float(text) > MAX_WAIT:
+        raise UsageError(f"timeout={text!r} is not a number of seconds from 0 to {MAX_WAIT:g}")
+    return float(text)
+
+
+def _is_own_host(host: str) -> bool:
+    """Report whether `host` is a name that nobody else can give to this machine."""
+    if is_loopback(host):
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+# -- answers
+
+
+def _answer(status: int, media_type: str, body: bytes, more: Headers = ()) -> Answer:
+    phrase = _PHRASES.get(status) or _PHRASES_MORE[status]
+    headers = (("Content-Type", media_type), ("Content-Length", str(len(body))), *_SAFE_HEADERS, *more)
+    return Answer(status, phrase, headers, body, Source("gate", "proxy.control"))
+
+
+def _json(value: Any, status: int = 200) -> Answer:
+    return _answer(status, _JSON, json.dumps(value).encode())
+
+
+def _problem(status: int, text: str, more: Headers = ()) -> Answer:
+    return _answer(status, _JSON, json.dumps({"error": text}).encode(), more)
+
+
+def _page(name: str, media_type: str) -> Answer:
+    return _answer(200, media_type, (_UI / name).read_bytes())
+
+
+def _fit(request: Request, answer: Response) -> Response:
+    """Take the body away from the answer to a HEAD request."""
+    if request.method == "HEAD" and isinstance(answer, Answer):
+        return Answer(answer.status, answer.reason, answer.headers, b"", answer.source)
+    return answer
+
+
+def _event(instance: str, entry: Entry) -> str:
+    return f"id: {instance}-{entry.number}\nevent: request\ndata: {json.dumps(entry.record().as_dict())}\n\n"
+
+
+def _brief(record: Record) -> str:
+    address = record.field("To", "PhoneNumber", "AreaCode")
+    return " ".join(filter(None, [record.method, record.resource, address, str(record.code or record.status)]))
+
+
+def _resource_of(record: Record) -> dict[str, Any]:
+    """Describe what a successful request created; values come from the answer where it is JSON."""
+    try:
+        answered = json.loads(record.answer)
+    except (ValueError, RecursionError):
+        answered = {}
+    found = answered if isinstance(answered, dict) else {}
+    made: dict[str, Any] = {
+        "number": record.number,
+        "time": record.time,
+        "session": record.session,
+        "sid": record.sid,
+        "status": found.get("status") or "queued",
+    }
+    if record.resource == "IncomingPhoneNumbers":
+        made["phone_number"] = found.get("phone_number") or record.field("PhoneNumber", "AreaCode")
+        return made
+    made["to"] = found.get("to") or record.field("To")
+    made["from"] = found.get("from") or record.field("From", "MessagingServiceSid")
+    if record.resource == "Calls":
+        made["url"] = record.field("Url", "ApplicationSid")
+        made["twiml"] = record.field("Twiml")
+        return made
+    body = found.get("body")
+    made["body"] = body if isinstance(body, str) else record.field("Body")
+    made["segments"] = count_segments(record.field("Body"))
+    made["media"] = [value for name, value in record.form or () if name == "MediaUrl" and value]
+    return made
+
+
+def _row(loaded: Contract, record: Record) -> dict[str, Any] | None:
+    """Find the row of the contract that decided, for people."""
+    resource, _, name = record.rule.partition(".")
+    for one in loaded.resources:
+        for row in one.magic if one.resource == resource else ():
+            if row.id == name:
+                return {
+                    "resource": resource,
+                    "parameter": row.parameter,
+                    "value": row.value,
+                    "error": row.error,
+                    "line": row.line,
+                    "basis": row.basis,
+                    "reason": row.reason,
+                }
+    return None
+
+
+def _overlaid(loaded: Contract, rows: dict[str, Any]) -> Contract:
+    """Lay rows that came as JSON over `loaded`, as a file of `--contract` is (JSON is YAML)."""
+    from ringback.contract.yaml_files import overlaid  # noqa: PLC0415 - PyYAML is imported with it
+
+    with tempfile.TemporaryDirectory(prefix="ringback-rows-") as directory:
+        file = Path(directory) / "rows"
+        file.write_text(json.dumps(rows), encoding="utf-8")
+        try:
+            return overlaid(loaded, file)
+        except ContractError as error:
+            raise UsageError(re.sub(r"^.*?rows:\d+: ", "", str(error))) from None
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
