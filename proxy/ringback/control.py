@@ -1,7 +1,7 @@
 """The API at the proxy's own address, `/ringback/…`: what was sent, as JSON, live events and a web page.
 
-Knows no socket: `Control.handle` turns a request into an answer, into one that has to be awaited (a long poll),
-or into a `Stream`. docs/api/openapi.yaml describes it, and a test holds that file to `ROUTES`.
+Knows no socket: `Control.handle` turns a request into an answer, into one that has to be awaited (a long
+poll), or into a `Stream`. docs/api/openapi.yaml describes it, and a test holds that file to `ROUTES`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ringback.journal import Filter
 from ringback.net import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable
 
     from ringback.contract import Contract
     from ringback.journal import Entry, Record
@@ -47,16 +47,16 @@ _UI_FILES: Final = {
     "inbox.js": ("inbox.js", "text/javascript; charset=utf-8"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 _SAFE_HEADERS: Final = (
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+    ("Content-Security-Policy", _POLICY),
 )
 _PHRASES: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
 _PHRASES_MORE: Final = {408: "Request Timeout", 204: "No Content", 503: "Service Unavailable"}
@@ -84,6 +84,15 @@ class Stream:
 
 
 Response: TypeAlias = "Answer | Stream | Awaitable[Answer]"
+
+
+def at_once(response: Response) -> Answer:
+    """Return `response` if it is an answer, else a refusal: for servers that can neither wait nor stream."""
+    if isinstance(response, Answer):
+        return response
+    if asyncio.iscoroutine(response):
+        response.close()
+    return _problem(503, "this listener neither waits nor streams: ask at the proxy's own port")
 
 
 class Route(NamedTuple):
@@ -151,10 +160,10 @@ class Control:
             request: The request.
             peer: The client's IP address; None if it is not known, and may be another machine's.
         """
-        refused = self._refuse(request, peer)
+        path = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else None
+        refused = self._refuse(request, peer) if path is not None else None
         if refused is not None:
             return refused
-        path = request.path.removeprefix(PREFIX) if request.path.startswith(PREFIX) else None
         method = "GET" if request.method == "HEAD" else request.method
         file = _UI_FILES.get(path) if path is not None and method == "GET" else None
         if file is not None:
@@ -165,7 +174,7 @@ class Control:
             stamp = self._responder.stamps.of(request)
             return contract.refuse(self._responder.contract, "proxy.not-found", "json", stamp, **known)
         try:
-            query = _query(request, route.parameters)
+            query = _query(request, route.parameters) if path != "health" else {}
             answer: Response
             if number is not None:
                 answer = self._request(number)
@@ -238,9 +247,8 @@ class Control:
         if len(records) >= count:
             return _json(made)
         recent = self._responder.journal.find(Filter(), 5)
-        made["error"] = (
-            f"{len(records)} of {count} came within {timeout:g} s; the last requests were: "
-            + ("; ".join(_brief(record) for record in recent) or "none")
+        made["error"] = f"{len(records)} of {count} came within {timeout:g} s; the last requests were: " + (
+            "; ".join(_brief(record) for record in recent) or "none"
         )
         return _json(made, 408)
 
@@ -399,7 +407,9 @@ def _query(request: Request, allowed: tuple[str, ...]) -> dict[str, str]:
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     unknown = [name for name in query if name not in allowed]
     if unknown:
-        raise UsageError(f"there is no parameter {unknown[0]!r} here; {', '.join(allowed) or 'none'} can be given")
+        raise UsageError(
+            f"there is no parameter {unknown[0]!r} here; {', '.join(allowed) or 'none'} can be given"
+        )
     return query
 
 
@@ -501,7 +511,9 @@ def _event(instance: str, entry: Entry) -> str:
 
 def _brief(record: Record) -> str:
     address = record.field("To", "PhoneNumber", "AreaCode")
-    return " ".join(filter(None, [record.method, record.resource, address, str(record.code or record.status)]))
+    return " ".join(
+        filter(None, [record.method, record.resource, address, str(record.code or record.status)])
+    )
 
 
 def _resource_of(record: Record) -> dict[str, Any]:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from ringback import contract
 from ringback.cassettes.errors import UnusableCassetteError
-from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
+from ringback.contract import Answer, Contract, Credentials, Names, Request
 from ringback.contract.stamps import FreshStamps, Stamps
 from ringback.exchange import Forward
 from ringback.journal import DEFAULT_SESSION, Journal
 from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:
-    from ringback.control import Control, Response
     from ringback.contract.gate import Admitted, Refused
+    from ringback.control import Control, Response
 
 Mode: TypeAlias = Literal["offline", "auto", "online"]
 
@@ -182,7 +182,7 @@ class Responder:
     # -- what the API at the proxy's own address changes
 
     def contract_of(self, user: str | None) -> Contract:
-        """Return the contract for clients of a session: with rows of its own, with those of all, or as it is."""
+        """Return the contract of a session: with rows of its own, with those of all, or as it is."""
         overlays = self._overlays
         return overlays.get(user or self.session) or overlays.get("") or self.contract
 
@@ -201,7 +201,7 @@ class Responder:
             self._overlays[session], self.rows[session] = laid, rows
 
     def rewind(self, session: str | None = None) -> None:
-        """Begin anew: recordings from the first on, rows taken back; for all sessions also what a seed gives."""
+        """Begin anew: recordings from the first on, no rows; for all sessions also what a seed gives."""
         for name in list(self._overlays) if session is None else [session]:
             self.lay_over(name, None, {})
         if self.cassettes is not None:

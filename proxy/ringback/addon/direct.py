@@ -168,7 +168,9 @@ def _is_short(addon: RingbackAddon, sni: str) -> bool:
 
 def _answer(addon: RingbackAddon, request: Request, names: Names, admitted: Admitted | None = None) -> Answer:
     if is_own_path(request.path):
-        return addon.responder.own(request)
+        from ringback.control import at_once  # noqa: PLC0415 - as in the responder
+
+        return at_once(addon.responder.own(request))
     return addon.answer(request, names, admitted=admitted)
 
 

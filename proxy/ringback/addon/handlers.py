@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from hmac import compare_digest
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Protocol
 
 from mitmproxy import ctx, exceptions, http
@@ -130,6 +131,7 @@ class RingbackAddon:
             tally=self.responder.tally,
             mode=settings.mode,
             session=settings.cassettes.name,
+            password=settings.password,
             journal=self.responder.journal,
         )
         secrets = [settings.credentials.token, settings.password]
@@ -307,8 +309,8 @@ class RingbackAddon:
         names = self.clients.names(flow)
         request = direct.to_request(flow, names)
         if self.clients.wants_proxy(flow):
-            flow.response = flows.to_response(self.responder.own(request))
-        elif self.clients.wants_twilio(flow):
+            return self._answer_own(flow, request)
+        if self.clients.wants_twilio(flow):
             answer = self.respond(request, names, self.clients.user(flow))
             if not isinstance(answer, Answer):
                 return self._send_later(flow, answer)
@@ -318,6 +320,14 @@ class RingbackAddon:
                 f"403 Ringback blocks {names.host}: started with --block-other-hosts"
             )
         return None
+
+    async def _answer_own(self, flow: http.HTTPFlow, request: Request) -> None:
+        from ringback.control import at_once  # noqa: PLC0415 - as in the responder
+
+        response = self.responder.own(request, flow.client_conn.peername[0])
+        if isawaitable(response):
+            response = await response
+        flow.response = flows.to_response(at_once(response))
 
     def answer(
         self, request: Request, names: Names, user: str | None = None, admitted: Admitted | None = None

@@ -156,7 +156,9 @@ class CassetteManager:
 
     def rewind(self, name: str | None) -> None:
         """Replay from the first recording on again: in the cassette `name`, or in every one."""
-        for cassette in self._cassettes.values() if name is None else filter(None, [self._cassettes.get(name)]):
+        for cassette in (
+            self._cassettes.values() if name is None else filter(None, [self._cassettes.get(name)])
+        ):
             cassette.rewind()
 
     def remembers(self, name: str) -> bool:
