@@ -151,9 +151,18 @@ def test_items_written_by_hand_need_no_comment(shelf: Shelf) -> None:
 def test_keys_of_another_matching_version_are_made_afresh(shelf: Shelf) -> None:
     file = shelf.write((request(), answer(number=1)))
     data = re.sub(rb"key=[0-9a-f]{32}", b"key=" + b"0" * 32, file.read_bytes())
-    file.write_bytes(data.replace(b"matching: 1", b"matching: 0"))
+    file.write_bytes(data.replace(b"matching: 2", b"matching: 1"))
     with shelf.library() as library:
         assert numbered(library.open(), request()) == 1
+    with shelf.library("auto") as library:
+        record(library.open(), (request({"Body": "new"}), answer(number=2)))
+    upgraded = file.read_bytes()
+    assert b"matching: 2" in upgraded
+    assert upgraded.count(b"key=" + b"0" * 32) == 0
+    with shelf.library() as library:
+        cassette = library.open()
+        assert [numbered(cassette, one) for one in (request(), request({"Body": "new"}))] == [1, 2]
+    assert len(layout.scan(upgraded)) == 2
 
 
 @pytest.mark.parametrize(

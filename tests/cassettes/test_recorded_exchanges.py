@@ -11,7 +11,6 @@ import pytest
 import vcr
 
 from ringback.cassettes import verify
-from ringback.cassettes.matching import key
 from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction
 from ringback.cassettes.verify import secrets_in
 from ringback.exchange import Answer, Request, Source
@@ -50,11 +49,11 @@ def test_each_is_replayed_in_its_order(shelf: Shelf, interactions: list[tuple[Re
         record(library.open(), *interactions)
     wanted = defaultdict(list)
     for request, answer in interactions:
-        wanted[key(request, Redaction())].append(answer)
+        wanted[Redaction().redact(request).key].append(answer)
     with shelf.library() as library:
         cassette = library.open()
         for request, _ in interactions:
-            answer = wanted[key(request, Redaction())].pop(0)
+            answer = wanted[Redaction().redact(request).key].pop(0)
             got = found(cassette, request)
             assert (got.status, got.reason, got.body) == (answer.status, answer.reason, answer.body)
             kept = {name.lower(): value for name, value in got.headers}

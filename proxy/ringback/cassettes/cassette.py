@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 from ringback.cassettes import layout, matching, names, pseudonyms
 from ringback.cassettes.errors import CassetteError, RedactionError, reading_error
 from ringback.cassettes.layout import CassetteReader
+from ringback.cassettes.matching import MatchIgnore
 from ringback.cassettes.metadata import check_key, provenance, redacted_fields, with_key
 from ringback.cassettes.names import cassette_path, existing_path
 from ringback.cassettes.redaction import Redaction
@@ -65,13 +66,15 @@ class Miss:
         name: The cassette's name.
         path: Its file, which need not exist.
         recorded: How many recordings there are of this very request; above 0 they were used up.
-        total: How many recordings the cassette has.
+        total: How many interactions the cassette has.
+        ignored: Fields that did not count.
     """
 
     name: str
     path: Path
     recorded: int
     total: int
+    ignored: MatchIgnore
     _redact: Callable[[], RedactedExchange] = field(repr=False, compare=False)
     _find: Callable[[MatchKey], Nearest | None] = field(repr=False, compare=False)
 
@@ -83,7 +86,7 @@ class Miss:
     @cached_property
     def key(self) -> MatchKey:
         """What it was looked up by."""
-        return self._redact().key
+        return self._redact().key.without(self.ignored)
 
     @property
     def used_up(self) -> bool:
@@ -127,6 +130,8 @@ class Miss:
             lines += _side_by_side(self.path, self.nearest)
         else:
             lines.append(f"It has {many(self.total, 'recording')} of other requests.")
+        if self.ignored.rules:
+            lines.append(f"Not compared (match-ignore): {', '.join(self.ignored.rules)}.")
         lines.append(f"To record it: {self.next_command}")
         return "\n".join(lines)
 
@@ -187,6 +192,7 @@ class CassetteSettings:
         directory: Where the cassettes are.
         mode: `offline` replays, `auto` adds what is new, `online` records afresh.
         repeats: What a request gets after its last recording: that one again, or nothing.
+        ignored: Fields that do not count when requests are compared.
         redaction: What the user asked to be taken out; without its key, which is fetched when it is needed.
         fetch_key: Gives the key of pseudonyms.
         clock: Gives the time that is noted with a recording.
@@ -196,6 +202,7 @@ class CassetteSettings:
     directory: Path
     mode: Mode
     repeats: Repeats
+    ignored: MatchIgnore
     redaction: Redaction
     fetch_key: Callable[[], bytes]
     clock: Callable[[], datetime]
@@ -247,7 +254,7 @@ class Cassette:
             self._open()
         if self._redaction.fields and not self._redaction.key:
             self._redaction = with_key(self._redaction, settings.fetch_key())
-        metadata = {"ringback": provenance(self._redaction)}
+        metadata = {"ringback": provenance(self._redaction, ignored=settings.ignored)}
         make = RerecordedFile if settings.mode == "online" else CassetteFile
         other = source if source != self.path else None
         self._file = make(self.path, metadata, self._redaction, settings.report, other)
@@ -278,7 +285,7 @@ class Cassette:
                 self.missed += 1
             return self._miss(lambda: self._redaction.redact(request), 0)
         clean = self._redaction.redact(request)
-        key = bytes.fromhex(clean.key.digest)
+        key = bytes.fromhex(clean.key.without(self._reader.ignored).digest)
         with self._lock:
             numbers = self._reader.numbers(key)
             use = self._uses.get(key, 0)
@@ -363,7 +370,8 @@ class Cassette:
     def _open(self) -> None:
         asked = self._redaction
         try:
-            self._reader.open(with_key(asked, self._settings.fetch_key()) if asked.fields else asked)
+            with_its_key = with_key(asked, self._settings.fetch_key()) if asked.fields else asked
+            self._reader.open(with_its_key, self._settings.ignored)
         except OSError as error:
             raise reading_error(self._reader.path, error) from error
         known = self._reader.metadata.get("ringback")
@@ -400,7 +408,9 @@ class Cassette:
             with self._lock:
                 return self._nearest(asked)
 
-        return Miss(self.name, self._reader.path, recorded, len(self._reader), redact, find)
+        return Miss(
+            self.name, self._reader.path, recorded, len(self._reader), self._reader.ignored, redact, find
+        )
 
     def _nearest(self, asked: MatchKey) -> Nearest | None:
         found = nearest_of(asked, self._reader.likely(asked))
@@ -408,11 +418,10 @@ class Cassette:
             return None
         number, recorded = found
         digest = bytes.fromhex(recorded.digest)
-        place = self._reader.numbers(digest).index(number) if self._reader.numbers(digest) else 0
         return Nearest(
             number=number + 1,
             line=self._reader.line(number),
-            used=self._uses.get(digest, 0) > place,
+            used=number in self._reader.numbers(digest)[: self._uses.get(digest, 0)],
             key=recorded,
             differences=matching.differences(asked, recorded),
         )
@@ -426,14 +435,15 @@ class Cassette:
             total = self.recorded
             if self._settings.mode != "online":
                 for one in batch:  # who recorded it has had its answer
-                    self._uses[one.key] = self._uses.get(one.key, 0) + 1
+                    digest = bytes.fromhex(one.key.without(self._reader.ignored).digest)
+                    self._uses[digest] = self._uses.get(digest, 0) + 1
                 if self._reader.is_same_file(inode):
                     for one in batch:
                         self._reader.add(one.key, one.start, one.size)
                 else:
                     self._reader.close()
                     self._reader = CassetteReader(self.path)
-                    self._reader.open(self._redaction)
+                    self._reader.open(self._redaction, self._settings.ignored)
                 total = len(self._reader)
         return [f"{self.name}#{total - len(batch) + place}" for place in range(1, len(batch) + 1)]
 
@@ -470,6 +480,7 @@ class CassetteDirectory:
         directory: Where they are; made with the first recording.
         mode: `offline` replays, `auto` adds what is new, `online` records afresh.
         repeats: After its last recording a request gets that one again (`last`), or misses (`error`).
+        ignored: Fields that do not count when requests are compared.
         redact: Form fields whose values get pseudonyms; a cassette that exists already keeps its own.
         secrets: Values to search for besides each request's own credentials, such as a configured token.
         environ: The environment variables, for RINGBACK_REDACT_KEY.
@@ -483,6 +494,7 @@ class CassetteDirectory:
         *,
         mode: Mode = "offline",
         repeats: Repeats = "last",
+        ignored: MatchIgnore | None = None,
         redact: Iterable[str] = (),
         secrets: Iterable[str] = (),
         environ: Mapping[str, str] = os.environ,
@@ -500,6 +512,7 @@ class CassetteDirectory:
             directory=directory,
             mode=mode,
             repeats=repeats,
+            ignored=ignored or MatchIgnore(),
             redaction=Redaction(tuple(redact), b"", frozenset(secrets)),
             fetch_key=self._fetch_key,
             clock=clock,

@@ -33,7 +33,8 @@ from urllib.parse import quote_plus
 
 from ringback.cassettes import matching, vcr_format
 from ringback.cassettes.errors import CassetteError, CassetteFormatError, CodingError
-from ringback.cassettes.metadata import source_of
+from ringback.cassettes.matching import MatchIgnore
+from ringback.cassettes.metadata import known_of, match_ignore_of, source_of
 from ringback.cassettes.redaction import framed, redacted, remaining_redaction
 from ringback.cassettes.vcr_format import InteractionError
 from ringback.counting import many
@@ -157,6 +158,26 @@ def read_head(data: Buffer) -> tuple[dict[str, Any], int]:
     return metadata if isinstance(metadata, dict) else {}, found.end()
 
 
+def is_current(metadata: dict[str, Any]) -> bool:
+    """Report whether the keys in a file's comments are those of this version of matching."""
+    return known_of(metadata).get("matching") == matching.MATCHING_VERSION
+
+
+def upgraded(data: bytes, index: ItemIndex) -> list[bytes]:
+    """Return the parts of a file whose keys are of another version, with keys of this one.
+
+    Args:
+        data: The file.
+        index: Its index.
+    """
+    known = {**known_of(index.metadata), "matching": matching.MATCHING_VERSION}
+    parts = [head({**index.metadata, "ringback": known})]
+    for number, (start, size) in enumerate(zip(index.starts, index.sizes, strict=True)):
+        item = data[start : start + size]
+        parts.append(entry(index.key(number), item if item.endswith(b"\n") else item + b"\n"))
+    return parts
+
+
 def scan(data: Buffer, *, trust_keys: bool = True, damaged: list[tuple[int, int]] | None = None) -> ItemIndex:
     """The index of a whole file.
 
@@ -170,7 +191,7 @@ def scan(data: Buffer, *, trust_keys: bool = True, damaged: list[tuple[int, int]
         DamageError: An item that is no interaction, and nobody took `damaged`.
     """
     metadata, position = read_head(data)
-    if metadata.get("ringback", {}).get("matching") != matching.MATCHING_VERSION:
+    if not is_current(metadata):
         trust_keys = False
     index = ItemIndex(metadata=metadata, end=position, size=len(data))
     view = memoryview(data)
@@ -272,6 +293,8 @@ def _is_beginning(item: bytes) -> bool:
 _READY_KEPT: Final = 2048  # answers kept for the next time, about 5 KB each
 _COMPARED: Final = 200  # recordings that are compared when the nearest is looked for
 _HITS_PER_VALUE: Final = 50
+_MOST_VALUES: Final = 20  # values of a request that are looked for
+_LONGEST_VALUE: Final = 500  # characters of such a value
 
 
 class CassetteReader:
@@ -282,6 +305,7 @@ class CassetteReader:
         metadata: The file's metadata.
         foreign: Whether the file has another layout than ours, so that vcrpy had to read all of it.
         torn: Bytes at the end of the file that are no whole interaction.
+        ignored: Fields that do not count when requests are compared: the caller's, and those of the metadata.
     """
 
     def __init__(self, path: Path) -> None:
@@ -289,6 +313,7 @@ class CassetteReader:
         self.metadata: dict[str, Any] = {}
         self.foreign = False
         self.torn = 0
+        self.ignored = MatchIgnore()
         self._index = ItemIndex()
         self._handle = -1
         self._loaded: list[Interaction] = []  # a foreign file's; ours are parsed one by one
@@ -298,11 +323,12 @@ class CassetteReader:
     def __len__(self) -> int:
         return len(self._loaded) if self.foreign else len(self._index)
 
-    def open(self, redaction: Redaction) -> None:
+    def open(self, redaction: Redaction, ignored: MatchIgnore | None = None) -> None:
         """Read the file; no file counts as an empty one.
 
         Args:
             redaction: What is taken out of a foreign file's interactions, so that requests match them.
+            ignored: Fields that do not count when requests are compared.
 
         Raises:
             CassetteFormatError: It is no cassette, or damaged.
@@ -311,6 +337,7 @@ class CassetteReader:
         self.close()
         self._numbers.clear()
         self._ready.clear()
+        self.ignored = ignored or MatchIgnore()
         try:
             self._index, self._handle = read(self.path)
         except FileNotFoundError:
@@ -321,16 +348,21 @@ class CassetteReader:
             return
         self.foreign, self._loaded = False, []
         self.metadata, self.torn = self._index.metadata, self._index.torn
+        self.ignored |= match_ignore_of(self.metadata)
         for number in range(len(self._index)):
-            self._note(self._index.key(number), number)
+            if self.ignored.rules:  # the keys in the comments know nothing of them
+                self._note(bytes.fromhex(self.match_key(number).digest), number)
+            else:
+                self._note(self._index.key(number), number)
 
     def _open_foreign(self, redaction: Redaction) -> None:
         found, self.metadata = vcr_format.read_foreign(self.path)
         self.foreign, self.torn = True, 0
+        self.ignored |= match_ignore_of(self.metadata)
         redaction = remaining_redaction(self.metadata, redaction)
         self._loaded = [_readable(one, redaction) for one in found]
-        for number, one in enumerate(self._loaded):
-            self._note(bytes.fromhex(matching.plain_key(one.request).digest), number)
+        for number in range(len(self._loaded)):
+            self._note(bytes.fromhex(self.match_key(number).digest), number)
 
     def close(self) -> None:
         """Give the file back."""
@@ -351,10 +383,10 @@ class CassetteReader:
         """Whether this reads from the file with `inode`."""
         return not self.foreign and self._handle >= 0 and os.fstat(self._handle).st_ino == inode
 
-    def add(self, key: bytes, start: int, size: int) -> None:
-        """An item was appended to the file."""
-        self._index.add(key, start, size)
-        self._note(key, len(self._index) - 1)
+    def add(self, key: MatchKey, start: int, size: int) -> None:
+        """Take in an item that was appended to the file."""
+        self._index.add(bytes.fromhex(key.digest), start, size)
+        self._note(bytes.fromhex(key.without(self.ignored).digest), len(self._index) - 1)
 
     def interaction(self, number: int) -> Interaction:
         """Recording `number`.
@@ -398,9 +430,10 @@ class CassetteReader:
 
     def match_key(self, number: int) -> MatchKey:
         """What recording `number` is looked up by."""
-        if self.foreign:
-            return matching.plain_key(self._loaded[number].request)
-        return matching.plain_key(vcr_format.parse_request(self.text(number)))
+        request = (
+            self._loaded[number].request if self.foreign else vcr_format.parse_request(self.text(number))
+        )
+        return matching.plain_key(request).without(self.ignored)
 
     def likely(self, asked: MatchKey) -> list[tuple[int, MatchKey]]:
         """Some recordings that may be like `asked`, with their keys: never more than a few hundred.
@@ -424,8 +457,10 @@ class CassetteReader:
     def _hits(self, asked: MatchKey) -> list[int]:
         hits = []
         values = sorted(
-            {quote_plus(value, errors="replace") for _, value in asked.form or ()}, key=len, reverse=True
-        )
+            {quote_plus(value[:_LONGEST_VALUE], errors="replace") for _, value in asked.form or ()},
+            key=len,
+            reverse=True,
+        )[:_MOST_VALUES]
         with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as data:
             for value in values:
                 position = -1

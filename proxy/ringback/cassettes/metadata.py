@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ringback.cassettes.errors import RedactionError
-from ringback.cassettes.matching import MATCHING_VERSION
+from ringback.cassettes.matching import MATCHING_VERSION, MatchIgnore
 from ringback.cassettes.pseudonyms import KEY_VARIABLE, key_id
 from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
 from ringback.cassettes.vcr_format import FIELD_SOURCE
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 DOCUMENTED: Final = "documentation"
 
 
-def provenance(redaction: Redaction, source: str | None = None) -> dict[str, Any]:
+def provenance(
+    redaction: Redaction, source: str | None = None, ignored: MatchIgnore | None = None
+) -> dict[str, Any]:
     """What a cassette's metadata says under `ringback`."""
     said: dict[str, Any] = {
         "matching": MATCHING_VERSION,
@@ -28,6 +30,8 @@ def provenance(redaction: Redaction, source: str | None = None) -> dict[str, Any
     }
     if redaction.fields:
         said["redaction"] |= {"fields": list(redaction.fields), "key": key_id(redaction.key)}
+    if ignored and ignored.rules:
+        said["match_ignore"] = list(ignored.rules)
     if source:
         said["source"] = source
     return said
@@ -38,13 +42,25 @@ def redacted_fields(known: dict[str, Any]) -> tuple[tuple[str, ...], str]:
     redaction = known.get("redaction")
     if not isinstance(redaction, dict):
         return (), ""
-    return tuple(str(name) for name in redaction.get("fields") or ()), str(redaction.get("key") or "")
+    fields = redaction.get("fields")
+    names = fields if isinstance(fields, list) else []
+    return tuple(name for name in names if isinstance(name, str)), str(redaction.get("key") or "")
 
 
 def redacted_fields_of(metadata: dict[str, Any]) -> tuple[str, ...]:
     """The fields that a cassette with `metadata` has pseudonyms for."""
+    return redacted_fields(known_of(metadata))[0]
+
+
+def known_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's `ringback` mapping; empty where something else stands there."""
     known = metadata.get("ringback")
-    return redacted_fields(known)[0] if isinstance(known, dict) else ()
+    return known if isinstance(known, dict) else {}
+
+
+def match_ignore_of(metadata: dict[str, Any]) -> MatchIgnore:
+    """Return the rules of a file's metadata for what does not count in matching."""
+    return MatchIgnore.from_metadata(known_of(metadata).get("match_ignore"))
 
 
 def with_key(redaction: Redaction, key: bytes) -> Redaction:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ringback.cassettes import layout, redaction, vcr_format
 from ringback.cassettes.errors import CassetteBusyError, CassetteError, RedactionError, recording_error
-from ringback.cassettes.metadata import redacted_fields_of
+from ringback.cassettes.metadata import known_of, redacted_fields_of
 from ringback.cassettes.names import SUFFIX, free_path
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, Interaction
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.cassettes.layout import ItemIndex
+    from ringback.cassettes.matching import MatchKey
     from ringback.exchange import Answer, Request
 
 
@@ -270,11 +271,21 @@ class CassetteFile:
             )
         if index.torn:
             self.report(cut_torn(self.path, self.handle, index))
-            return index.end
+            size = index.end
+        if known_of(index.metadata) and not layout.is_current(index.metadata):
+            return self._upgrade(index)
         if index.unended:
             write_all(self.handle, b"\n")
             return size + 1
         return size
+
+    def _upgrade(self, index: layout.ItemIndex) -> int:
+        """Write a file whose match keys are of another version with keys of this one; returns its size."""
+        data = os.pread(self.handle, index.end, 0)
+        handle = write_whole(self.path, layout.upgraded(data, index), overwrite=True)
+        self.close()
+        self.handle = handle  # locked since before it had the name
+        return os.fstat(handle).st_size
 
     def _rewrite(self) -> int:
         found, metadata = vcr_format.read_foreign(self.path)
@@ -470,12 +481,12 @@ class WrittenInteraction:
     """An interaction that lasts.
 
     Attributes:
-        key: The digest of its match key.
+        key: Its match key.
         start: The offset of its item in the file.
         size: The length of its item.
     """
 
-    key: bytes
+    key: MatchKey
     start: int
     size: int
 
@@ -533,7 +544,7 @@ class InteractionWriter:
             self._write(batch)
 
     def _write(self, batch: list[tuple[Request, Answer, Future[str]]]) -> None:
-        ready: list[tuple[bytes, bytes, Future[str]]] = []
+        ready: list[tuple[MatchKey, bytes, Future[str]]] = []
         for request, answer, done in batch:
             try:
                 ready.append((*self._serialised(request, answer), done))
@@ -542,7 +553,7 @@ class InteractionWriter:
         if not ready:
             return
         waiting = [done for _, _, done in ready]
-        parts = [layout.entry(key, item) for key, item, _ in ready]
+        parts = [layout.entry(bytes.fromhex(key.digest), item) for key, item, _ in ready]
         try:
             inode, offsets = self._file.append(parts)
             names = self._written(
@@ -558,14 +569,14 @@ class InteractionWriter:
         for name, done in zip(names, waiting, strict=True):
             done.set_result(name)
 
-    def _serialised(self, request: Request, answer: Answer) -> tuple[bytes, bytes]:
+    def _serialised(self, request: Request, answer: Answer) -> tuple[MatchKey, bytes]:
         clean = self._redaction.redact(request)
         said = (
             (FIELD_RECORDED, self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")),
             (FIELD_SOURCE, answer.source.kind),
         )
         item = vcr_format.dump(Interaction(clean.request, clean.answer(answer), said))
-        return bytes.fromhex(clean.key.digest), item
+        return clean.key, item
 
     def _fail(self, error: Exception, waiting: Sequence[Future[str]]) -> None:
         for done in waiting:
