@@ -7,11 +7,10 @@ from typing import Any
 
 from ringback import contract
 from ringback.addon.forwarding import forwarder
-from ringback.addon.options import Settings
 from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.drift.monitor import DriftMonitor
 from ringback.responder import Responder
-from ringback.upstream.routes import Routes, mock_upstream
+from ringback.settings import Settings
 from support.drifting import ACCOUNT, documented, failing, probe
 
 
@@ -32,8 +31,10 @@ def asked_again(**settings: Any) -> str:
 
 def test_findings_are_seen_again_where_they_were_seen() -> None:
     assert asked_again() == ""
-    routes = Routes(mock_upstream("https://user:secret@127.0.0.1:4010"))
-    found = asked_again(routes=routes, upstream_ca=Path("ca.pem"), contract=(Path("a.yaml"), Path("b.yaml")))
+    upstream = "https://user:secret@127.0.0.1:4010"
+    found = asked_again(
+        upstream=upstream, upstream_ca=Path("ca.pem"), contract=(Path("a.yaml"), Path("b.yaml"))
+    )
     wanted = "--upstream https://127.0.0.1:4010 --upstream-ca ca.pem --contract a.yaml --contract b.yaml"
     assert found == wanted
 

@@ -17,8 +17,8 @@ from mitmproxy.test import tflow
 from ringback.addon import wire
 from ringback.addon.direct import REVERSE, TRANSPARENT, is_own_address, reverse_refusal, transparent_refusal
 from ringback.addon.handlers import RingbackAddon
-from ringback.addon.options import Settings
 from ringback.contract import Credentials
+from ringback.settings import Settings
 from support.clients import ACCOUNT, TOKEN, Wire, better, http, path
 from support.launching import needs
 from support.proxying import home, ringback, serve

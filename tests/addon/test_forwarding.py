@@ -11,13 +11,12 @@ import pytest
 
 from ringback import contract
 from ringback.addon.forwarding import forwarder, gateway
-from ringback.addon.options import Settings
 from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer, Names
 from ringback.drift.monitor import DriftMonitor
 from ringback.exchange import Forward
 from ringback.responder import Responder
-from ringback.upstream.routes import Address, Routes, Timeouts
+from ringback.settings import Settings
 from support.clients import GOOD, post
 from support.upstream import HANG, module_upstream, twilio, upstream, upstream_ca
 
@@ -34,10 +33,11 @@ REQUEST = post("Messages", GOOD["Messages"])
 def settings(upstream: StandIn, directory: Path) -> Settings:
     return Settings(
         mode="auto",
-        routes=Routes(Address.parse(upstream.url)),
+        upstream=upstream.url,
         upstream_ca=upstream.ca,
-        timeouts=Timeouts(20, 20),
-        cassettes=CassetteOptions(directory),
+        connect_timeout=20,
+        timeout=20,
+        cassettes=directory,
     )
 
 
@@ -45,7 +45,7 @@ def answers(given: Settings, count: int, told: list[str]) -> tuple[list[Answer],
     """What `count` equal requests get."""
     responder = Responder(contract.load(), mode=given.mode)
     drift = DriftMonitor(responder.contract, "x", told.append)
-    replay = CassetteManager(given.cassettes, given.mode, report=told.append)
+    replay = CassetteManager(CassetteOptions(given.cassettes), given.mode, report=told.append)
 
     async def main() -> list[Answer]:
         way = forwarder(responder, given, replay, drift, told.append)
@@ -94,7 +94,7 @@ def test_roots_that_do_not_know_the_live_api_are_a_fallback(upstream: StandIn, t
 
 def test_who_did_not_answer_in_time_is_left_alone_for_that_long(upstream: StandIn, tmp_path: Path) -> None:
     upstream.rule = lambda _: HANG
-    given = replace(settings(upstream, tmp_path), timeouts=Timeouts(20, 0.2))
+    given = replace(settings(upstream, tmp_path), connect_timeout=20, timeout=0.2)
     got, _ = answers(given, 2, [])
     assert ["fallback=upstream.timeout" in source(one) for one in got] == [True, True]
     assert len(upstream.forwarded) == 1

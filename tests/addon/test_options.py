@@ -105,7 +105,7 @@ def test_fields_to_redact_are_spelled_as_the_contract_does(
     addon: RingbackAddon, context: taddons.context
 ) -> None:
     context.configure(addon, ringback_redact=["to, status_callback", "TO"])
-    assert addon.settings.cassettes.redact == ("To", "StatusCallback")
+    assert addon.settings.redact == ("To", "StatusCallback")
 
 
 @pytest.mark.parametrize("mode", ["offline", "auto"])

@@ -13,19 +13,21 @@ import pytest
 from click.testing import CliRunner
 
 from ringback import __version__
-from ringback.cli.proxy import ProxyOptions, proxy_options, summary, write_ready
+from ringback.cli.options import settings_options
+from ringback.cli.proxy import summary, write_ready
 from ringback.contract import Answer, Source
+from ringback.settings import Settings
 from ringback.tally import Tally
 
 
-def given(*arguments: str, **environment: str) -> ProxyOptions:
+def given(*arguments: str, **environment: str) -> Settings:
     """The options that a command with these arguments and this environment gets."""
-    got: list[ProxyOptions] = []
+    got: list[Settings] = []
 
     @click.command()
-    @proxy_options
-    def command(**shared: Any) -> None:
-        got.append(ProxyOptions(**shared))
+    @settings_options("run")
+    def command(options: Settings) -> None:
+        got.append(options)
 
     done = CliRunner().invoke(command, list(arguments), env=environment)
     if done.exit_code:
@@ -36,9 +38,9 @@ def given(*arguments: str, **environment: str) -> ProxyOptions:
 def test_defaults() -> None:
     options = given()
     assert (options.mode, options.host, options.port) == ("offline", "127.0.0.1", 0)
-    assert (options.contracts, options.seed, options.ready_file, options.password) == ((), None, None, None)
+    assert (options.contract, options.seed, options.ready_file, options.password) == ((), None, None, None)
     assert options.block_other_hosts is False
-    assert options == ProxyOptions()
+    assert options == Settings()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_defaults() -> None:
         ("--reverse", "0", "RINGBACK_REVERSE", "reverse", 0),
         ("--transparent", "8081", "RINGBACK_TRANSPARENT", "transparent", 8081),
         ("--seed", "-3", "RINGBACK_SEED", "seed", -3),
-        ("--contract", "own.yaml", "RINGBACK_CONTRACT", "contracts", (Path("own.yaml"),)),
+        ("--contract", "own.yaml", "RINGBACK_CONTRACT", "contract", (Path("own.yaml"),)),
         ("--ready-file", "r.json", "RINGBACK_READY_FILE", "ready_file", Path("r.json")),
     ],
 )
@@ -65,7 +67,7 @@ def test_flags_and_lists_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert given(RINGBACK_BLOCK_OTHER_HOSTS="1").block_other_hosts is True
     assert given(RINGBACK_BLOCK_OTHER_HOSTS="0").block_other_hosts is False
     several = os.pathsep.join(["a.yaml", "b.yaml"])
-    assert given(RINGBACK_CONTRACT=several).contracts == (Path("a.yaml"), Path("b.yaml"))
+    assert given(RINGBACK_CONTRACT=several).contract == (Path("a.yaml"), Path("b.yaml"))
     monkeypatch.setenv("RINGBACK_PROXY_PASSWORD", "open-sesame")
     assert given().password == "open-sesame"
 
@@ -79,10 +81,10 @@ def test_an_argument_wins_over_its_variable_and_a_blank_one_counts_as_none() -> 
     "arguments, environment, said",
     [
         (["--port", "65536"], {}, "65536 is not in the range"),
-        (["--port", "x"], {}, "'x' is not a valid integer"),
-        ([], {"RINGBACK_PORT": "x"}, "'x' is not a valid integer"),
+        (["--port", "x"], {}, "'x' is not a whole number"),
+        ([], {"RINGBACK_PORT": "x"}, "'x' is not a whole number"),
         (["--mode", "fast"], {}, "'fast' is not one of"),
-        (["--seed", "many"], {}, "'many' is not a valid integer"),
+        (["--seed", "many"], {}, "'many' is not a whole number"),
         (["--ready-file", "."], {}, "is a directory"),
         (["--host", ""], {}, "name an address"),
         (["--cassette", "a/b"], {}, "cannot name a cassette"),
@@ -128,7 +130,7 @@ RUNNING: Any = SimpleNamespace(
 
 
 def ready(file: Path | None, running: Any = RUNNING) -> dict[str, Any]:
-    return write_ready(ProxyOptions(ready_file=file), running, Path("/ca/root.pem"), Path("/tmp/bundle.pem"))
+    return write_ready(Settings(ready_file=file), running, Path("/ca/root.pem"), Path("/tmp/bundle.pem"))
 
 
 def test_the_ready_file_has_everything_a_client_needs(tmp_path: Path) -> None:

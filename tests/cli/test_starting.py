@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import tempfile
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from ringback.cli.proxy import EXIT_START, ProxyOptions, proxy_options
+from ringback.cli.options import settings_options
+from ringback.cli.proxy import EXIT_START
 from ringback.launch.directory import keep
+from ringback.settings import Settings
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
 from ringback.addon.server import StartError  # isort: skip - as below
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 def begun(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     monkeypatch.setenv("RINGBACK_HOME", str(directory))
-    with start(ProxyOptions(password=None)) as found:
+    with start(Settings(password=None)) as found:
         assert found.directory.is_dir()
     return found
 
@@ -37,7 +39,7 @@ def test_there_is_no_socks_beside_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None, socks: bool
 ) -> None:
     monkeypatch.setenv("RINGBACK_HOME", str(tmp_path))
-    with start(ProxyOptions(password=password)) as found:
+    with start(Settings(password=password)) as found:
         assert found.listen.socks is socks
 
 
@@ -54,7 +56,7 @@ def test_why_it_cannot_start_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RINGBACK_HOME", str(tmp_path))
-    with pytest.raises(CannotStartError) as told, start(ProxyOptions(password=None)):
+    with pytest.raises(CannotStartError) as told, start(Settings(password=None)):
         (tmp_path / "nowhere" / "file").write_text("")
     told.value.show()
     assert told.value.exit_code == EXIT_START
@@ -67,13 +69,12 @@ def started(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, **more
     monkeypatch.setenv("RINGBACK_HOME", str(home))
 
     @click.command()
-    @proxy_options
-    def command(**shared: Any) -> None:
-        options = ProxyOptions(**shared)
+    @settings_options("run")
+    def command(options: Settings) -> None:
         with start(options) as begun:
             if options.timeout == "0":
                 raise StartError("ringback_timeout: '0' is not a number of seconds above 0")
-            if options.contracts:
+            if options.contract:
                 raise StartError("ringback_contract: own.yaml:2: no such resource")
             nowhere = dict.fromkeys(("socks_port", "reverse_port", "transparent_port"))
             begun.ready(SimpleNamespace(host="::1", port=1, **nowhere))  # type: ignore[arg-type] # what it reads of it
@@ -128,7 +129,7 @@ def test_shells_that_took_its_variables_are_told_how_to_go_on(
 ) -> None:
     monkeypatch.setenv("RINGBACK_HOME", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with start(ProxyOptions(password=None)) as found:
+    with start(Settings(password=None)) as found:
         keep(found.directory)
     assert "ringback env --unset" in capsys.readouterr().err
     assert found.directory.exists()

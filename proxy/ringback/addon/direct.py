@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mitmproxy.tls import ClientHelloData
 
     from ringback.addon.handlers import RingbackAddon, ShortWay
-    from ringback.addon.options import Settings
     from ringback.contract import Admitted, Answer, Request
+    from ringback.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from ringback.upstream.forwarder import Forwarder, Gateway
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.addon.options import Settings
     from ringback.cassettes.manager import CassetteManager
     from ringback.drift.monitor import DriftMonitor
     from ringback.responder import Responder
+    from ringback.settings import Settings
 
 
 def gateway(settings: Settings) -> Gateway:

@@ -21,7 +21,7 @@ from ringback.addon.tunnels import (
     refused_tunnel,
 )
 from ringback.cassettes.errors import UnusableCassetteError
-from ringback.cassettes.manager import CassetteManager
+from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
 from ringback.contract.stamps import make_stamps
@@ -114,7 +114,7 @@ class RingbackAddon:
     def _configure(self, updated: set[str]) -> None:
         if updated & _SECURED:
             options.secure(ctx.options, password=options.proxy_password())
-        if not updated & {name for name, *_ in options.OPTIONS}:
+        if not updated & options.NAMES:
             return
         settings = options.read_settings(ctx.options)
         options.secure(ctx.options, password=settings.password)
@@ -130,14 +130,16 @@ class RingbackAddon:
             stamps=make_stamps(settings.seed),
             tally=self.responder.tally,
             mode=settings.mode,
-            session=settings.cassettes.name,
+            session=settings.cassette,
             password=settings.password,
             journal=self.responder.journal,
         )
         secrets = [settings.credentials.token, settings.password]
         self.responder.journal.hide(*[secret for secret in secrets if secret])
         self.replay = CassetteManager(
-            settings.cassettes,
+            CassetteOptions(
+                settings.cassettes, settings.cassette, settings.repeats, settings.strict, settings.redact
+            ),
             settings.mode,
             secrets=tuple(secret for secret in secrets if secret),
             report=logger.warning,
@@ -390,7 +392,7 @@ class RingbackAddon:
         Requests of the same state must be answered by the same process, in the order in which they come.
         """
         user, _password = proxy_credentials(authorization)
-        name = user or self.settings.cassettes.name
+        name = user or self.settings.cassette
         if self.settings.seed is not None or (self.replay is not None and self.replay.remembers(name)):
             return name
         return None

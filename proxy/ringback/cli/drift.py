@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ringback.cli.drift_live import RATE, SID, TOKEN
-from ringback.cli.given import argued, as_words
+from ringback.cli.options import argued, as_words
 from ringback.cli.proxy import say
 from ringback.drift.accepted import FILE as ACCEPTED
 

@@ -30,17 +30,16 @@ async def send_all(
     probes: Sequence[ClaimProbe], pair: tuple[str, str], options: dict[str, Any]
 ) -> list[Asked]:
     """Send the probes through the forwarding path: its proof, its verification, its way out."""
-    from ringback.addon.options import upstream_of  # noqa: PLC0415 - it imports mitmproxy
     from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - as above
     from ringback.drift.live import ask  # noqa: PLC0415 - as above
     from ringback.net import is_loopback  # noqa: PLC0415 - as above
     from ringback.upstream.client import UpstreamClient, trust  # noqa: PLC0415 - as above
     from ringback.upstream.forwarder import Gateway  # noqa: PLC0415 - as above
-    from ringback.upstream.routes import Egress, Routes  # noqa: PLC0415 - as above
+    from ringback.upstream.routes import Egress, Routes, mock_upstream  # noqa: PLC0415 - as above
 
     ca, cassette = options["upstream_ca"], options["cassette"]
     try:
-        address = upstream_of(options["upstream"])
+        address = mock_upstream(options["upstream"]) if options["upstream"] else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--upstream") from None
     try:

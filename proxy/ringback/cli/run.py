@@ -6,19 +6,17 @@ import asyncio
 import gc
 import os
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from ringback.cli.child import Child, NotRunError
+from ringback.cli.options import settings_options
 from ringback.cli.proxy import (
     EXIT_CASSETTES,
     EXIT_NONE,
-    ProxyOptions,
     cassettes_fail,
     findings,
-    proxy_options,
     say,
     summary,
 )
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ringback.settings import Settings
     from ringback.tally import Tally
 
 EXIT_SIGNALLED: Final = 128
@@ -49,31 +48,11 @@ _DISTRUST = (
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@proxy_options
-@click.option(
-    "--allow-none",
-    is_flag=True,
-    envvar="RINGBACK_ALLOW_NONE",
-    help="Do not fail when no Twilio request came.",
-)
-@click.option(
-    "-q", "--quiet", is_flag=True, envvar="RINGBACK_QUIET", help="No summary unless something is wrong."
-)
-@click.option(
-    "--linger",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    default=10,
-    show_default=True,
-    envvar="RINGBACK_LINGER",
-    help="How long to go on answering what COMMAND leaves running, such as a daemon, after its end.",
-)
+@settings_options("run")
 @click.argument(
     "command_line", metavar="-- COMMAND [ARGUMENT]...", nargs=-1, required=True, type=click.UNPROCESSED
 )
-def command(
-    *, allow_none: bool, quiet: bool, linger: float, command_line: tuple[str, ...], **shared: Any
-) -> None:
+def command(options: Settings, *, command_line: tuple[str, ...]) -> None:
     """Run COMMAND with a proxy that answers its Twilio requests, and return its exit code.
 
     Each option is an environment variable too: RINGBACK_ and its name, such as RINGBACK_MAX_LIVE.
@@ -90,33 +69,21 @@ def command(
       127    COMMAND is not found
       128+n  COMMAND was ended by signal n
     """  # noqa: D301 - click wants a real backspace
-    asked = _Asked(command_line, allow_none, quiet, linger)
-    options = ProxyOptions(**shared)
     gc.disable()  # until the proxy runs: what is made before that stays
-    sys.exit(asyncio.run(_run(options, asked)))
+    sys.exit(asyncio.run(_run(options, command_line)))
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The options and arguments that `run` has for itself."""
-
-    command_line: Sequence[str]
-    allow_none: bool
-    quiet: bool
-    linger: float
-
-
-async def _run(options: ProxyOptions, asked: _Asked) -> int:
+async def _run(options: Settings, command_line: Sequence[str]) -> int:
     with Child() as child:
         try:
-            return await _proxied(options, asked, child)
+            return await _proxied(options, command_line, child)
         except asyncio.CancelledError:
             if child.ended_by is None:
                 raise
             return 128 + child.ended_by
 
 
-async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
+async def _proxied(options: Settings, command_line: Sequence[str], child: Child) -> int:
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
     from ringback.addon.server import serve  # noqa: PLC0415 - as above
     from ringback.cli.starting import start  # noqa: PLC0415 - as above
@@ -130,31 +97,31 @@ async def _proxied(options: ProxyOptions, asked: _Asked, child: Child) -> int:
                 say(warning, colour="yellow")
             begun.ready(running)
             try:
-                code = await child.run(asked.command_line, launch.environment)
+                code = await child.run(command_line, launch.environment)
             except NotRunError as error:
                 say(str(error), colour="red")
                 return error.exit_code
             if code and running.addon.replay is not None:
-                running.addon.replay.partial = f"{asked.command_line[0]} ended with exit code {code}"
-            await _linger(child, asked, launch.directory)
+                running.addon.replay.partial = f"{command_line[0]} ended with exit code {code}"
+            await _linger(child, command_line[0], options.linger, launch.directory)
             counted, inner = running.addon.responder.tally, answered_in_inner_launches(launch.directory)
-            silent = counted.total + inner == 0 and not asked.allow_none
-            why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, asked.command_line, silent=silent)
+            silent = counted.total + inner == 0 and not options.allow_none
+            why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, command_line, silent=silent)
             # Who ends a program by a signal does not ask why it had sent nothing yet.
             if not why and (stopped_bypasses(launch.directory) or (silent and code < EXIT_SIGNALLED)):
-                why = bypass_hint(asked.command_line, launch.directory, launch.environment)
+                why = bypass_hint(command_line, launch.directory, launch.environment)
         tally, used = running.addon.responder.tally, running.addon.used
         found = findings(running)
 
     report_to_outer_launch(os.environ, tally.total + inner)
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
-    if not asked.quiet or tally.refused or failing:
+    if not options.quiet or tally.refused or failing:
         lines = summary(tally, options.mode, used, found, list_unused=options.fail_on_unused)
         inside = f"  {many(inner, 'request')} answered by the Ringback that ran inside this one"
         for line in lines + ([inside] if inner else []):
             say(line)
     if why:
-        _tell_bypass(asked.command_line[0], _said(code, silent, counted.challenged), why)
+        _tell_bypass(command_line[0], _said(code, silent, counted.challenged), why)
         code = code or EXIT_NONE
     return EXIT_CASSETTES if code == 0 and failing else code
 
@@ -174,16 +141,16 @@ def _seen_by_the_proxy(counted: Tally, root: Path, command: Sequence[str], *, si
     return ""
 
 
-async def _linger(child: Child, asked: _Asked, directory: Path) -> None:
+async def _linger(child: Child, name: str, linger: float, directory: Path) -> None:
     """Go on serving programs that the command left running; after that they keep the files they need."""
     from ringback.launch.directory import OUTLIVED, keep  # noqa: PLC0415 - see _proxied
 
-    moment = min(asked.linger, _MOMENT)
+    moment = min(linger, _MOMENT)
     if await child.alone(moment):
         return
-    name, left = asked.command_line[0], asked.linger - moment
+    left = linger - moment
     if left:
-        limit = f"at most {asked.linger:g} s (--linger; Ctrl-C ends it)"
+        limit = f"at most {linger:g} s (--linger; Ctrl-C ends it)"
         say(f"{name} has ended, but not {_living(child)}: answering until then, {limit}", colour="yellow")
         if await child.alone(left):
             return

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ringback.cli.options import settings_options
 from ringback.cli.proxy import (
     EXIT_CASSETTES,
-    ProxyOptions,
     cassettes_fail,
     findings,
-    proxy_options,
     say,
     summary,
 )
@@ -30,22 +29,15 @@ if TYPE_CHECKING:
     from ringback.addon.server import Listening
     from ringback.cassettes.manager import CassetteUsage
     from ringback.drift.findings import DriftFinding
+    from ringback.settings import Settings
     from ringback.tally import Tally
 
 EXIT_WORKER = 1
 
 
 @click.command()
-@proxy_options
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    envvar="RINGBACK_WORKERS",
-    help="Processes that share the port, for load tests; offline alone.",
-)
-def command(*, workers: int, **shared: Any) -> None:
+@settings_options("serve")
+def command(options: Settings) -> None:
     """Run the proxy until it is told to stop (Ctrl-C or SIGTERM).
 
     Each option is an environment variable too: RINGBACK_ and its name, such as RINGBACK_MAX_LIVE.
@@ -58,7 +50,7 @@ def command(*, workers: int, **shared: Any) -> None:
       4  --strict missed a recording, or --fail-on-unused found an unused one
       5  the proxy could not start
     """  # noqa: D301 - click wants a real backspace
-    options = ProxyOptions(**shared)
+    workers = options.workers
     if workers > 1 and options.mode != "offline":
         raise click.UsageError(
             "--workers answers offline alone: live answers are counted and recorded in one"
@@ -69,7 +61,7 @@ def command(*, workers: int, **shared: Any) -> None:
     sys.exit(_serve_together(options, workers) if workers > 1 else asyncio.run(_serve(options)))
 
 
-async def _serve(options: ProxyOptions) -> int:
+async def _serve(options: Settings) -> int:
     from ringback.addon.server import serve  # noqa: PLC0415 - see run
     from ringback.cli.starting import start  # noqa: PLC0415 - see run
 
@@ -87,7 +79,7 @@ async def _serve(options: ProxyOptions) -> int:
     return _end(options, tally, used, found)
 
 
-def _serve_together(options: ProxyOptions, workers: int) -> int:
+def _serve_together(options: Settings, workers: int) -> int:
     """The same by several processes, of which this one only watches."""
     from ringback.addon.workers import WorkerDiedError, run  # noqa: PLC0415 - see run
     from ringback.cli.starting import start  # noqa: PLC0415 - see run
@@ -108,7 +100,7 @@ def _serve_together(options: ProxyOptions, workers: int) -> int:
 
 
 def _end(
-    options: ProxyOptions, tally: Tally, used: Sequence[CassetteUsage], found: Sequence[DriftFinding] = ()
+    options: Settings, tally: Tally, used: Sequence[CassetteUsage], found: Sequence[DriftFinding] = ()
 ) -> int:
     """Print the summary; the exit code."""
     from ringback.launch.directory import report_to_outer_launch  # noqa: PLC0415 - see run

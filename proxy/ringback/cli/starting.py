@@ -11,11 +11,12 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from ringback.addon.server import Listen, StartError
-from ringback.cli.given import argued
-from ringback.cli.proxy import EXIT_START, ProxyOptions, child_proxy, say, show_log, write_ready
+from ringback.cli.options import argued
+from ringback.cli.proxy import EXIT_START, child_proxy, say, show_log, write_ready
 from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directory import KEPT, launch_base, launch_directory
+from ringback.settings import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
     from ringback.addon.server import Listening
     from ringback.launch.environment import Launch
+    from ringback.settings import Settings
 
 
 _REFUSED: Final = re.compile(r"ringback_(?P<name>\w+): (?P<why>.*)", re.DOTALL)
 _FILES: Final = ("contract", "cassette")  # what stands in them is refused, told with its place
-_NEEDS_LIVE: Final = ("upstream", "upstream_ca", "connect_timeout", "timeout", "max_live", "redact")
+_NEEDS_LIVE: Final = tuple(option.name for option in OPTIONS.values() if option.live)
 
 
 class CannotStartError(click.ClickException):
@@ -50,7 +52,7 @@ class Start:
         directory: For what its clients read; removed at the end.
     """
 
-    options: ProxyOptions
+    options: Settings
     authority: Authority
     directory: Path
 
@@ -84,7 +86,7 @@ class Start:
 
 
 @contextmanager
-def start(options: ProxyOptions) -> Iterator[Start]:
+def start(options: Settings) -> Iterator[Start]:
     """Have ready what a proxy is started with, for as long as it runs.
 
     Raises:
@@ -124,7 +126,7 @@ def _told(message: str) -> click.ClickException:
     return click.BadParameter(found["why"], context, option)
 
 
-def _tell_idle(options: ProxyOptions) -> None:
+def _tell_idle(options: Settings) -> None:
     """Warn of options that offline has no use for."""
     idle = argued(_NEEDS_LIVE) if options.mode == "offline" else []
     if idle:

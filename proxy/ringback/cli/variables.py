@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ringback.settings import OPTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -13,11 +15,9 @@ _FAMILIES: Final = ("RINGBACK_SDK_",)  # read by the tests, each by a name of it
 READ: Final = frozenset(
     f"{_PREFIX}{name}"
     for name in (
-        *("ALLOW_NONE", "BLOCK_OTHER_HOSTS", "CASSETTE", "CASSETTES", "CONNECT_TIMEOUT", "CONTRACT"),
-        *("DRIFT_REPORT", "EGRESS_PROXY", "ENV_BEFORE", "FAIL_ON_UNUSED", "HOME", "HOST", "LINGER"),
-        *("MAX_LIVE", "MODE", "PORT", "PROXY_PASSWORD", "PROXY_URL", "QUIET", "READY_FILE", "REDACT"),
-        *("REDACT_KEY", "REPEATS", "REQUIRE_SDKS", "REVERSE", "SEED", "STRICT", "TEST_ACCOUNT_SID"),
-        *("TEST_AUTH_TOKEN", "TIMEOUT", "TRANSPARENT", "UPSTREAM", "UPSTREAM_CA", "WORKERS"),
+        *(name.upper() for name in OPTIONS),
+        *("ENV_BEFORE", "HOME", "PROXY_PASSWORD", "PROXY_URL", "REDACT_KEY", "REQUIRE_SDKS"),
+        *("TEST_ACCOUNT_SID", "TEST_AUTH_TOKEN"),
     )
 )
 

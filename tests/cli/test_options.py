@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ringback.cli.given import Option, argued, as_words
+from ringback.cli.options import Option, argued, as_words
 
 NAMES = ("size", "loud", "word")
 

@@ -1,0 +1,194 @@
+"""Command-line options made from the table in `ringback.settings`, and the source of each option's value."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from ringback import settings
+from ringback.settings import OPTIONS, SettingsError, options_of, outside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping
+
+    from ringback.settings import Command, Outside
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_ARGUED: Final = (ParameterSource.COMMANDLINE,)
+_GIVEN: Final = (*_ARGUED, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+_OUTSIDE: Final = "ringback.settings.outside"  # in click's context: read once for each command
+
+
+class Option(click.Option):
+    """An option whose errors name the variable where the wrong value came by that."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return the option as it is written, or the variable that was set in its place."""
+        if ctx and self.name and ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT:
+            return f"'{self.envvar}'"
+        return super().get_error_hint(ctx)
+
+
+class TableOption(click.Option):
+    """An option of the table: its value comes from the command line, the environment or the file.
+
+    Args:
+        entry: The line of the table.
+        more: Arguments of `click.option` that differ here.
+    """
+
+    def __init__(self, entry: settings.Option, **more: Any) -> None:
+        self.entry = entry
+        spellings = [entry.short, entry.flag] if entry.short else [entry.flag]
+        arguments: dict[str, Any] = {
+            "default": entry.default,
+            "envvar": entry.variable,
+            "help": entry.help,
+            "show_default": entry.default not in (None, (), False),
+        }
+        if entry.is_flag:
+            arguments |= {"is_flag": True}
+        else:
+            arguments |= {"type": _Text(entry), "multiple": entry.is_list, "metavar": _metavar(entry)}
+        super().__init__([*spellings, entry.name], **(arguments | more))
+
+    def resolve_envvar_value(self, ctx: click.Context) -> None:  # noqa: ARG002 - click's signature
+        """Leave the variable to the table."""
+        return
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        """Look at the environment and the file where the command line has nothing."""
+        value, source = super().consume_value(ctx, opts)
+        if source is ParameterSource.COMMANDLINE:
+            return value, source
+        found = _found(ctx)
+        where = found.has(self.entry)
+        if where is None:
+            return value, source
+        try:
+            read = found.value(self.entry)
+        except SettingsError as error:
+            raise usage_error(error, ctx) from None
+        return read, (ParameterSource.ENVIRONMENT if where == "environment" else ParameterSource.DEFAULT_MAP)
+
+
+class _Text(click.ParamType):
+    """The type of an option that has a value."""
+
+    def __init__(self, entry: settings.Option) -> None:
+        self.name = entry.metavar or "text"
+        self._entry = entry
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read text; what the environment or the file gave was read already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._entry.read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002 - as above
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Complete one of the choices, or the name of a file or directory."""
+        if self._entry.completes:
+            return [CompletionItem(incomplete, type=self._entry.completes)]
+        return [CompletionItem(one) for one in self._entry.choices if one.startswith(incomplete)]
+
+
+def _metavar(entry: settings.Option) -> str | None:
+    if entry.choices:
+        return f"[{'|'.join(entry.choices)}]"
+    if entry.metavar is None:
+        return "INTEGER" if isinstance(entry.default, int) else "TEXT"
+    return entry.metavar
+
+
+def table_option(name: str, **more: Any) -> Callable[[F], F]:
+    """Give a command the option `name` of the table; `more` are arguments of `click.option` that differ."""
+
+    def decorate(command: F) -> F:
+        return click.option(cls=functools.partial(TableOption, OPTIONS[name]), **more)(command)
+
+    return decorate
+
+
+def settings_options(name: Command) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give the command `name` all its options of the table; it gets them as its first argument, `Settings`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        entries = options_of(name)
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> Any:
+            own = {entry.name: values.pop(entry.name) for entry in entries}
+            try:
+                read = settings.with_environment(own, os.environ)
+            except SettingsError as error:
+                raise usage_error(error, click.get_current_context()) from None
+            return command(read, **values)
+
+        for entry in reversed(entries):
+            table_option(entry.name)(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def usage_error(error: SettingsError, context: click.Context | None) -> click.UsageError:
+    """Make a usage error, exit code 2, that names the option, the variable or the key of the file."""
+    if not error.place:
+        return click.UsageError(error.cause, context)
+    return click.UsageError(f"Invalid value for '{error.place}': {error.cause}", context)
+
+
+def _found(context: click.Context) -> Outside:
+    root = context.find_root()
+    if _OUTSIDE not in root.meta:
+        try:
+            root.meta[_OUTSIDE] = outside(os.environ, Path.cwd())
+        except SettingsError as error:
+            raise usage_error(error, context) from None
+    found: Outside = root.meta[_OUTSIDE]
+    return found
+
+
+def argued(parameters: Iterable[str]) -> list[str]:
+    """Return those of `parameters` that the command line has, as options; none where no command runs.
+
+    Whoever sets a variable means every run, so nobody is told that this one has no use for it.
+    """
+    return list(_written(parameters, _ARGUED).values())
+
+
+def as_words(parameters: Iterable[str]) -> list[str]:
+    """Return those of `parameters` that were given in any way, as a command line gives them."""
+    words: list[str] = []
+    for name, option in _written(parameters, _GIVEN).items():
+        value = click.get_current_context().params[name]
+        if isinstance(value, bool):
+            words += [option] if value else []
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [option, str(one)]
+    return words
+
+
+def _written(parameters: Iterable[str], sources: Container[ParameterSource | None]) -> dict[str, str]:
+    """Return those of `parameters` whose value comes from one of `sources`, each with its option."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return {}
+    options = {one.name: one.opts[-1] for one in context.command.params}
+    return {name: options[name] for name in parameters if context.get_parameter_source(name) in sources}
