@@ -9,6 +9,8 @@ The configuration file is `ringback.toml`, or `[tool.ringback]` in `pyproject.to
 or the nearest one above it. The command line counts before the environment, and that before the file.
 """
 
+# ruff: noqa: FBT003, RUF009 - a default stands in its option's call, and each call makes a dataclass field
+
 from __future__ import annotations
 
 import os
@@ -165,7 +167,7 @@ class Option:
                 text = {int: "a whole number", float: "a number", str: "text in quotes"}[wanted[-1]]
                 raise SettingsError(place, f"{one!r} is not {text}", self.name)
         if directory is not None and self.completes:
-            values = [str(directory / one) for one in values]
+            values = [str(directory / str(one)) for one in values]
         read = tuple(self._read(one, place) for one in values)
         return read if self.is_list else read[0]
 

@@ -4,6 +4,7 @@ import tempfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import certifi
 import click
 import pytest
 from click.testing import CliRunner
@@ -103,9 +104,9 @@ def test_a_mistake_in_a_file_is_none_of_usage(tmp_path: Path, monkeypatch: pytes
     "arguments, said",
     [
         (["--max-live", "3"], "--max-live"),
-        (["--upstream", "https://h", "--redact", "To"], "--upstream, --redact"),
+        (["--upstream", "https://h", "--redact", "To"], "--redact, --upstream"),
         (
-            ["--upstream-ca", "f", "--connect-timeout", "1", "--timeout", "9"],
+            ["--upstream-ca", certifi.where(), "--connect-timeout", "1", "--timeout", "9"],
             "--upstream-ca, --connect-timeout, --timeout",
         ),
     ],

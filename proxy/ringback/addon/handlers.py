@@ -28,6 +28,7 @@ from ringback.contract.stamps import make_stamps
 from ringback.exchange import Forward
 from ringback.net import is_loopback
 from ringback.responder import Responder
+from ringback.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -81,7 +82,7 @@ class RingbackAddon:
     """
 
     def __init__(self) -> None:
-        self.settings = options.Settings()
+        self.settings = Settings()
         self.responder = Responder(contract.load())
         self.forwarder: Forwarder | None = None
         self.replay: CassetteManager | None = None

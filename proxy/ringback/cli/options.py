@@ -79,7 +79,7 @@ class TableOption(click.Option):
         return read, (ParameterSource.ENVIRONMENT if where == "environment" else ParameterSource.DEFAULT_MAP)
 
 
-class _Text(click.ParamType):
+class _Text(click.ParamType):  # type: ignore[type-arg] # click 8.1 has no such argument
     """The type of an option that has a value."""
 
     def __init__(self, entry: settings.Option) -> None:
@@ -119,13 +119,16 @@ def table_option(name: str, **more: Any) -> Callable[[F], F]:
     """Give a command the option `name` of the table; `more` are arguments of `click.option` that differ."""
 
     def decorate(command: F) -> F:
-        return click.option(cls=functools.partial(TableOption, OPTIONS[name]), **more)(command)
+        parameters = getattr(command, "__click_params__", [])  # where click.option puts them too
+        parameters.append(TableOption(OPTIONS[name], **more))
+        command.__click_params__ = parameters  # type: ignore[attr-defined] # a function takes any
+        return command
 
     return decorate
 
 
 def settings_options(name: Command) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give the command `name` all its options of the table; it gets them as its first argument, `Settings`."""
+    """Give the command `name` its options of the table; it gets them as its first argument, `Settings`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         entries = options_of(name)
@@ -190,5 +193,8 @@ def _written(parameters: Iterable[str], sources: Container[ParameterSource | Non
     context = click.get_current_context(silent=True)
     if context is None:
         return {}
-    options = {one.name: one.opts[-1] for one in context.command.params}
+    options = {
+        one.name: next((spelling for spelling in one.opts if spelling.startswith("--")), one.opts[0])
+        for one in context.command.params
+    }
     return {name: options[name] for name in parameters if context.get_parameter_source(name) in sources}
