@@ -40,8 +40,8 @@ def test_a_header_value_is_one_short_line_of_ascii(text: str, wanted: str) -> No
     [
         (Source("live"), {"Ringback-Source": "live"}),
         (
-            Source("contract", "Calls.to.blocked", "documented", None, 1716, "documented"),
-            {"Ringback-Source": "contract; rule=Calls.to.blocked; basis=documented; line=1716"},
+            Source("contract", "Calls.to.blocked", "documented", None, 1716, "documented", "test-calls"),
+            {"Ringback-Source": "contract; rule=Calls.to.blocked; basis=documented; page=test-calls"},
         ),
         (
             Source("contract", "r", "documented", text="recorded"),

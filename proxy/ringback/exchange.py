@@ -102,8 +102,9 @@ class Source:
         rule: The contract's row or rule, the cassette's interaction, or the gate's rule.
         basis: How well the outcome is known; None for what the live API itself said.
         reason: One line that a user can act on, for refusals.
-        line: The line of the documentation page, if it speaks of this.
+        line: The line of the documentation page, if it speaks of this; for those who have its text.
         text: How well the wire text is known, where that differs from the outcome.
+        page: The anchor of the page's section that speaks of this, e.g. `test-sms-messages-parameters-To`.
     """
 
     kind: SourceKind
@@ -112,6 +113,7 @@ class Source:
     reason: str | None = None
     line: int | None = None
     text: Basis | None = None
+    page: str | None = None
     _written: Headers | None = field(default=None, init=False, repr=False, compare=False)
 
     def headers(self) -> Headers:
@@ -129,7 +131,7 @@ class Source:
                 ("rule", self.rule),
                 ("basis", self.basis),
                 ("text", self.text if self.text != self.basis else None),
-                ("line", self.line),
+                ("page", self.page),
             )
             if value
         ]

@@ -45,10 +45,11 @@ def test_the_table_piped_is_tab_separated() -> None:
     got = call()
     head, *lines = got.stdout.splitlines()
     assert got.exit_code == 0
-    assert head.split("\t") == ["resource", "parameter", "value", "answer", "line", "basis"]
+    assert head.split("\t") == ["resource", "parameter", "value", "answer", "page", "basis"]
     assert len(lines) == 26
     assert all(line.count("\t") == 5 for line in lines)
-    assert "Messages\tFrom\t+15005550008\t21611 (HTTP 429) SMS queue is full.\t851\tdocumented" in lines
+    cells = ("Messages", "From", "+15005550008", "21611 (HTTP 429) SMS queue is full.")
+    assert "\t".join((*cells, "test-sms-messages-parameters-From", "documented")) in lines
     assert "\x1b" not in got.stdout
 
 
@@ -64,10 +65,12 @@ def test_other_forms() -> None:
 def test_explaining_a_magic_input() -> None:
     got = call("explain", "POST", "Messages", "From=+15005550006", "To=+15005550009", "Body=hi")
     assert got.exit_code == 0
-    told = dict(line.strip().split("  ", 1) for line in got.stdout.splitlines()[:6] if line.strip())
+    told = dict(line.strip().split("  ", 1) for line in got.stdout.splitlines()[:8] if "  " in line.strip())
     assert told["answer"] == "400 BAD REQUEST"
     assert told["from"] == "contract, rule Messages.to.no-sms"
-    assert told["page"] == "line 860"
+    assert told["page"] == "Test Sending an SMS, To: To +15005550009: cannot receive SMS, 21614"
+    assert "https://www.twilio.com/docs/iam/test-credentials#test-sms-messages-parameters-To\n" in got.stdout
+    assert "edition of about 2017, with code samples of 2012, line 860\n" in got.stdout
     assert told["basis"] == "documented"
     body = json.loads(got.stdout.splitlines()[-1])
     assert (body["code"], body["message"]) == (21614, "To number: +15005550009, is not a mobile number")
@@ -76,7 +79,8 @@ def test_explaining_a_magic_input() -> None:
 def test_explaining_a_refusal() -> None:
     got = call("explain", "get", "Recordings")
     assert "403 FORBIDDEN" in got.stdout
-    assert "line 17" in got.stdout
+    assert "test-credentials#supported-resources" in got.stdout
+    assert "every other resource answers 403" in got.stdout
     assert "why  test credentials reach POST Messages, Calls and IncomingPhoneNumbers only" in got.stdout
     assert json.loads(got.stdout.splitlines()[-1])["code"] == 20008
 

@@ -111,7 +111,7 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
         ("request", f"{request.method} {request.target}"),
         ("answer", f"{got.status} {got.reason}"),
         ("from", f"{source.kind}, rule {source.rule}"),
-        ("page", f"line {source.line}" if source.line else "says nothing about this"),
+        *_cited(contract, source.line),
         ("basis", source.basis or ""),
         ("text", source.text or "" if source.text != source.basis else ""),
         ("why", source.reason or ""),
@@ -131,11 +131,22 @@ def _magic(contract: Contract) -> None:
         return
     for resource in contract.resources:
         cells = [
-            (row.parameter, row.value, row.answer, str(row.line or row.basis))
+            (row.parameter, row.value, row.answer, row.basis)
             for row in found
             if row.resource == resource.resource
         ]
-        tables.show(("parameter", "value", "answer", "line"), cells, title=f"POST {resource.resource}")
+        tables.show(("parameter", "value", "answer", "basis"), cells, title=f"POST {resource.resource}")
+
+
+def _cited(contract: Contract, line: int | None) -> list[tuple[str, str]]:
+    """Cite the place on the page that an answer follows: words, link, edition and line."""
+    try:
+        cited = contract.cite(line) if line else None
+    except KeyError:  # a line of a user's own row
+        return [("page", f"line {line}")]
+    if cited is None:
+        return [("page", "says nothing about this")]
+    return [("page", str(cited)), ("", cited.url), ("", f"{cited.edition}, line {line}")]
 
 
 def _load(files: tuple[Path, ...]) -> Contract:
@@ -188,6 +199,7 @@ def _as_object(got: Answer) -> dict[str, Any]:
         "rule": source.rule,
         "basis": source.basis,
         "text_basis": source.text,
+        "page": source.page,
         "line": source.line,
         "why": source.reason,
         "content_type": got.header("Content-Type"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Format,
         Gate,
         MagicRow,
+        Page,
         Parameter,
         Refusal,
         RefusedParameter,
@@ -70,6 +71,34 @@ class Decision(msgspec.Struct, frozen=True):
     text_basis: Basis | None = None
     line: int | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A place on the documentation page, for people who do not have its text.
+
+    Attributes:
+        anchor: The section's anchor on the public page; `top` for the part before the first heading.
+        section: The section's heading.
+        says: The line in this project's words, or an empty string for a line of a sample.
+        page: The public page's URL.
+        edition: The edition that the contract follows.
+    """
+
+    anchor: str
+    section: str
+    says: str
+    page: str
+    edition: str
+
+    @property
+    def url(self) -> str:
+        """The section's URL."""
+        return self.page if self.anchor == "top" else f"{self.page}#{self.anchor}"
+
+    def __str__(self) -> str:
+        """`Test Sending an SMS, To: To +15005550009: cannot receive SMS, 21614`."""
+        return f"{self.section}: {self.says}" if self.says else self.section
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +172,7 @@ class Contract:
         gate: Hosts, refusals and what every answer carries.
         examples: The page's eight examples.
         errata: The page's own mistakes.
+        page: The page's sections and facts, or None.
 
     Raises:
         ValueError: A row names an error code without a text, or an example an erratum that is not there.
@@ -153,6 +183,7 @@ class Contract:
     gate: Gate
     examples: tuple[Example, ...] = ()
     errata: tuple[Erratum, ...] = ()
+    page: Page | None = None
     by_path: dict[str, Resource] = field(init=False, repr=False, compare=False)
     refusals: dict[str, Refusal] = field(init=False, repr=False, compare=False)
     api_host: re.Pattern[str] = field(init=False, repr=False, compare=False)
@@ -165,6 +196,7 @@ class Contract:
     _twilio: Callable[[str], bool] = field(init=False, repr=False, compare=False)
     _texts: dict[tuple[int, str | None, str | None], ErrorText] = field(init=False, repr=False, compare=False)
     _steps: dict[tuple[str, str], Step] = field(init=False, repr=False, compare=False)
+    _citations: dict[int, Citation] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -190,6 +222,7 @@ class Contract:
                 for kind in formats
             },
         )
+        put("_citations", {})
         put("_api", lru_cache(_HOSTS)(lambda host: self.api_host.fullmatch(host) is not None))
         put("_twilio", lru_cache(_HOSTS)(self._reaches_twilio))
         self._check()
@@ -235,6 +268,32 @@ class Contract:
             if found:
                 return found
         raise KeyError(code)
+
+    def cite(self, line: int) -> Citation:
+        """Return the citation of a line of the page: its section, anchor and fact.
+
+        Raises:
+            KeyError: The page has no section with this line.
+        """
+        found = self._citations.get(line)
+        if found is None:
+            if self.page is None:
+                raise KeyError(line)
+            around = [each for each in self.page.sections if each.first <= line <= each.last]
+            if not around:
+                raise KeyError(line)
+            section = min(around, key=lambda each: each.last - each.first)
+            says = next((fact.says for fact in self.page.facts if fact.line == line), "")
+            found = Citation(section.id or "top", section.title, says, self.page.url, self.page.edition)
+            self._citations[line] = found
+        return found
+
+    def page_name(self, line: int | None) -> str | None:
+        """Return the anchor of the section that holds `line`, short enough for a header, or None."""
+        try:
+            return self.cite(line).anchor if line else None
+        except KeyError:
+            return None
 
     def is_api(self, host: str) -> bool:
         """Whether `host` (lower case, no port) is Twilio's REST API, in any region or edge."""

@@ -10,7 +10,7 @@ from ringback.contract.contract import OTHER
 if TYPE_CHECKING:
     from ringback.contract.contract import Contract
 
-HEADINGS = ("resource", "parameter", "value", "answer", "line", "basis")
+HEADINGS = ("resource", "parameter", "value", "answer", "page", "basis")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class MagicInput:
         status: The HTTP status.
         text: The error's text with its placeholders, or what succeeds.
         line: The page's line, or None where the page has no such row.
+        page: The anchor of the section that has the row, or None.
         basis: How well it is known.
         id: The row's id.
     """
@@ -36,6 +37,7 @@ class MagicInput:
     status: int
     text: str
     line: int | None
+    page: str | None
     basis: str
     id: str
 
@@ -49,8 +51,7 @@ class MagicInput:
 
     def cells(self) -> tuple[str, ...]:
         """The row as text, in the order of `HEADINGS`."""
-        line = str(self.line) if self.line else "-"
-        return (self.resource, self.parameter, self.value, self.answer, line, self.basis)
+        return (self.resource, self.parameter, self.value, self.answer, self.page or "-", self.basis)
 
 
 def rows(contract: Contract) -> list[MagicInput]:
@@ -69,6 +70,7 @@ def rows(contract: Contract) -> list[MagicInput]:
                     status=text.status if text else 201,
                     text=text.message if text else passes,
                     line=row.line,
+                    page=contract.page_name(row.line),
                     basis=row.basis,
                     id=f"{resource.resource}.{row.id}",
                 )

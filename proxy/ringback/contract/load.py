@@ -38,4 +38,4 @@ def documented() -> Contract:
     """The contract that ships with the project."""
     data = BUILT.read_bytes()
     shipped = msgspec.json.decode(data, type=Shipped)
-    return Contract(shipped.resources, shipped.errors, shipped.gate, shipped.examples, shipped.errata)
+    return Contract(**msgspec.structs.asdict(shipped))

@@ -108,25 +108,34 @@ class Writer(msgspec.Struct, frozen=True):
             if name in _COMPUTED:
                 known[name] = _COMPUTED[name](form, resource)
         data = template.fill(known, form, (stem, extension))
-        source = _source("contract", outcome.rule, outcome.basis, outcome.reason, outcome.line)
-        return self._answer(outcome.status, data, source)
+        return self._answer(outcome.status, data, self._source_of(outcome, _source))
 
     def failure(self, outcome: Decision) -> Answer:
         """The 4xx answer to a request that the contract fails."""
         assert outcome.code is not None
         data = error_body(self.contract, outcome.status, outcome.code, outcome.message or "", self.format)
-        source = Source(
-            "contract", outcome.rule, outcome.basis, outcome.reason, outcome.line, outcome.text_basis
-        )
+        source = self._source_of(outcome)
         return self._answer(outcome.status, data, source)
 
     def refusal(self, entry: Refusal, known: Mapping[str, str]) -> Answer:
         """The 4xx answer of one of the gate's rules, its texts filled from `known`."""
         data = error_body(self.contract, entry.status, entry.code, fill(entry.message, known), self.format)
         reason = header_value(fill(entry.reason, known))  # people read it on a terminal too
-        source = Source("gate", entry.id, entry.basis, reason, entry.line)
+        page = self.contract.page_name(entry.line)
+        source = Source("gate", entry.id, entry.basis, reason, entry.line, page=page)
         challenge = (("WWW-Authenticate", self.contract.gate.challenge),) if entry.status == 401 else ()
         return self._answer(entry.status, data, source, challenge)
+
+    def _source_of(self, outcome: Decision, make: Callable[..., Source] = Source) -> Source:
+        return make(
+            "contract",
+            outcome.rule,
+            outcome.basis,
+            outcome.reason,
+            outcome.line,
+            outcome.text_basis,
+            self.contract.page_name(outcome.line),
+        )
 
     def _answer(
         self, status: int, body: bytes, source: Source, extra: tuple[tuple[str, str], ...] = ()

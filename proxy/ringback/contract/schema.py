@@ -220,6 +220,39 @@ class Erratum(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     pointer: str | None = None
 
 
+class Section(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One section of the documentation page.
+
+    Attributes:
+        id: Its anchor on the public page; empty for the page's top.
+        title: Its heading, in English.
+        first: Its first line.
+        last: Its last line.
+    """
+
+    id: str
+    title: str
+    first: Line
+    last: Line
+
+
+class PageFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One line of the page, in this project's words."""
+
+    line: Line
+    says: str
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The documentation page: where it is, which edition the data follows, and its facts."""
+
+    title: str
+    url: str
+    edition: str
+    sections: tuple[Section, ...] = ()
+    facts: tuple[PageFact, ...] = ()
+
+
 class ErrorFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The file of error texts."""
 
@@ -249,6 +282,7 @@ class Shipped(msgspec.Struct, frozen=True, omit_defaults=True):
     gate: Gate
     examples: tuple[Example, ...]
     errata: tuple[Erratum, ...]
+    page: Page
 
 
 class UserRow(MagicRow, frozen=True, kw_only=True):

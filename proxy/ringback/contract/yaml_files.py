@@ -23,6 +23,7 @@ from ringback.contract.schema import (
     ExampleFile,
     Gate,
     MagicRow,
+    Page,
     Resource,
     ResourceName,
     Shipped,
@@ -85,6 +86,7 @@ def overlaid(contract: Contract, file: Path) -> Contract:
             gate=contract.gate,
             examples=contract.examples,
             errata=contract.errata,
+            page=contract.page,
         )
     except ValueError as error:
         raise ContractError(f"{file}: {error}") from None
@@ -252,6 +254,7 @@ def built() -> bytes:
         gate=checked(text("gate.yaml"), Gate, "gate.yaml"),
         examples=checked(text("examples.yaml"), ExampleFile, "examples.yaml").examples,
         errata=checked(text("errata.yaml"), ErratumFile, "errata.yaml").errata,
+        page=checked(text("page.yaml"), Page, "page.yaml"),
     )
     return msgspec.json.format(msgspec.json.encode(shipped), indent=1) + b"\n"
 
