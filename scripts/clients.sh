@@ -4,7 +4,8 @@
 set -euo pipefail
 wanted=(
   python3-twilio
-  ruby-faraday
+  ruby-faraday ruby-jwt ruby-multi-json ruby-builder ruby-nokogiri
+  libwww-perl liblwp-protocol-https-perl libmojolicious-perl libio-socket-ssl-perl
   php-cli php-curl php-symfony-twilio-notifier
   mono-mcs mono-runtime libmono-system-net-http4.0-cil ca-certificates-mono
   fish

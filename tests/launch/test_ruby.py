@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ringback.launch.markers import seen_runtimes, stopped_bypasses
 from support.launching import needs
 from support.servers import elsewhere
 
@@ -90,3 +91,43 @@ def test_a_load_path_that_cannot_be_changed_is_left_as_it_is(launcher: Launcher)
     program = "$LOAD_PATH.freeze; require 'openssl'; puts OpenSSL::VERSION.size > 2, defined?(RINGBACK_ROOT)"
     done = launcher().run([needs("ruby"), "-e", program])
     assert (done.stdout, done.stderr) == ("true\nconstant\n", "")
+
+
+PAST = """
+require 'net/http'
+require 'openssl'
+begin
+  %s
+rescue SocketError => error
+  puts error.message
+end
+"""
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "Net::HTTP.new('api.twilio.com', 443, nil).start",
+        "TCPSocket.new('api.twilio.com', 443)",
+        "Socket.tcp('API.Twilio.com.', 443, connect_timeout: 5)",
+        "Socket.getaddrinfo('api.twilio.com', 443)",
+        "Addrinfo.tcp('api.twilio.com', 443)",
+    ],
+)
+def test_a_client_on_its_way_past_the_proxy_is_stopped(way: str, launcher: Launcher, tmp_path: Path) -> None:
+    program = tmp_path / "past.rb"
+    program.write_text(PAST % way)
+    launched = launcher()
+    done = launched.run([needs("ruby"), program, "now"])
+    assert "Ringback stopped a connection to " in done.stdout, done.stderr
+    (marker,) = stopped_bypasses(launched.launch.directory)
+    assert (marker.runtime, marker.program) == ("ruby", f"{program} now")
+    assert marker.host.lower().rstrip(".") == "api.twilio.com"
+    assert [one.runtime for one in seen_runtimes(launched.launch.directory)] == ["ruby"]
+
+
+@pytest.mark.parametrize("option", ["--disable-gems", "--disable-rubyopt"])
+def test_without_gems_a_client_arrives_too(option: str, launcher: Launcher) -> None:
+    launched = launcher()
+    done = launched.run([needs("ruby"), option, "-e", OWN_STORE])
+    assert (done.stdout, done.stderr) == ("201\n201\n", "")

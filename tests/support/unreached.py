@@ -20,20 +20,24 @@ from support.sdks import CACHE, MissingError, Sdk, install, output
 
 RUBY: Final = {"4": "4.13.0", "5": "5.77.0"}
 PHP: Final = {"4": "4.12.0", "5": "5.42.2"}
-CSHARP: Final = {"5": "5.84.0"}
+CSHARP: Final = {"5": "5.81.2"}
 
 # (language, generation): the directory that a variable names. Read once: tests run without the variables of
-# whoever runs them. PHP's is what the page calls `/path/to`; C#'s holds the SDK's libraries (Twilio.dll for
-# .NET, Twilio.Api.dll and RestSharp.dll for Mono).
+# whoever runs them. Ruby's is a checkout of a tag; PHP's is what the page calls `/path/to`; C#'s holds the
+# SDK's libraries (Twilio.dll for .NET, Twilio.Api.dll and RestSharp.dll for Mono).
 PLACES: Final = {
     (language, generation): Path(directory)
-    for language in ("php", "csharp")
+    for language in ("ruby", "php", "csharp")
     for generation in ("4", "5")
     if (directory := os.environ.get(f"RINGBACK_SDK_{language.upper()}_{generation}"))
 }
 
 # Runs a file with the newest installed release of a generation.
-RUBY_RUNS: Final = "gem 'twilio-ruby', ARGV.shift; load ARGV.shift"
+RUBY_RUNS: Final = """
+wanted = ARGV.shift
+$LOAD_PATH.any? { |place| File.file?(\"#{place}/twilio-ruby.rb\") } || gem('twilio-ruby', wanted)
+load ARGV.shift
+"""
 
 _Got = TypeVar("_Got", Sdk, Path)
 
@@ -80,6 +84,8 @@ def _has_an_sdk(runtime: Dotnet) -> None:
 
 @functools.lru_cache
 def _ruby_sdk(ruby: str, generation: str) -> Sdk | MissingError:
+    if ("ruby", generation) in PLACES:
+        return Sdk(ruby, PLACES["ruby", generation] / "lib", "RUBYLIB", RUBY[generation])
     version = RUBY[generation]
     wanted = [ruby, "-e", "gem 'twilio-ruby', ARGV.shift; puts Gem.loaded_specs['twilio-ruby'].version"]
     try:

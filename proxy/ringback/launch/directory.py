@@ -93,6 +93,8 @@ def launch_directory(base: Path | None = None) -> Iterator[Path]:
     base = base or Path(tempfile.gettempdir())
     _remove_left(base)
     directory = Path(tempfile.mkdtemp(prefix="ringback-", dir=base))
+    # A web server's workers, of another user, open what their variables name; no secret is in it.
+    directory.chmod(0o711)
     descriptor = _own(directory)
     try:
         yield directory

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-NAMES = {"python": "Python", "node": "Node.js", "java": "Java", "go": "Go"}
+NAMES = {"python": "Python", "node": "Node.js", "deno": "Deno", "bun": "Bun", "java": "Java", "ruby": "Ruby"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ProcessMarker:
     """A marker that one process left.
 
     Attributes:
-        runtime: `python`, `node` or `java`.
+        runtime: One of `NAMES`.
         pid: Its process id.
         version: The runtime's version; empty for a bypass.
         host: The host of Twilio's that it looked up; empty for a start.

@@ -294,9 +294,12 @@ RUBY: Final = (
 )
 
 
-# PHP: libcurl and the streams take their CA from ini settings alone.
+# PHP: libcurl and the streams take their CA from ini settings alone. A prepended file sends twilio-php before
+# 5.37 to the SOCKS port.
 
 PHP_SETTINGS: Final = ("curl.cainfo", "openssl.cafile")
+_PHP_PREPEND = "auto_prepend_file"
+_PHP_FENCE = "open_basedir"
 # A line of its own: an extension that cannot be loaded is told on stdout.
 _PHP_ASK = 'echo "\\n", implode("\\t", array_map("ini_get", array_slice($argv, 1)));'
 _PHP_SECONDS = 5
@@ -309,7 +312,7 @@ def _php_configured(context: LaunchContext) -> dict[str, str]:
         return {}
     try:
         done = subprocess.run(  # noqa: S603 - arguments of our own
-            [php, "-r", _PHP_ASK, "--", *PHP_SETTINGS],
+            [php, "-r", _PHP_ASK, "--", *PHP_SETTINGS, _PHP_PREPEND, _PHP_FENCE],
             env=dict(context.parent),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -320,15 +323,41 @@ def _php_configured(context: LaunchContext) -> dict[str, str]:
         )
     except (OSError, subprocess.SubprocessError):
         return {}
-    return dict(zip(PHP_SETTINGS, done.stdout.rpartition("\n")[2].split("\t"), strict=False))
+    return dict(
+        zip(
+            (*PHP_SETTINGS, _PHP_PREPEND, _PHP_FENCE),
+            done.stdout.rpartition("\n")[2].split("\t"),
+            strict=False,
+        )
+    )
 
 
 def _php_scan(context: LaunchContext, old: str) -> str:
     """Add a directory of ini files. The empty element of a leading colon stands for PHP's own directory."""
     named = _php_configured(context)
-    lines = (f'{name} = "{context.bundles.replacing(name, named.get(name, ""))}"\n' for name in PHP_SETTINGS)
-    ini = write_file(context.directory / "php" / "ringback.ini", "".join(lines).encode())
-    return f"{old}:{ini.parent}"
+    proxy = context.proxy
+    host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+    # libcurl looks names up by itself for socks5://, and not for socks5h://.
+    facts = {
+        "socks": f"socks5h://{host}:{proxy.socks_port}" if proxy.socks_port else None,
+        "next": named.get(_PHP_PREPEND) or None,
+    }
+    lines = "".join(f"    {_php_text(name)} => {_php_text(value)},\n" for name, value in facts.items())
+    write_file(context.directory / "php" / "launch.php", f"<?php\n\nreturn array(\n{lines});\n".encode())
+    settings = {name: str(context.bundles.replacing(name, named.get(name, ""))) for name in PHP_SETTINGS}
+    prepend = shim(context, "php", "prepend.php")
+    if not named.get(_PHP_FENCE):  # PHP ends where it may not open the file
+        settings[_PHP_PREPEND] = str(prepend)
+    ini = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+    return f"{old}:{write_file(context.directory / 'php' / 'ringback.ini', ini.encode()).parent}"
+
+
+def _php_text(value: str | None) -> str:
+    """Write a value as PHP reads it."""
+    if value is None:
+        return "null"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 PHP: Final = (
@@ -351,6 +380,9 @@ def _wgetrc(context: LaunchContext, old: str) -> str:
 TOOLS: Final = (
     bundle("CURL_CA_BUNDLE", "curl; requests too where REQUESTS_CA_BUNDLE is not set"),
     bundle("PERL_LWP_SSL_CA_FILE", "Perl's LWP"),
+    Variable("PERL_LWP_ENV_PROXY", lambda *_: "1", "Perl's LWP, which reads HTTPS_PROXY only then"),
+    Variable("MOJO_PROXY", lambda *_: "1", "Perl's Mojo::UserAgent, which reads HTTPS_PROXY only then"),
+    bundle("MOJO_CA_FILE", "Perl's Mojo::UserAgent"),
     bundle("DENO_CERT", "Deno, added to its own roots"),
     Variable("WGETRC", _wgetrc, "wget"),
 )

@@ -18,9 +18,11 @@ const LAUNCH = path.dirname(__dirname);
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
 const NEWER_DISPATCHER = Symbol.for('undici.globalDispatcher.2'); // undici 8's
 
+const RUNTIME = process.versions.deno ? 'deno' : process.versions.bun ? 'bun' : 'node';
+
 function leaveMark(kind, text) {
   try {
-    fs.writeFileSync(path.join(LAUNCH, `${kind}-node-${process.pid}`), text);
+    fs.writeFileSync(path.join(LAUNCH, `${kind}-${RUNTIME}-${process.pid}`), text);
   } catch (gone) {
     // The launch is over, or this user may not write to its directory: nobody is there to read it.
   }
@@ -182,9 +184,18 @@ function guardLookups() {
   guard(dns.promises.Resolver.prototype, true);
 }
 
-leaveMark('started', process.version);
-if (process.version.startsWith('v22.')) silenceExperimentalProxy();
-guardLookups();
-giveFetchTheProxy();
-giveNewerUndiciTheProxy();
-giveHttpsTheProxy();
+/** Deno and Node's permission model refuse some of this; that must not end a program that needs none of it. */
+function attempt(step) {
+  try {
+    step();
+  } catch (refused) {
+    // The lookup guard stands by then, or nothing of this program's reaches a network at all.
+  }
+}
+
+attempt(() => leaveMark('started', RUNTIME === 'node' ? process.version : process.versions[RUNTIME]));
+attempt(() => process.version.startsWith('v22.') && silenceExperimentalProxy());
+attempt(guardLookups);
+attempt(giveFetchTheProxy);
+attempt(giveNewerUndiciTheProxy);
+attempt(giveHttpsTheProxy);
