@@ -77,7 +77,7 @@ def test_a_file_that_is_no_cassette(data: Any, said: str) -> None:
         ("request", [], "`request` is a list, it must be a mapping"),
         ("request.method", 5, "`request.method` is a number, it must be text"),
         ("request.uri", MISSING, "`request.uri` is missing, it must be text"),
-        ("request.uri", "https://[::1", "`request.uri` is no URL"),
+        ("request.uri", "https://[::1", "`request.uri` is no URL of http or https"),
         ("request.headers", "x", "`request.headers` is text, it must be a mapping"),
         ("request.body", MISSING, "`request.body` is missing, it must be text"),
         ("request.body", 5, "`request.body` is a number, it must be text: put it in quotes"),

@@ -118,4 +118,4 @@ def redact(path: Path, redaction: Redaction) -> int:
         raise reading_error(path, error) from error
     except OSError as error:
         raise recording_error(path, error) from error
-    return len(found)
+    return len(parts)

@@ -41,7 +41,7 @@ from ringback.counting import many
 
 if TYPE_CHECKING:
     Buffer: TypeAlias = bytes | mmap.mmap
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from ringback.cassettes.matching import MatchKey
@@ -70,6 +70,7 @@ _LAST_BUT_ONE: Final = b"      code:"
 _TOP_LEVEL: Final = re.compile(rb"^[A-Za-z_\"'.]", re.MULTILINE)  # a key after the list: vcrpy's own order
 _LONGEST_HEAD: Final = 256 * 1024
 _KEY_SIZE: Final = 16
+_UNAUTHORIZED: Final = 401
 
 
 class ForeignLayoutError(Exception):
@@ -243,6 +244,8 @@ def _next_item(  # noqa: PLR0913 - one step of `scan`, which shares its state
     try:
         parsed = vcr_format.parse(item)
     except InteractionError as error:
+        if "undefined alias" in str(error):  # of another item: only the whole file can be read
+            raise ForeignLayoutError from None
         raise DamageError(position, str(error)) from None
     index.add(bytes.fromhex(matching.plain_key(parsed.request).digest), start, len(item))
     return end
@@ -305,6 +308,7 @@ class CassetteReader:
         metadata: The file's metadata.
         foreign: Whether the file has another layout than ours, so that vcrpy had to read all of it.
         torn: Bytes at the end of the file that are no whole interaction.
+        unusable: The interactions that can answer nothing: authentication challenges.
         ignored: Fields that do not count when requests are compared: the caller's, and those of the metadata.
     """
 
@@ -313,6 +317,7 @@ class CassetteReader:
         self.metadata: dict[str, Any] = {}
         self.foreign = False
         self.torn = 0
+        self.unusable: frozenset[int] = frozenset()
         self.ignored = MatchIgnore()
         self._index = ItemIndex()
         self._handle = -1
@@ -346,7 +351,7 @@ class CassetteReader:
         except ForeignLayoutError:
             self._open_foreign(redaction)
             return
-        self.foreign, self._loaded = False, []
+        self.foreign, self._loaded, self.unusable = False, [], frozenset()
         self.metadata, self.torn = self._index.metadata, self._index.torn
         self.ignored |= match_ignore_of(self.metadata)
         for number in range(len(self._index)):
@@ -361,7 +366,10 @@ class CassetteReader:
         self.ignored |= match_ignore_of(self.metadata)
         redaction = remaining_redaction(self.metadata, redaction)
         self._loaded = [_readable(one, redaction) for one in found]
+        self.unusable = challenges(self._loaded)
         for number in range(len(self._loaded)):
+            if number in self.unusable:
+                continue
             self._note(bytes.fromhex(self.match_key(number).digest), number)
 
     def close(self) -> None:
@@ -527,8 +535,43 @@ def scan_file(path: Path, handle: int) -> ItemIndex:
 
 
 def entries(found: Iterable[Interaction], redaction: Redaction) -> list[bytes]:
-    """`found` as entries of our layout, redacted."""
-    return [make_entry(redacted(one, redaction)) for one in found]
+    """Return `found`, without authentication challenges, as entries of our layout, redacted."""
+    found = list(found)
+    left_out = challenges(found)
+    return [make_entry(redacted(one, redaction)) for at, one in enumerate(found) if at not in left_out]
+
+
+def challenges(found: Sequence[Interaction]) -> frozenset[int]:
+    """Return the places in `found` of authentication challenges.
+
+    Some clients send a request without credentials first, and again with them when the answer is a 401. Where
+    both are recorded, the first is part of that client's handshake: a client that authenticates at once must
+    get the second answer. It is a challenge if a later interaction of the same request has credentials, or if
+    the next one of the file is the same request and no 401 (tools may have removed the credentials).
+    """
+    places: dict[str, list[int]] = {}
+    for at, one in enumerate(found):
+        if one.answer.status == _UNAUTHORIZED and not one.request.header("Authorization"):
+            places.setdefault(matching.plain_key(one.request).digest, []).append(at)
+    if not places:
+        return frozenset()
+    later: dict[str, int] = {}  # by key, the last interaction with credentials
+    for at, one in enumerate(found):
+        if one.request.header("Authorization"):
+            later[matching.plain_key(one.request).digest] = at
+    return frozenset(
+        at
+        for digest, all_at in places.items()
+        for at in all_at
+        if later.get(digest, -1) > at or _answers_challenge(found, at + 1, digest)
+    )
+
+
+def _answers_challenge(found: Sequence[Interaction], at: int, digest: str) -> bool:
+    if at >= len(found) or not found[at - 1].answer.header("WWW-Authenticate"):
+        return False
+    one = found[at]
+    return one.answer.status != _UNAUTHORIZED and matching.plain_key(one.request).digest == digest
 
 
 def make_entry(one: Interaction) -> bytes:

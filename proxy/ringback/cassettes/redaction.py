@@ -271,7 +271,7 @@ class RedactedExchange:
             for name, value in answer.headers
             if name.lower() != "content-encoding" and not is_secret_header(name)
         )
-        return framed(replace(answer, headers=headers, body=body))
+        return framed(replace(answer, reason=self.text(answer.reason), headers=headers, body=body))
 
     def restore(self, answer: Answer) -> Answer:
         """A recorded `answer` with the caller's own account and values in the places of the redacted ones.
@@ -385,7 +385,12 @@ def redacted(one: Interaction, redaction: Redaction) -> Interaction:
         CodingError: Its content coding is not known.
     """
     clean = redaction.redact(one.request)
-    return replace(one, request=clean.request, answer=clean.answer(_settled(one.answer)))
+    return replace(
+        one,
+        request=clean.request,
+        answer=clean.answer(_settled(one.answer)),
+        authority=one.authority.rpartition("@")[2],
+    )
 
 
 def _settled(answer: Answer) -> Answer:

@@ -227,11 +227,12 @@ class CassetteFile:
                 fcntl.flock(self.handle, fcntl.LOCK_UN)
 
     def _create(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
-        found: tuple[Interaction, ...] = ()
+        carried: list[bytes] = []
         if self._carried is not None and self._carried.is_file():
             found, _ = vcr_format.read_foreign(self._carried)
-            self.report(f"{self._carried}: {many(len(found), 'interaction')} carried over into {self.path}")
-        parts = [layout.head(self.metadata), *layout.entries(found, self._redaction), *new]
+            carried = layout.entries(found, self._redaction)
+            self.report(f"{self._carried}: {many(len(carried), 'interaction')} carried over into {self.path}")
+        parts = [layout.head(self.metadata), *carried, *new]
         handle = write_whole(self.path, parts, overwrite=False)
         self.close()
         self.handle = handle
@@ -295,7 +296,7 @@ class CassetteFile:
         self.close()
         self.handle = handle  # locked since before it had the name
         self.report(
-            f"{self.path}: rewritten so that it can be appended to ({many(len(found), 'interaction')} kept)"
+            f"{self.path}: rewritten so that it can be appended to ({many(len(parts), 'interaction')} kept)"
         )
         return os.fstat(handle).st_size
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import yaml
 import yaml.reader
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 OLD: Final = "an old cassette without a version: run `python -m vcr.migration FILE` once"
 
 _MISSING: Final = object()
+_SCALARS: Final = (str, bytes, int, float, type(None))
+_NO_URI: Final = re.compile(r"[\x00-\x1f\x7f]")
 _KINDS: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
     (type(None), "empty"),
     (bool, "true or false"),
@@ -51,8 +53,12 @@ class ShapeError(ValueError):
         self.number = number
 
 
-def check_shape(data: Any) -> None:
+def check_shape(data: Any, most: int = 2**63) -> None:
     """Look at what YAML or JSON made of a cassette, before anybody relies on its shape.
+
+    Args:
+        data: The data.
+        most: Characters that all header fields and bodies together may have: YAML aliases can multiply them.
 
     Raises:
         ShapeError: It is no cassette; says where and why.
@@ -68,6 +74,9 @@ def check_shape(data: Any) -> None:
         detail = _interaction_problem(interaction)
         if detail:
             raise ShapeError(detail, number)
+        most -= _size(interaction)
+        if most < 0:
+            raise ShapeError("its YAML aliases stand for far more text than the file has", number)
 
 
 def _interaction_problem(one: Any) -> str:
@@ -86,15 +95,18 @@ def _request_problem(request: Mapping[str, Any]) -> str:
     wrong = (
         _must(request, ["method"], str, "text", "request")
         or _must(request, ["uri"], str, "text", "request")
-        or _must(request, ["headers"], (Mapping, type(None)), "a mapping", "request")
+        or _headers_problem(request.get("headers", _MISSING), "request.headers")
         or _body_problem(request.get("body", _MISSING), "request.body")
     )
     if wrong:
         return wrong
     try:
-        urlsplit(request["uri"])
+        uri = urlsplit(request["uri"])
+        complete = uri.scheme in ("http", "https") and uri.hostname and (uri.port or True)
     except ValueError:
-        return "`request.uri` is no URL"
+        complete = False
+    if not complete or _NO_URI.search(request["uri"]):
+        return "`request.uri` is no URL of http or https"
     unknown = [name for name in request if name not in {"method", "uri", "headers", "body"}]
     return f"`request.{unknown[0]}` is nothing that a request has" if unknown else ""
 
@@ -103,14 +115,14 @@ def _response_problem(response: Mapping[str, Any]) -> str:
     if "status_code" in response:  # how older vcrpy wrote what httpx received
         return (
             _status_problem(response["status_code"], "response.status_code")
-            or _must(response, ["headers"], (Mapping, type(None)), "a mapping", "response")
+            or _headers_problem(response.get("headers", _MISSING), "response.headers")
             or _body_problem(response.get("content", _MISSING), "response.content")
         )
     return (
         _must(response, ["status"], Mapping, "a mapping", "response")
         or _status_problem(response["status"].get("code", _MISSING), "response.status.code")
         or _must(response, ["status", "message"], (str, bytes, type(None)), "text", "response")
-        or _must(response, ["headers"], (Mapping, type(None)), "a mapping", "response")
+        or _headers_problem(response.get("headers", _MISSING), "response.headers")
         or _must(response, ["body"], (Mapping, type(None)), "a mapping", "response")
         or (
             _body_problem(response["body"].get("string", _MISSING), "response.body.string")
@@ -139,7 +151,39 @@ def _status_problem(code: Any, name: str) -> str:
     return f"`{name}` {said}, it must be a number from 200 to 599"
 
 
+def _headers_problem(headers: Any, name: str) -> str:
+    if headers is None:
+        return ""
+    if not isinstance(headers, Mapping):
+        return f"`{name}` {_is(headers)}, it must be a mapping"
+    for field, values in headers.items():
+        parts = values if isinstance(values, (list, tuple)) else [values]
+        odd = next((part for part in (field, *parts) if not isinstance(part, _SCALARS)), None)
+        if odd is not None:
+            return f"`{name}` has {_kind(odd)} in the field {str(field)[:40]!a}, it must be text"
+    return ""
+
+
+def _size(interaction: Mapping[str, Any]) -> int:
+    """Characters of an interaction's header fields and bodies."""
+    request, response = interaction["request"], interaction["response"]
+    body = response.get("body") or {}
+    values: list[Any] = [request.get("body"), response.get("content"), body.get("string")]
+    total = 0
+    for mapping in (request.get("headers") or {}, response.get("headers") or {}):
+        for name, value in mapping.items():
+            total += len(str(name)) + 8
+            values.append(value)
+    for value in values:
+        for part in value.values() if isinstance(value, Mapping) else [value]:
+            pieces = part if isinstance(part, (list, tuple)) else [part]
+            total += sum(len(piece) if isinstance(piece, (str, bytes)) else 8 for piece in pieces)
+    return total
+
+
 def _body_problem(value: Any, name: str) -> str:
+    if isinstance(value, Mapping) and name == "request.body":
+        return _headers_problem(value, name)
     parts = value if isinstance(value, (list, tuple)) else [value]
     if value is None or hasattr(value, "read") or all(isinstance(part, (str, bytes)) for part in parts):
         return ""
@@ -162,6 +206,9 @@ FIELD_SOURCE: Final = "Ringback-Source"
 FIELD_RECORDED: Final = "Ringback-Recorded"
 
 _LIST: Final = "interactions:\n"
+_MERGE: Final = re.compile(r"^[ -]*<<[ ]*:|[{,][ ]*<<[ ]*:", re.MULTILINE)
+_EXPANDED: Final = 16  # characters that aliases may make of one character of a file
+_EXPANDED_LEAST: Final = 1024 * 1024
 _LONGEST_REASON: Final = 60  # one line of YAML, so that a torn one cannot look whole
 _PARSE_ERRORS: Final = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 
@@ -191,11 +238,15 @@ class Interaction:
         request: What was asked.
         answer: What came back.
         provenance: The `Ringback-...` fields of the recorded response.
+        authority: Host, port and user information as recorded in the URI; empty for the host alone.
+        null_body: An empty request body is written as null, which vcrpy's stubs tell from an empty string.
     """
 
     request: Request
     answer: Answer
     provenance: Headers = ()
+    authority: str = ""
+    null_body: bool = True
 
     def said(self, name: str) -> str | None:
         """The first value of the provenance field `name`."""
@@ -207,8 +258,8 @@ def dump(interaction: Interaction) -> bytes:
     request, answer = interaction.request, interaction.answer
     recorded = VcrRequest(
         request.method,
-        f"{request.scheme}://{request.host}{request.target}",
-        request.body,
+        f"{request.scheme}://{interaction.authority or request.host}{request.target}",
+        None if interaction.null_body and not request.body else request.body,
         _grouped(request.headers),
     )
     response = {
@@ -296,6 +347,8 @@ def _interactions(text: str, serializer: Any) -> tuple[tuple[Interaction, ...], 
 def _check_depth(text: str) -> None:
     if too_deep(text):
         raise InteractionError("it is nested too deeply")
+    if "<<" in text and _MERGE.search(text):
+        raise InteractionError("it has YAML merge keys (<<), which multiply; no cassette needs them")
 
 
 @dataclass(frozen=True)
@@ -307,7 +360,7 @@ class _Checked:
     def deserialize(self, text: str) -> Any:
         """The data in `text`, which has a cassette's shape."""
         data = self.serializer.deserialize(text)
-        check_shape(data)
+        check_shape(data, _EXPANDED * len(text) + _EXPANDED_LEAST)
         return data
 
 
@@ -355,13 +408,23 @@ def _interaction(request: VcrRequest, response: Any) -> Interaction:
         body=_bytes(body),
         source=Source("cassette"),
     )
-    return Interaction(_request(request), answer, provenance)
+    authority = urlsplit(request.uri).netloc
+    asked = _request(request)
+    return Interaction(
+        asked,
+        answer,
+        provenance,
+        authority="" if authority == asked.host else authority,
+        null_body=request.body is None,
+    )
 
 
 def _request(recorded: VcrRequest) -> Request:
     uri = urlsplit(recorded.uri)
     body = recorded.body
-    if hasattr(body, "read"):
+    if isinstance(body, Mapping):  # what vcrpy's stub of aiohttp keeps of a form
+        body = urlencode([(name, _scalar(value)) for name, value in _flat(body)])
+    elif hasattr(body, "read"):
         body = body.read()
     elif body is not None and not isinstance(body, (bytes, str)):
         body = b"".join(_bytes(part) for part in body)
@@ -375,13 +438,25 @@ def _request(recorded: VcrRequest) -> Request:
     )
 
 
+def _flat(mapping: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """The names and single values of a mapping whose values may be lists."""
+    return [
+        (_text(name), value)
+        for name, values in mapping.items()
+        for value in (values if isinstance(values, (list, tuple)) else [values])
+    ]
+
+
+def _scalar(value: Any) -> str | bytes:
+    """A value of a form as its client would have sent it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else value if isinstance(value, bytes) else str(value)
+
+
 def _pairs(headers: Mapping[Any, Any]) -> Headers:
     """Header fields of every shape that vcrpy has written: values as a list, a string or bytes."""
-    return tuple(
-        (_text(name), _text(value))
-        for name, values in headers.items()
-        for value in (values if isinstance(values, (list, tuple)) else [values])
-    )
+    return tuple((name, _text(value)) for name, value in _flat(headers))
 
 
 def _grouped(headers: Headers) -> dict[str, list[str]]:

@@ -53,6 +53,7 @@ def secrets_in(one: Interaction, known: Iterable[str] = ()) -> dict[str, str]:
     """
     search = _Search(tuple(secret for secret in known if len(secret) >= _SHORTEST))
     path, _, query = one.request.target.partition("?")
+    search.text(f"//{one.authority}".replace("//", "https://", 1), "", "the request's host")
     search.text(unquote(path), "", "the request's path")
     search.fields(matching.parse_fields(query), "the request's query")
     form = matching.form_fields(one.request)
@@ -61,6 +62,7 @@ def secrets_in(one: Interaction, known: Iterable[str] = ()) -> dict[str, str]:
     else:
         search.fields(form, "the request's form")
     search.headers(one.request.headers, "the request's header", _CREDENTIALS.__contains__)
+    search.text(one.answer.reason, "", "the answer's reason phrase")
     search.body(_plain_body(one), "the answer's body")
     search.headers(one.answer.headers, "the answer's header", is_secret_header)
     return search.found
@@ -77,6 +79,7 @@ def redacted_view(one: Interaction, known: Iterable[str] = ()) -> Interaction:
         one.answer,
         headers=_masked(one.answer.headers, clean.text, is_secret_header),
         body=rewrite_body(_plain_body(one), clean.text),
+        reason=clean.text(one.answer.reason),
     )
     return replace(one, request=request, answer=answer)
 
