@@ -1,0 +1,80 @@
+"""The documentation says what is true: links, paths, options, exit codes and headers are held to the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from ringback.cli import ringback
+from support.scripts import script
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "proxy" / "ringback"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("README.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_relative_links_lead_to_files_and_headings(name: str) -> None:
+    page = ROOT / name
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(target)
+    assert dead == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of `page`."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_the_reference_has_every_option_of_run_and_serve() -> None:
+    reference = script("reference")
+    shown = REFERENCE.partition(reference.BEGIN)[2].partition(reference.END)[0]
+    assert shown == reference.options_table(), "run: python scripts/reference.py"
+
+
+@pytest.mark.parametrize("name", ["run", "serve"])
+def test_the_reference_has_every_exit_code_of_the_help_text(name: str) -> None:
+    command = ringback.get_command(click.Context(ringback), name)
+    assert command is not None
+    codes = re.findall(r"^ *(\d+(?:\+n)?)  ", (command.help or "").partition("Exit codes")[2], re.MULTILINE)
+    assert codes
+    table = REFERENCE.partition("## Exit codes")[2].partition("## ")[0]
+    assert [code for code in codes if not re.search(rf"\| (\d+, )*{re.escape(code)}[ ,]", table)] == []
+
+
+def test_the_reference_has_every_header_that_answers_carry() -> None:
+    sources = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py"))
+    headers = set(re.findall(r"[\"'](Ringback-[A-Z][A-Za-z-]+)[\"']", sources))
+    assert headers >= {"Ringback-Source", "Ringback-Reason"}
+    assert [header for header in sorted(headers) if f"`{header}`" not in REFERENCE] == []
+
+
+def test_tests_that_the_security_page_names_exist() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[^`]+)`", page))
+    assert len(named) > 8
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_every_decision_is_in_the_list() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = set(re.findall(r"\]\((\d{4}-[^)]+)\)", (folder / "README.md").read_text(encoding="utf-8")))
+    assert listed == {file.name for file in folder.glob("[0-9]*.md")}
+
+
+def test_the_index_of_test_helpers_is_complete() -> None:
+    folder = ROOT / "tests" / "support"
+    listed = re.findall(r"^\| `(\w+\.py)` \| \S", (folder / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert listed == sorted(file.name for file in folder.glob("*.py"))
