@@ -21,6 +21,7 @@ from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.verify import check, files_of, load, redacted_view
 from ringback.cli import tables
+from ringback.cli.options import table_option
 from ringback.contract.form import NamingError, parameters_named
 from ringback.counting import many
 from ringback.exchange import error_code
@@ -35,15 +36,7 @@ EXIT_FINDINGS: Final = 1
 SECRET_VARIABLES: Final = ("RINGBACK_TEST_AUTH_TOKEN", "TWILIO_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD")
 _NOT_USED: Final = "{}: not used, because {} has the same name"
 
-_DIRECTORY = click.option(
-    "--cassettes",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("cassettes"),
-    show_default=True,
-    envvar="RINGBACK_CASSETTES",
-    help="Where the cassettes are.",
-)
+_DIRECTORY = table_option("cassettes", parameter="directory")
 
 
 @click.group()

@@ -7,31 +7,26 @@ import json
 import os
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import click
 
 from ringback.cli import tables
+from ringback.cli.options import table_option
 from ringback.contract import Contract, ContractError, Credentials, Names, Request, answer, load
 from ringback.contract.listing import HEADINGS, as_json, markdown, rows
 from ringback.contract.stamps import make_stamps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ringback.contract import Answer
 
 _ACCOUNT = "AC" + "f" * 32
 _ACCOUNT_PATH = re.compile(r"/[^/]+/Accounts/(AC[0-9A-Za-z]+)(?:[/.?]|$)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_FILES = click.option(
-    "--contract",
-    "contracts",
-    type=click.Path(dir_okay=False, path_type=Path),
-    multiple=True,
-    envvar="RINGBACK_CONTRACT",
-    help="Your own rows and texts, laid over the documented contract.",
-)
+_FILES = table_option("contract", parameter="contracts")
 
 
 @click.group(invoke_without_command=True)
@@ -79,7 +74,7 @@ def command(ctx: click.Context, /, contracts: tuple[Path, ...], **forms: bool) -
 @_FILES
 @click.option("--xml", is_flag=True, help="Ask for XML, as a path without .json does.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
-@click.option("--seed", type=int, envvar="RINGBACK_SEED", help="Make the sid and date repeat.")
+@table_option("seed", help="Make the sid and date repeat.")
 @click.pass_obj
 def explain(  # noqa: PLR0913 - click hands over each option by itself
     outer: tuple[Path, ...],

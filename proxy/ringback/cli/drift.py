@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ringback.cli.drift_live import RATE, SID, TOKEN
-from ringback.cli.options import argued, as_words
+from ringback.cli.options import argued, as_words, table_option
 from ringback.cli.proxy import say
 from ringback.drift.accepted import FILE as ACCEPTED
 
@@ -104,21 +104,9 @@ class _WithSubcommands(click.Command):
 @click.option(
     "--assume-test", is_flag=True, help="Take every recording for one that was made with test credentials."
 )
-@click.option(
-    "--contract",
-    "contracts",
-    type=click.Path(dir_okay=False, path_type=Path),
-    multiple=True,
-    envvar="RINGBACK_CONTRACT",
-    help="Your own rows and texts, laid over the documented contract.",
-)
-@click.option("--upstream", metavar="URL", envvar="RINGBACK_UPSTREAM", help="A stand-in for the live API.")
-@click.option(
-    "--upstream-ca",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="RINGBACK_UPSTREAM_CA",
-    help="PEM file of the roots that the live API is verified with.",
-)
+@table_option("contract", parameter="contracts")
+@table_option("upstream")
+@table_option("upstream_ca")
 def command(paths: tuple[Path, ...], **options: Any) -> None:
     """Hold the live API, or the recordings at PATH, against the documentation.
 

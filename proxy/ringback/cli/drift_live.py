@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from ringback.cli.proxy import say
 
 if TYPE_CHECKING:
@@ -33,19 +31,12 @@ async def send_all(
     from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - as above
     from ringback.drift.live import ask  # noqa: PLC0415 - as above
     from ringback.net import is_loopback  # noqa: PLC0415 - as above
-    from ringback.upstream.client import UpstreamClient, trust  # noqa: PLC0415 - as above
+    from ringback.upstream.client import UpstreamClient  # noqa: PLC0415 - as above
     from ringback.upstream.forwarder import Gateway  # noqa: PLC0415 - as above
     from ringback.upstream.routes import Egress, Routes, mock_upstream  # noqa: PLC0415 - as above
 
     ca, cassette = options["upstream_ca"], options["cassette"]
-    try:
-        address = mock_upstream(options["upstream"]) if options["upstream"] else None
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--upstream") from None
-    try:
-        trust(ca)
-    except OSError as error:
-        raise click.BadParameter(f"{ca}: {error.strerror or error}", param_hint="--upstream-ca") from None
+    address = mock_upstream(options["upstream"]) if options["upstream"] else None
     local = address is not None and is_loopback(address.host)
     rate = options["rate"] or (None if local else RATE)
     gateway = Gateway(UpstreamClient(ca), Routes(address, Egress.from_environment()))

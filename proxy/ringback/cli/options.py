@@ -41,10 +41,11 @@ class TableOption(click.Option):
 
     Args:
         entry: The line of the table.
+        parameter: The name of the command's argument; the option's own by default.
         more: Arguments of `click.option` that differ here.
     """
 
-    def __init__(self, entry: settings.Option, **more: Any) -> None:
+    def __init__(self, entry: settings.Option, parameter: str = "", **more: Any) -> None:
         self.entry = entry
         spellings = [entry.short, entry.flag] if entry.short else [entry.flag]
         arguments: dict[str, Any] = {
@@ -57,7 +58,7 @@ class TableOption(click.Option):
             arguments |= {"is_flag": True}
         else:
             arguments |= {"type": _Text(entry), "multiple": entry.is_list, "metavar": _metavar(entry)}
-        super().__init__([*spellings, entry.name], **(arguments | more))
+        super().__init__([*spellings, parameter or entry.name], **(arguments | more))
 
     def resolve_envvar_value(self, ctx: click.Context) -> None:  # noqa: ARG002 - click's signature
         """Leave the variable to the table."""
@@ -116,7 +117,7 @@ def _metavar(entry: settings.Option) -> str | None:
 
 
 def table_option(name: str, **more: Any) -> Callable[[F], F]:
-    """Give a command the option `name` of the table; `more` are arguments of `click.option` that differ."""
+    """Give a command the option `name` of the table; `more` are arguments of `TableOption`."""
 
     def decorate(command: F) -> F:
         parameters = getattr(command, "__click_params__", [])  # where click.option puts them too
