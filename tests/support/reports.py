@@ -13,6 +13,7 @@ from support.drifting import CLAIM_SET, NOW, edit, failing, look, probe
 if TYPE_CHECKING:
     from ringback.drift.compare import Comparison
 
+BLOCKED = CLAIM_SET.contract.cite(859)
 SCRIPT = "<script>document.title = 'owned'</script>"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from ringback.contract import Answer, Basis, Contract, Request
+    from ringback.contract.contract import Citation
     from ringback.contract.form import Fields
     from ringback.contract.schema import Field, Resource
     from ringback.drift.body import Leaf
@@ -217,6 +218,13 @@ class ClaimSet:
             if len(self._successes) > _KEPT:
                 self._successes.popitem(last=False)
         return found
+
+    def cite(self, line: int | None) -> Citation | None:
+        """Return the place on the page that `line` is in, or None where the page has no such line."""
+        try:
+            return self.contract.cite(line) if line else None
+        except KeyError:
+            return None  # a line of a user's own row
 
     @cached_property
     def claims(self) -> dict[str, Claim]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ringback.contract import Basis, Format
+    from ringback.contract.contract import Citation
     from ringback.drift.checks import ClaimDifference, Kind, OutcomeCheck, Severity
     from ringback.drift.claims import ClaimSet
     from ringback.drift.compare import Comparison
@@ -66,7 +67,8 @@ class DriftFinding:
         pointer: JSON pointer of the field, empty for the answer as a whole.
         documented: What the documentation says.
         observed: What the live API says.
-        line: The line of the page, if the page speaks of it.
+        cited: The place on the page that speaks of it, or None.
+        line: Its line, for those who have the page's text.
         basis: How well the documented side is known.
         fingerprint: Names the cause, see `fingerprint`.
         first_seen: The oldest exchange that shows it, if dates are known.
@@ -90,6 +92,7 @@ class DriftFinding:
     observed: str
     fingerprint: str
     line: int | None = None
+    cited: Citation | None = None
     basis: Basis | None = None
     first_seen: datetime | None = None
     last_seen: datetime | None = None
@@ -105,6 +108,8 @@ class DriftFinding:
     @property
     def page(self) -> str:
         """Where the page says what is documented, or who else does; empty where nobody does."""
+        if self.cited:
+            return str(self.cited)
         if self.line:
             return f"line {self.line}"
         if self.basis in {None, "documented"}:
@@ -300,6 +305,7 @@ def _finding(claim_set: ClaimSet, group: _Group, reproduce: Callable[[str], str]
     documented = difference.documented
     if group.wide and claim is not None and difference.kind not in {"value", "status"}:
         documented = claim.says
+    line = claim.line if group.wide and claim else difference.line
     return DriftFinding(
         rule=group.rule,
         severity=difference.severity,
@@ -309,7 +315,8 @@ def _finding(claim_set: ClaimSet, group: _Group, reproduce: Callable[[str], str]
         documented=documented,
         observed=difference.observed.replace(first.observation.account, "{account}"),
         fingerprint=fingerprint(group.rule, difference.kind, difference.cause),
-        line=claim.line if group.wide and claim else difference.line,
+        line=line,
+        cited=claim_set.cite(line),
         basis=claim.basis if group.wide and claim else difference.basis,
         first_seen=min(dates, default=None),
         last_seen=max(dates, default=None),

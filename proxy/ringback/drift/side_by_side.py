@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ringback.contract import Admitted, Credentials, Names, admit
@@ -14,6 +14,7 @@ from ringback.exchange import first_header
 
 if TYPE_CHECKING:
     from ringback.contract import Answer, Format
+    from ringback.contract.contract import Citation
     from ringback.contract.schema import Field
     from ringback.drift.checks import ClaimDifference, Kind
     from ringback.drift.claims import ClaimSet
@@ -34,10 +35,11 @@ class SideBySideRow:
     Attributes:
         pointer: The field, or what else is compared (`status`, a header's name).
         documented: What the documentation says there.
-        line: The line of the page that says so.
+        line: The line of the page that says so, for those who have its text.
         live: What the live API answered.
         offline: What Ringback answers offline.
         mark: How live differs from the documentation, or None.
+        cited: The place on the page that says so, or None.
     """
 
     pointer: str
@@ -46,6 +48,7 @@ class SideBySideRow:
     live: str
     offline: str
     mark: Kind | None = None
+    cited: Citation | None = None
 
 
 def side_by_side(claim_set: ClaimSet, comparison: Comparison) -> tuple[SideBySideRow, ...]:
@@ -79,7 +82,7 @@ def side_by_side(claim_set: ClaimSet, comparison: Comparison) -> tuple[SideBySid
         kind = mark.kind if mark else (whole if whole in _OUTCOMES and pointer == "/code" else None)
         live = _show(seen.get(pointer), account)
         found.append(SideBySideRow(pointer, documented, line, live, _show(made.get(pointer), account), kind))
-    return tuple(found)
+    return tuple(replace(row, cited=claim_set.cite(row.line)) for row in found)
 
 
 def _marks(

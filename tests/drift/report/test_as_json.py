@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ringback.drift.report.as_json import schema, text
-from support.reports import empty, full
+from support.reports import BLOCKED, empty, full
 
 
 @pytest.mark.parametrize("report", [full(), empty(), empty(0)], ids=["full", "none", "nothing"])
@@ -26,7 +26,17 @@ def test_a_finding_tells_everything_that_the_design_names() -> None:
         "Messages",
         "",
     )
-    assert found["documented"] == {"text": "fails with 21610", "line": 859, "basis": "documented"}
+    assert found["documented"] == {
+        "text": "fails with 21610",
+        "page": {
+            "section": "Test Sending an SMS, To",
+            "says": BLOCKED.says,
+            "url": BLOCKED.url,
+            "edition": BLOCKED.edition,
+        },
+        "line": 859,
+        "basis": "documented",
+    }
     assert found["observed"] == "fails with 30003"
     assert found["first_seen"] == found["last_seen"] == "2026-01-02T03:04:05+00:00"
     assert found["reproduce"] == "ringback drift --only Messages.to.blocked"

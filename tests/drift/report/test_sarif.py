@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from ringback.drift.report.sarif import text
-from support.reports import empty, full
+from support.reports import BLOCKED, empty, full
 
 # The Go module that carries the OASIS schema of SARIF 2.1.0, whole.
 MODULE = "github.com/owenrumney/go-sarif/v3@v3.3.1"
@@ -50,6 +50,9 @@ def test_the_schema_would_refuse_what_is_no_sarif(schema: Any) -> None:
 def test_results_name_their_rule_their_place_and_their_fingerprint() -> None:
     run = json.loads(text(full()))["runs"][0]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    (blocked,) = (rule for rule in run["tool"]["driver"]["rules"] if rule["id"] == "Messages.to.blocked")
+    assert blocked["helpUri"] == BLOCKED.url
+    assert any(f"(page: {BLOCKED})" in result["message"]["text"] for result in run["results"])
     for result in run["results"]:
         assert rules[result["ruleIndex"]] == result["ruleId"]
         assert re.fullmatch("[0-9a-f]{12}", result["partialFingerprints"]["ringbackDrift/v1"])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ringback.drift.report.terminal import text
-from support.reports import empty, full
+from support.reports import BLOCKED, empty, full
 
 
 def test_the_verdict_comes_first_and_each_finding_says_both_sides() -> None:
@@ -9,7 +9,8 @@ def test_the_verdict_comes_first_and_each_finding_says_both_sides() -> None:
     assert lines[0].startswith("drift: 2 errors, ")
     shown = "\n".join(lines)
     for part in (
-        "fails with 21610  (page, line 859)",
+        "  documented  fails with 21610\n",
+        f"        page  {BLOCKED}  {BLOCKED.url}\n",
         "fails with 30003",
         "ringback drift --only Messages.to",
     ):

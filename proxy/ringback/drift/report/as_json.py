@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ringback.contract.contract import Citation
     from ringback.drift.findings import DriftFinding, Sighting
     from ringback.drift.report.builder import Report
     from ringback.drift.side_by_side import SideBySideRow
@@ -61,7 +62,12 @@ def _finding(finding: DriftFinding) -> dict[str, Any]:
         "kind": finding.kind,
         "resource": finding.resource,
         "pointer": finding.pointer,
-        "documented": {"text": finding.documented, "line": finding.line, "basis": finding.basis},
+        "documented": {
+            "text": finding.documented,
+            "page": _cited(finding.cited),
+            "line": finding.line,
+            "basis": finding.basis,
+        },
         "observed": finding.observed,
         "first_seen": _date(finding.first_seen),
         "last_seen": _date(finding.last_seen),
@@ -90,11 +96,18 @@ def _row(row: SideBySideRow) -> dict[str, Any]:
     return {
         "pointer": row.pointer,
         "documented": row.documented,
+        "page": _cited(row.cited),
         "line": row.line,
         "live": row.live,
         "offline": row.offline,
         "mark": row.mark,
     }
+
+
+def _cited(cited: Citation | None) -> dict[str, str] | None:
+    if cited is None:
+        return None
+    return {"section": cited.section, "says": cited.says, "url": cited.url, "edition": cited.edition}
 
 
 def _date(moment: datetime | None) -> str | None:

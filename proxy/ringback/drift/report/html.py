@@ -64,6 +64,7 @@ def text(report: Report) -> str:
         kinds=_KINDS,
         open_count=_OPEN,
         reasons=reasons,
+        edition=next((finding.cited.edition for finding in report.findings if finding.cited), ""),
     )
 
 

@@ -71,7 +71,7 @@ def _message(finding: DriftFinding) -> str:
 
 def _lines(finding: DriftFinding) -> list[str]:
     seen = [f"{item.where} {item.request}" for item in finding.sightings]
-    page = f"page line {finding.line}" if finding.line else ""
+    page = f"page: {finding.page} {finding.cited.url}" if finding.cited else ""
     return [f"{finding.resource} {finding.pointer}", page, *seen, finding.note]
 
 

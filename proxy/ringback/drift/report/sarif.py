@@ -22,13 +22,14 @@ def text(report: Report) -> str:
     findings = [*report.findings, *report.accepted]
     names = sorted({finding.rule for finding in findings})
     says = {claim.id: claim.says for claim in report.claims}
+    pages = {finding.rule: finding.cited.url for finding in findings if finding.cited}
     run = {
         "tool": {
             "driver": {
                 "name": "ringback drift",
                 "version": report.version,
                 "informationUri": _PAGE,
-                "rules": [_rule(name, says.get(name, name)) for name in names],
+                "rules": [_rule(name, says.get(name, name), pages.get(name, _PAGE)) for name in names],
             }
         },
         "columnKind": "unicodeCodePoints",
@@ -46,12 +47,12 @@ def text(report: Report) -> str:
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
 
 
-def _rule(name: str, says: str) -> dict[str, Any]:
-    return {"id": name, "shortDescription": {"text": says}, "helpUri": _PAGE}
+def _rule(name: str, says: str, page: str) -> dict[str, Any]:
+    return {"id": name, "shortDescription": {"text": says}, "helpUri": page}
 
 
 def _result(finding: DriftFinding, index: int, *, accepted: bool) -> dict[str, Any]:
-    page = f" (page, line {finding.line})" if finding.line else ""
+    page = f" (page: {finding.page})" if finding.cited else ""
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": index,

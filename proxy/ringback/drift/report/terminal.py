@@ -48,7 +48,6 @@ def show(report: Report, console: Console) -> None:
 def _finding(finding: DriftFinding, console: Console) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    line = finding.page if finding.page.startswith("not ") else f"page, {finding.page}"
     pointer = finding.pointer or ", ".join(finding.pointers)
     place = " ".join(filter(None, (finding.resource if finding.resource != "*" else "", pointer)))
     head = Text.assemble(
@@ -61,8 +60,9 @@ def _finding(finding: DriftFinding, console: Console) -> None:
     console.print(head, soft_wrap=True)
     for name, value in (
         ("where", place),
-        ("documented", f"{finding.documented}" + (f"  ({line})" if finding.page else "")),
+        ("documented", finding.documented),
         ("live", finding.observed),
+        ("page", finding.page + (f"  {finding.cited.url}" if finding.cited else "")),
         ("seen", _seen(finding)),
         ("also", finding.note),
         ("again", finding.reproduce),
