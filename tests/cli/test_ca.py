@@ -37,6 +37,23 @@ def test_the_path_alone(runner: CliRunner) -> None:
     assert path == _shown(runner.invoke(command).stdout)["path"]
 
 
+def test_the_bundle_has_the_usual_roots_and_ours(runner: CliRunner, tmp_path: Path) -> None:
+    path = _shown(runner.invoke(command).stdout)["path"]
+    file = tmp_path / "bundle.pem"
+    assert runner.invoke(command, ["--bundle", "--output", str(file)]).exit_code == 0
+    found = x509.load_pem_x509_certificates(file.read_bytes())
+    assert len(found) > 50
+    assert found[-1] == x509.load_pem_x509_certificate(Path(path).read_bytes())
+    assert runner.invoke(command, ["--bundle"]).stdout == file.read_text()
+
+
+@pytest.mark.parametrize("other", [["--path"], ["--export", "pem"]])
+def test_the_bundle_is_asked_for_alone(runner: CliRunner, other: list[str]) -> None:
+    done = runner.invoke(command, ["--bundle", *other])
+    assert done.exit_code == 2
+    assert "exclude each other" in done.output
+
+
 def test_rotating(runner: CliRunner) -> None:
     before, after = (_shown(runner.invoke(command, arguments).stdout) for arguments in ([], ["--rotate"]))
     assert before["SHA-256"] != after["SHA-256"]

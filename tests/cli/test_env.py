@@ -100,10 +100,12 @@ def test_a_proxy_with_a_password(
     status, url = done.stdout.split()
     assert (status, done.stderr) == ("400", "")
     assert url == f"http://{user}:open%2Fsesame@127.0.0.1:{running.state.port}"
-    assert (without.returncode, without.stdout) == (1, "")
+    assert (without.returncode, without.stdout) == (1, "false\n")
     assert "has a password: set RINGBACK_PROXY_PASSWORD" in without.stderr
     assert wrong.stdout == "000"
     assert "sesame" not in told
+    template = f"http://{user}:PASSWORD@127.0.0.1:{running.state.port}"
+    assert json.loads(told)["authenticated_proxy"] == template
 
 
 def test_a_password_that_the_proxy_does_not_have(environment: dict[str, str], running: Serving) -> None:
@@ -166,7 +168,7 @@ def test_a_file_cannot_unset(form: str, environment: dict[str, str]) -> None:
 
 def test_nothing_to_bring_back(environment: dict[str, str]) -> None:
     done = _run([*ENV.split(), "--unset"], environment)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (1, "false\n")
     assert "nothing to bring back" in done.stderr
 
 
@@ -175,9 +177,71 @@ def test_the_running_proxy_is_found_without_being_named(basis: dict[str, str], r
     assert f"HTTPS_PROXY={running.state.proxy}\n" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize(
+    "shell, line",
+    [("sh", 'set -e; eval "$({})"'), ("bash", 'set -e; eval "$({})"'), ("fish", "{} | source; or exit 1")],
+)
+def test_a_script_ends_where_there_is_no_proxy(
+    shell: str, line: str, basis: dict[str, str], tmp_path: Path
+) -> None:
+    """`eval` runs what was printed, and takes no notice of an exit code."""
+    lines = line.format(ENV) + "; echo went on"
+    done = _run([needs(shell), "-c", lines], basis | {"RINGBACK_HOME": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no proxy is running" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["dotenv", "github"])
+def test_a_file_gets_no_line_of_a_failure(form: str, basis: dict[str, str], tmp_path: Path) -> None:
+    done = _run([*ENV.split(), "--shell", form], basis | {"RINGBACK_HOME": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_waiting_for_a_proxy_that_is_still_starting(basis: dict[str, str], tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    ready.write_text("what an earlier run left")
+    asked = [*ENV.split(), "--ready-file", str(ready), "--wait", "60"]
+    with subprocess.Popen(asked, env=basis, stdout=subprocess.PIPE, text=True) as waiting:
+        with serving(tmp_path, basis) as running:
+            lines = waiting.communicate()[0].splitlines()
+        assert waiting.returncode == 0
+    assert f"export HTTPS_PROXY={running.state.proxy}" in lines
+
+
+def test_waiting_in_vain(basis: dict[str, str], tmp_path: Path) -> None:
+    done = _run([*ENV.split(), "--wait", "0.1"], basis | {"RINGBACK_HOME": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (1, "false\n")
+    assert "no proxy is running" in done.stderr
+    assert "after 0.1 s" in done.stderr
+
+
+def test_the_ready_file_goes_with_its_proxy(basis: dict[str, str], tmp_path: Path) -> None:
+    with serving(tmp_path, basis) as running:
+        assert running.ready_file.is_file()
+    assert not running.ready_file.exists()
+
+
+def test_an_older_ready_file_goes_before_a_proxy_begins(basis: dict[str, str], tmp_path: Path) -> None:
+    """Also where it then does not start."""
+    ready = tmp_path / "ready.json"
+    ready.write_text("{}")
+    asked = [
+        sys.executable,
+        "-m",
+        "ringback",
+        "serve",
+        "--ready-file",
+        str(ready),
+        "--host",
+        "not.an.address",
+    ]
+    assert _run(asked, basis).returncode != 0
+    assert not ready.exists()
+
+
 def test_no_proxy_fails_loudly(basis: dict[str, str], tmp_path: Path) -> None:
     done = _run(ENV.split(), basis | {"RINGBACK_HOME": str(tmp_path)})
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (1, "false\n")
     assert "no proxy is running" in done.stderr
     assert "ringback serve" in done.stderr
 

@@ -149,6 +149,7 @@ def test_the_ready_file_has_everything_a_client_needs(tmp_path: Path) -> None:
         "reverse": 4244,
         "transparent": None,
         "user": None,
+        "authenticated_proxy": None,
     }
     assert file.read_text().count("\n") == 1
     assert list(tmp_path.iterdir()) == [file], "nothing else is left there"

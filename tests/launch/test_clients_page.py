@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ringback.launch.ready_file import ReadyFile
 from ringback.launch.runtimes import RUNTIMES
 from support import sdks
 from support.dotnet import compiled, compiled_for_mono, dotnet, mono
@@ -254,3 +255,9 @@ def _shell(
 def test_the_table_of_variables_is_the_launchers_own() -> None:
     rows = [f"| `{variable.name}` | {variable.why} |" for runtime in RUNTIMES for variable in runtime]
     assert PAGE.read_text().rpartition("|---|---|\n")[2].splitlines() == rows
+
+
+def test_the_table_of_the_ready_file_has_its_keys() -> None:
+    section = PAGE.read_text().partition("## Scripts and the ready file")[2].partition("\n## ")[0]
+    first = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert set(re.findall("`([a-z_]+)`", " ".join(first))) == set(ReadyFile.__dataclass_fields__)

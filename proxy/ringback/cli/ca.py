@@ -17,6 +17,7 @@ from ringback.launch.ca import (
     export,
     rotate_authority,
 )
+from ringback.launch.trust import usual_bundle
 
 if TYPE_CHECKING:
     from ringback.launch.ca import Authority
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--path", "only_path", is_flag=True, help="Print the path of the PEM file and nothing else.")
+@click.option(
+    "--bundle",
+    is_flag=True,
+    help="Write the usual roots and the certificate in one PEM text, as most CA variables need it.",
+)
 @click.option("--rotate", is_flag=True, help="Replace the CA by a new one first.")
 @click.option(
     "--export",
@@ -32,19 +38,19 @@ if TYPE_CHECKING:
     help="Write the certificate (never a key) to standard output or --output. "
     "p12 and jks have the password `changeit`; Java takes jks.",
 )
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Export into this file."
-)
-def command(*, only_path: bool, rotate: bool, export_format: str | None, output: Path | None) -> None:
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file.")
+def command(
+    *, only_path: bool, bundle: bool, rotate: bool, export_format: str | None, output: Path | None
+) -> None:
     """Show, export or replace the CA that clients trust.
 
     It is made on first use, for this user on this machine, and can vouch for twilio.com and its subdomains
     alone. It renews itself 30 days before it ends.
     """
-    if output and not export_format:
-        raise click.UsageError("--output needs --export")
-    if only_path and export_format:
-        raise click.UsageError("--path and --export exclude each other")
+    if output and not (export_format or bundle):
+        raise click.UsageError("--output needs --export or --bundle")
+    if sum((only_path, bundle, bool(export_format))) > 1:
+        raise click.UsageError("--path, --bundle and --export exclude each other")
     try:
         authority = rotate_authority() if rotate else ensure_authority()
     except AuthorityError as error:
@@ -53,7 +59,9 @@ def command(*, only_path: bool, rotate: bool, export_format: str | None, output:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     for warning in authority.warnings:
         click.secho(f"ringback: {warning}", err=True, fg="yellow")
-    if export_format:
+    if bundle:
+        _write(usual_bundle(authority.root_pem.read_bytes()), output)
+    elif export_format:
         _export(authority, export_format, output)
     elif only_path:
         click.echo(authority.lasting_pem)
@@ -66,9 +74,13 @@ def command(*, only_path: bool, rotate: bool, export_format: str | None, output:
 
 def _export(authority: Authority, export_format: str, output: Path | None) -> None:
     content = export(authority.root_pem.read_bytes(), export_format)
+    if output is None and export_format not in TEXT_FORMATS and sys.stdout.isatty():
+        raise click.UsageError(f"{export_format} is binary: name a file with --output, or redirect")
+    _write(content, output)
+
+
+def _write(content: bytes, output: Path | None) -> None:
     if output is None:
-        if export_format not in TEXT_FORMATS and sys.stdout.isatty():
-            raise click.UsageError(f"{export_format} is binary: name a file with --output, or redirect")
         click.echo(content, nl=False)
         return
     try:

@@ -14,7 +14,7 @@ import click
 from ringback.launch.directory import keep
 from ringback.launch.environment import Proxy, prepare
 from ringback.launch.processes import ancestors
-from ringback.launch.ready_file import NoProxyError, ReadyFile, read_ready_file
+from ringback.launch.ready_file import NoProxyError, ReadyFile, wait_for_ready_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,10 @@ FORMS: dict[str, tuple[Callable[[str, str], str], Callable[[str], str] | None]] 
 }
 
 
+# The forms that a shell evaluates.
+EVALUATED = ("sh", "fish")
+
+
 @click.command()
 @click.option(
     "-s",
@@ -66,7 +70,14 @@ FORMS: dict[str, tuple[Callable[[str, str], str], Callable[[str], str] | None]] 
     envvar="RINGBACK_READY_FILE",
     help="The --ready-file of the proxy to use, instead of the one that this user started last.",
 )
-def command(*, form: str | None, unset: bool, ready_file: Path | None) -> None:
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    default=0,
+    help="Wait so long for a proxy that is still starting.",
+)
+def command(*, form: str | None, unset: bool, ready_file: Path | None, wait: float) -> None:
     """Print the shell exports for a running proxy (`ringback serve`).
 
     \b
@@ -74,10 +85,18 @@ def command(*, form: str | None, unset: bool, ready_file: Path | None) -> None:
     ringback env | source                           fish
     ringback env --shell dotenv > .env.ringback     env files, e.g. compose's
     ringback env --shell github >> "$GITHUB_ENV"    later steps of a GitHub job
+
+    Where it fails, the line for a shell is `false`, so that `eval` fails too.
     """  # noqa: D301 - click wants a real backspace
     form = form or ("fish" if _calling_shell() == "fish" else "sh")
     parent = before(os.environ)
-    for line in _restoring(form, parent) if unset else _setting(form, parent, ready_file):
+    try:
+        lines = _restoring(form, parent) if unset else _setting(form, parent, ready_file, wait)
+    except click.ClickException:
+        if form in EVALUATED:
+            click.echo("false")  # `eval "$(…)"` does not see the exit code
+        raise
+    for line in lines:
         click.echo(line)
 
 
@@ -98,9 +117,9 @@ def before(environment: Mapping[str, str]) -> dict[str, str]:
     return kept | {name: value for name, value in saved.items() if value is not None}
 
 
-def _setting(form: str, parent: dict[str, str], ready_file: Path | None) -> list[str]:
+def _setting(form: str, parent: dict[str, str], ready_file: Path | None, wait: float) -> list[str]:
     try:
-        state = read_ready_file(ready_file)
+        state = wait_for_ready_file(ready_file, wait)
         proxy = Proxy(state.host, state.port, state.user, _password(state), state.socks)
         directory = Path(state.bundle).parent
         launch = prepare(proxy, Path(state.ca), parent, directory)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,8 +13,11 @@ import click
 from ringback import __version__
 from ringback.cli.summary import cassettes_fail, findings, summary
 from ringback.launch.runtimes import Proxy, reachable
+from ringback.net import write_atomically
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ringback.addon.server import Listening
     from ringback.settings import Settings
 
@@ -32,6 +33,9 @@ __all__ = [
     "summary",
     "write_ready",
 ]
+
+# Stands for the password, which is in no file, so that no file can give it away.
+PASSWORD_PLACEHOLDER = "PASSWORD"  # noqa: S105 - no password
 
 EXIT_NONE = 3
 EXIT_CASSETTES = 4
@@ -63,16 +67,17 @@ def write_ready(options: Settings, running: Listening, root: Path, bundle: Path)
     """Write the ready file, if one is wanted, atomically.
 
     Returns:
-        Its content: pid, port, proxy (URL), ca and bundle (PEM paths), mode, version; socks, reverse and
-        transparent (port or null); user (what goes with the password in a proxy URL, null without one).
+        Its content, as `ReadyFile` describes it; docs/clients.md has the table for users.
 
     Raises:
         OSError: The file cannot be written; its `filename` is the option.
     """
+    user = child_proxy(options, running).user
+    host = reachable(running.host)
     state = {
         "pid": os.getpid(),
         "port": running.port,
-        "proxy": Proxy(reachable(running.host), running.port).url,
+        "proxy": Proxy(host, running.port).url,
         "ca": str(root),
         "bundle": str(bundle),
         "mode": options.mode,
@@ -80,27 +85,15 @@ def write_ready(options: Settings, running: Listening, root: Path, bundle: Path)
         "socks": running.socks_port,
         "reverse": running.reverse_port,
         "transparent": running.transparent_port,
-        "user": child_proxy(options, running).user,
+        "user": user,
+        "authenticated_proxy": user and Proxy(host, running.port, user, PASSWORD_PLACEHOLDER).url,
     }
     if options.ready_file is not None:
         try:
-            _put(options.ready_file, json.dumps(state) + "\n")
+            write_atomically(options.ready_file, json.dumps(state).encode() + b"\n", mode=0o600)
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"--ready-file {options.ready_file}") from None
     return state
-
-
-def _put(path: Path, text: str) -> None:
-    """Write `path` so that nobody ever reads half of it."""
-    handle, name = tempfile.mkstemp(prefix=".ringback-", dir=path.absolute().parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def child_proxy(options: Settings, running: Listening) -> Proxy:

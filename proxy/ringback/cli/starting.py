@@ -16,6 +16,7 @@ from ringback.cli.proxy import EXIT_START, child_proxy, say, show_log, write_rea
 from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directory import KEPT, launch_base, launch_directory
+from ringback.launch.ready_file import own_ready_file
 from ringback.settings import OPTIONS
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def start(options: Settings) -> Iterator[Start]:
         for warning in authority.warnings:
             say(warning, colour="yellow")
         base = launch_base(lambda warning: say(warning, colour="yellow"))
-        with launch_directory(base) as directory:
+        with own_ready_file(options.ready_file), launch_directory(base) as directory:
             yield Start(options, authority, directory)
             if (directory / KEPT).exists():
                 say('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import socket
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ringback.launch.directory import private_temporary, write_file
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FILE = "serve.json"
 CONNECT_SECONDS = 2.0
+_POLL_SECONDS = 0.05
 
 
 class NoProxyError(Exception):
@@ -37,6 +42,7 @@ class ReadyFile:
         reverse: The reverse listener's port, or None.
         transparent: The transparent listener's port, or None.
         user: The user name that goes with the proxy's password, or None; it names the cassette.
+        authenticated_proxy: The proxy URL with `user` and the word PASSWORD in the password's place, or None.
     """
 
     pid: int
@@ -50,6 +56,7 @@ class ReadyFile:
     reverse: int | None = None
     transparent: int | None = None
     user: str | None = None
+    authenticated_proxy: str | None = None
 
     @property
     def host(self) -> str:
@@ -84,6 +91,37 @@ def remove_ready_file(path: Path | None = None) -> None:
     with suppress(OSError, ValueError, TypeError, KeyError):
         if json.loads(path.read_bytes())["pid"] == os.getpid():
             path.unlink()
+
+
+@contextmanager
+def own_ready_file(path: Path | None) -> Iterator[None]:
+    """Keep the file of `--ready-file` true: no older one while a proxy starts, none when it has ended."""
+    if path is not None and path.is_file() and not path.is_symlink():  # never /dev/stdout
+        with suppress(OSError):  # the proxy tells of it when it writes the file
+            path.unlink()
+    try:
+        yield
+    finally:
+        if path is not None:
+            remove_ready_file(path)
+
+
+def wait_for_ready_file(path: Path | None, seconds: float) -> ReadyFile:
+    """Read the ready file of a proxy that runs, or will within `seconds`.
+
+    Raises:
+        NoProxyError: There is none by then.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return read_ready_file(path)
+        except NoProxyError as error:
+            left = end - time.monotonic()
+            if left <= 0:
+                waited = f" after {seconds:g} s" if seconds else ""
+                raise NoProxyError(f"{error}{waited}") from None
+        time.sleep(min(_POLL_SECONDS, left))
 
 
 def read_ready_file(path: Path | None = None) -> ReadyFile:
