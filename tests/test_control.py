@@ -327,6 +327,21 @@ def test_a_wrong_row_is_told(responder: Responder, rows: Any, words: str) -> Non
     assert "tmp" not in got.body.decode()
 
 
+def test_a_user_name_is_bound_to_one_cassette_after_the_other(responder: Responder) -> None:
+    def bind(name: str | None, **more: str) -> Answer:
+        return call(responder, "POST", "session", {"user": "suite", "cassette": name, **more})
+
+    for name in ("test-a", "test-b"):
+        assert json.loads(bind(name).body) == {"cassette": name, "user": "suite", "distrusted": 0}
+        responder.respond(message(), NAMES, "suite")
+    assert bind(None).status == 200
+    responder.respond(message(), NAMES, "suite")
+    assert [one["name"] for one in get(responder, "session")["sessions"]] == ["test-a", "test-b", "suite"]
+    assert get(responder, "session")["cassette"] == "default", "others are not touched"
+    for wrong in ({"file": "/etc/x.yaml"}, {"file": "x.txt"}, {"file": "../x.yaml"}, {"user": "a/b"}):
+        assert bind("test-a", **wrong).status == 400
+
+
 def test_clients_that_name_no_cassette_get_another(responder: Responder) -> None:
     assert get(responder, "session") == {"cassette": "default", "sessions": []}
     assert call(responder, "POST", "session", {"cassette": "checkout"}).status == 200

@@ -320,11 +320,17 @@ class Control:
         return _json({"cassette": self._responder.session, "sessions": sessions})
 
     def _set_session(self, request: Request, _query: dict[str, str]) -> Answer:
-        name = _body(request).get("cassette")
-        if not isinstance(name, str) or not _SESSION.fullmatch(name):
+        wanted = _body(request)
+        name, user = wanted.get("cassette"), wanted.get("user")
+        if not (isinstance(name, str) and _SESSION.fullmatch(name)) and not (name is None and user):
             raise UsageError('send {"cassette": NAME}: letters, digits, ".", "_" and "-"')
-        self._responder.session = name
-        return _json({"cassette": name})
+        if user is None:
+            self._responder.session = str(name)
+            return _json({"cassette": name})
+        if not isinstance(user, str) or not _SESSION.fullmatch(user):
+            raise UsageError('"user" is the user name of a proxy URL: letters, digits, ".", "_" and "-"')
+        self._responder.bind(user, name, _cassette_file(wanted.get("file")))
+        return _json({"cassette": name, "user": user, "distrusted": self._responder.tally.distrusted})
 
     def _reset(self, _request: Request, query: dict[str, str]) -> Answer:
         session = query.get("session")
@@ -411,6 +417,16 @@ def _query(request: Request, allowed: tuple[str, ...]) -> dict[str, str]:
             f"there is no parameter {unknown[0]!r} here; {', '.join(allowed) or 'none'} can be given"
         )
     return query
+
+
+def _cassette_file(name: object) -> Path | None:
+    """Return the file of a cassette below the working directory, or None where none is named."""
+    if name is None:
+        return None
+    path = Path(str(name))
+    if path.suffix not in {".yaml", ".yml", ".json"} or not path.resolve().is_relative_to(Path.cwd()):
+        raise UsageError('"file" is a cassette below the working directory of the proxy')
+    return path
 
 
 def _body(request: Request) -> dict[str, Any]:

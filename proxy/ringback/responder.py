@@ -18,6 +18,8 @@ from ringback.journal import DEFAULT_SESSION, Journal
 from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ringback.contract.gate import Admitted, Refused
     from ringback.control import Control, Response
 
@@ -56,6 +58,10 @@ class Cassettes(Protocol):
         """Replay from the first recording on again: in the cassette `name`, or in every one."""
         ...  # a protocol has no body
 
+    def place(self, name: str, path: Path) -> None:
+        """Take the cassette `name` from the file `path`, unless the directory has one of that name."""
+        ...  # a protocol has no body
+
 
 @dataclass
 class Responder:
@@ -71,6 +77,7 @@ class Responder:
         cassettes: Recorded answers, or None.
         journal: What was asked and answered.
         password: What clients from other machines must give to the API at the proxy's own address, or None.
+        bindings: The cassette of the clients with a proxy user name that names a program, such as a test run.
         rows: Rows that were laid over the contract at run time, by session; the empty name is all sessions.
     """
 
@@ -83,6 +90,7 @@ class Responder:
     cassettes: Cassettes | None = None
     journal: Journal = field(default_factory=Journal)
     password: str | None = field(default=None, repr=False)
+    bindings: dict[str, str] = field(default_factory=dict, init=False)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
     _overlays: dict[str, Contract] = field(default_factory=dict, init=False, repr=False)
 
@@ -120,7 +128,7 @@ class Responder:
         passed = admitted or self.admit(request, names)
         if isinstance(passed, Answer):
             return passed
-        user = user or self.session
+        user = self.cassette_of(user)
         found = self._recorded(request, user)
         if isinstance(found, Answer):
             return found
@@ -167,7 +175,7 @@ class Responder:
         """Count `answer`, put it into the journal, and fit it to the request's method."""
         self.tally.count(answer)
         if answer.source.rule != CHALLENGE:
-            self.journal.add(request, answer, user or self.session)
+            self.journal.add(request, answer, self.cassette_of(user))
         return replace(answer, body=b"") if request.method == "HEAD" else answer
 
     def own(self, request: Request, peer: str | None = None) -> Response:
@@ -184,7 +192,29 @@ class Responder:
     def contract_of(self, user: str | None) -> Contract:
         """Return the contract of a session: with rows of its own, with those of all, or as it is."""
         overlays = self._overlays
-        return overlays.get(user or self.session) or overlays.get("") or self.contract
+        return overlays.get(self.cassette_of(user)) or overlays.get("") or self.contract
+
+    def cassette_of(self, user: str | None) -> str:
+        """Return the name of the cassette for clients that call themselves `user` in the proxy URL."""
+        return self.bindings.get(user, user) if user else self.session
+
+    def bind(self, user: str, cassette: str | None, path: Path | None = None) -> None:
+        """Answer the clients with the proxy user name `user` from `cassette`, from now on.
+
+        A client keeps the proxy URL that it was made with, so a test run gives all its clients one user name
+        and binds that to the running test.
+
+        Args:
+            user: The user name.
+            cassette: The cassette's name; None ends the binding.
+            path: The file that holds this cassette where the cassettes' directory has none, or None.
+        """
+        if cassette is None:
+            self.bindings.pop(user, None)
+            return
+        self.bindings[user] = cassette
+        if path is not None and self.cassettes is not None:
+            self.cassettes.place(cassette, path)
 
     def lay_over(self, session: str, laid: Contract | None, rows: dict[str, Any]) -> None:
         """Answer a session, or with an empty name all without rows of their own, by the contract `laid`.

@@ -237,7 +237,9 @@ class Cassette:
         unanswered: How many have no live answer that could be recorded.
     """
 
-    def __init__(self, name: str, settings: CassetteSettings, executor: Executor) -> None:
+    def __init__(
+        self, name: str, settings: CassetteSettings, executor: Executor, path: Path | None = None
+    ) -> None:
         self.name = name
         self.replayed = self.missed = self.recorded = self.failed = self.unanswered = 0
         self._settings = settings
@@ -246,8 +248,8 @@ class Cassette:
         self._uses: dict[bytes, int] = {}
         self._reached: dict[bytes, int] = {}  # the most uses before a `rewind`
         self._reported: set[str] = set()
-        source = existing_path(settings.directory, name)
-        self.path = cassette_path(settings.directory, name)
+        source = path or existing_path(settings.directory, name)
+        self.path = path or cassette_path(settings.directory, name)
         self._reader = CassetteReader(source)
         self._redaction = settings.redaction
         if settings.mode != "online":
@@ -533,8 +535,12 @@ class CassetteDirectory:
         with self._lock:
             return tuple(self._cassettes.values())
 
-    def open(self, name: str = names.DEFAULT_NAME) -> Cassette:
-        """The cassette of the cassette `name`: begun by the first call, the same ever after.
+    def open(self, name: str = names.DEFAULT_NAME, path: Path | None = None) -> Cassette:
+        """Return the cassette `name`: opened by the first call, the same ever after.
+
+        Args:
+            name: Its name.
+            path: Its file, or None for the one of that name in the directory.
 
         Raises:
             CassetteNameError: The name is no slug.
@@ -545,7 +551,7 @@ class CassetteDirectory:
         with self._lock:
             known = self._cassettes.get(name)
             if known is None:
-                known = self._cassettes[name] = Cassette(name, self._settings, self._executor)
+                known = self._cassettes[name] = Cassette(name, self._settings, self._executor, path)
             return known
 
     def close(self, partial: str = "") -> tuple[CassetteError, ...]:

@@ -105,6 +105,7 @@ class CassetteManager:
         self._report = report
         self._directory: CassetteDirectory | None = None
         self._cassettes: dict[str, Cassette] = {}
+        self._places: dict[str, Path] = {}  # files outside the directory, by name
         self._missing: dict[str, float] = {}  # names without a cassette, and until when that is believed
 
     @property
@@ -161,6 +162,12 @@ class CassetteManager:
         ):
             cassette.rewind()
 
+    def place(self, name: str, path: Path) -> None:
+        """Take the cassette `name` from the file `path`, unless the directory has one of that name."""
+        if not names.cassette_files(self.wanted.directory, name):
+            self._places[name] = path
+            self._missing.pop(name, None)
+
     def remembers(self, name: str) -> bool:
         """Whether answers to clients of the cassette `name` depend on what was answered before."""
         try:
@@ -197,7 +204,7 @@ class CassetteManager:
             return False
         if not names.is_name(name):
             return False  # the user hears what is wrong with it
-        return not names.cassette_files(self.wanted.directory, name)
+        return name not in self._places and not names.cassette_files(self.wanted.directory, name)
 
     def _open(self, name: str) -> Cassette:
         from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - see the module
@@ -212,7 +219,7 @@ class CassetteManager:
                 report=self._report,
             )
         try:
-            return self._directory.open(name)
+            return self._directory.open(name, self._places.get(name))
         except CassetteError as error:
             raise UnusableCassetteError(str(error)) from None
 
