@@ -14,6 +14,10 @@ from ringback.cli import COMMANDS, ringback
 from ringback.contract import load
 from ringback.contract.listing import markdown
 from support.clients import send
+from support.product import Product, product
+from support.sdks import python_sdk
+
+__all__ = ["product"]
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,3 +92,38 @@ def _parameters(command: click.Command | None) -> list[click.Parameter]:
         for name in command.list_commands(click.Context(command)):
             found += _parameters(command.get_command(click.Context(command), name))
     return found
+
+
+def test_the_first_test_is_the_example() -> None:
+    shown = README.partition("```python\n")[2].partition("```")[0]
+    file = (ROOT / "examples" / "test_sms.py").read_text(encoding="utf-8")
+    assert shown.strip() == file.partition('"""\n\n')[2].strip()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sdk-python")
+def test_the_first_test_passes(product: Product, tmp_path: Path) -> None:
+    sdk = python_sdk("9")
+    test = tmp_path / "test_sms.py"
+    test.write_text((ROOT / "examples" / "test_sms.py").read_text(encoding="utf-8"), encoding="utf-8")
+    done = product.run(
+        [sys.executable, "-W", "ignore", "-m", "pytest", "-q", test],
+        cwd=tmp_path,
+        more=sdk.environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert "2 Twilio requests answered" in done.stderr
+
+
+def test_shell_blocks_name_commands_and_files_that_exist() -> None:
+    lines = [
+        line.removeprefix("$ ").partition("  #")[0].split()
+        for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(lines) > 5
+    for words in lines:
+        if words[0] == "ringback":
+            assert words[1] in COMMANDS
+        assert [word for word in words if "/" in word and not (ROOT / word).exists()] == []
