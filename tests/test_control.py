@@ -124,7 +124,7 @@ def test_a_long_poll_ends_with_the_message_or_tells_what_came_instead(responder:
     found, late = asyncio.run(main())
     assert [one["number"] for one in json.loads(found.body)["requests"]] == [2]
     told = json.loads(late.body)
-    assert (late.status, len(told["requests"])) == (408, 2)
+    assert (late.status, len(told["requests"])) == (504, 2)
     assert told["error"].startswith(
         "2 of 3 came within 0.01 s; the last requests were: POST Messages +14105550101"
     )

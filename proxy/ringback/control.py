@@ -59,7 +59,7 @@ _SAFE_HEADERS: Final = (
     ("Content-Security-Policy", _POLICY),
 )
 _PHRASES: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
-_PHRASES_MORE: Final = {408: "Request Timeout", 204: "No Content", 503: "Service Unavailable"}
+_PHRASES_MORE: Final = {503: "Service Unavailable", 504: "Gateway Timeout"}
 _LONGEST_PATTERN: Final = 200
 _BATCH: Final = 200  # entries of one chunk of the event stream
 _SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -250,7 +250,7 @@ class Control:
         made["error"] = f"{len(records)} of {count} came within {timeout:g} s; the last requests were: " + (
             "; ".join(_brief(record) for record in recent) or "none"
         )
-        return _json(made, 408)
+        return _json(made, 504)  # browsers ask again by themselves after a 408
 
     def _events(self, request: Request, query: dict[str, str]) -> Stream:
         since = _integer(query, "since", 0, 0)

@@ -1,0 +1,509 @@
+// The Inbox: everything that a client sent is a stranger's text, so it reaches the page by textContent alone.
+"use strict";
+
+const ROW = 64; // pixels of a row, as in inbox.css
+const SPARE = 8; // rows that are rendered above and below what is seen
+const KEPT = 10000; // requests that the page keeps, as many as the journal
+const PAGE = 100; // bubbles that are rendered at first, and with each "Show earlier"
+const VIEWS = [
+  ["messages", "Messages"],
+  ["calls", "Calls"],
+  ["numbers", "Numbers"],
+  ["failed", "Failed"],
+  ["all", "All"],
+];
+const RESOURCES = { Messages: "messages", Calls: "calls", IncomingPhoneNumbers: "numbers" };
+
+const $ = (id) => document.getElementById(id);
+const state = {
+  instance: null, last: 0, records: [], view: "messages", search: "", session: "",
+  conversation: null, chosen: null, shown: PAGE, details: null,
+};
+let items = []; // what the list shows: records, or conversations
+let scheduled = false;
+let source = null;
+let fresh = 0;
+
+// -- elements
+
+function make(tag, options = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(options)) {
+    if (name === "class") element.className = value;
+    else if (name === "text") element.textContent = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const bdi = (text) => make("bdi", { dir: "auto", text });
+
+// -- records
+
+function field(record, ...names) {
+  for (const name of names) {
+    const found = (record.form || []).filter(([key, value]) => key === name && value);
+    if (found.length) return found[found.length - 1][1];
+  }
+  return "";
+}
+
+function kind(record) {
+  return RESOURCES[record.resource] || "other";
+}
+
+function prepare(record) {
+  record.failed = record.status >= 400;
+  record.to = field(record, "To", "PhoneNumber", "AreaCode");
+  record.from = field(record, "From", "MessagingServiceSid");
+  record.what = field(record, "Body", "Url", "Twiml", "ApplicationSid", "ContentSid");
+  if (!record.what && record.form && record.form.some(([name]) => name === "MediaUrl")) record.what = "[media]";
+  const values = (record.form || []).map(([name, value]) => `${name}=${value}`);
+  const more = [record.target, record.code, record.message, record.rule, record.sid, record.session, record.reason];
+  record.text = values.concat(more.filter(Boolean)).join("\n").toLowerCase();
+  record.clock = new Date(record.time).toLocaleTimeString();
+  return record;
+}
+
+function matches(record) {
+  return (!state.session || record.session === state.session)
+    && (!state.search || record.text.includes(state.search));
+}
+
+function inView(record, view) {
+  if (view === "all") return true;
+  if (view === "failed") return record.failed;
+  return kind(record) === view && record.method === "POST";
+}
+
+function conversations(records) {
+  const found = new Map();
+  for (const record of records) {
+    const key = record.to || "(no To)";
+    let one = found.get(key);
+    if (!one) found.set(key, one = { key, records: [] });
+    one.records.push(record);
+  }
+  return [...found.values()].sort((a, b) => b.records.at(-1).number - a.records.at(-1).number);
+}
+
+// -- what is seen
+
+function schedule() {
+  if (!scheduled) {
+    scheduled = true;
+    requestAnimationFrame(() => { scheduled = false; render(); });
+  }
+}
+
+function render() {
+  const seen = state.records.filter(matches);
+  renderViews(seen);
+  renderSessions();
+  const chosen = seen.filter((record) => inView(record, state.view));
+  const threads = state.view === "messages";
+  document.querySelector("main").classList.toggle("wide", !threads);
+  $("thread").hidden = !threads;
+  items = threads ? conversations(chosen) : chosen.reverse();
+  if (threads) {
+    if (!items.some((one) => one.key === state.conversation)) state.conversation = null;
+    if (state.conversation === null && items.length) state.conversation = items[0].key;
+  }
+  renderList();
+  if (threads) renderThread(items.find((one) => one.key === state.conversation));
+  if (!state.details) renderDetail();
+}
+
+function renderViews(seen) {
+  const nav = $("views");
+  if (!nav.children.length) {
+    for (const [view, label] of VIEWS) {
+      const button = make("button", { type: "button", "data-view": view, onclick: () => choose(view) }, label);
+      button.append(make("span", { class: "count" }));
+      nav.append(button);
+    }
+  }
+  for (const button of nav.children) {
+    const view = button.dataset.view;
+    const count = seen.reduce((sum, record) => sum + (inView(record, view) ? 1 : 0), 0);
+    button.querySelector(".count").textContent = count;
+    if (view === state.view) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+}
+
+function renderSessions() {
+  const names = [...new Set(state.records.map((record) => record.session))];
+  const select = $("session");
+  const shown = [...select.options].slice(1).map((option) => option.value);
+  if (state.session && !names.includes(state.session)) names.push(state.session);
+  if (names.length === shown.length && names.every((name, at) => name === shown[at])) return;
+  select.replaceChildren(make("option", { value: "" }, "All sessions"),
+    ...names.map((name) => make("option", { value: name, text: name })));
+  select.value = state.session;
+}
+
+function renderList() {
+  const pane = $("list");
+  const empty = pane.querySelector(".empty");
+  if (!items.length) {
+    const filtered = state.search || state.session;
+    const text = filtered ? "Nothing matches." : "Nothing yet. Point a program at this proxy, for example:";
+    const wanted = empty && empty.dataset.text === text;
+    if (!wanted) {
+      const told = make("p", { class: "empty", "data-text": text, text });
+      if (!filtered) told.append(make("code", { text: 'eval "$(ringback env)"\npytest' }));
+      pane.replaceChildren(told);
+    }
+    return;
+  }
+  let list = pane.querySelector(".rows");
+  if (!list) pane.replaceChildren(list = make("ol", { class: "rows" }));
+  list.style.height = `${items.length * ROW}px`;
+  const height = pane.clientHeight || 800;
+  const first = Math.max(0, Math.floor(pane.scrollTop / ROW) - SPARE);
+  const end = Math.min(items.length, Math.ceil((pane.scrollTop + height) / ROW) + SPARE);
+  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const rows = [];
+  for (let at = first; at < end; at += 1) rows.push(row(items[at], at));
+  list.replaceChildren(...rows);
+  if (focused) {
+    const again = rows.map((one) => one.firstChild).find((one) => one.dataset.key === focused);
+    if (again) again.focus({ preventScroll: true });
+  }
+}
+
+function row(item, at) {
+  const thread = item.records !== undefined;
+  const record = thread ? item.records.at(-1) : item;
+  const key = thread ? item.key : String(item.number);
+  const current = thread ? item.key === state.conversation : item.number === state.chosen;
+  const title = thread ? item.key : record.to || `${record.method} ${record.resource}`;
+  const about = record.failed && !thread ? [record.code, record.message || record.reason].filter(Boolean).join(" ")
+    : record.what || record.sid || record.resource;
+  const tag = thread
+    ? make("span", { class: "tag", text: item.records.length })
+    : make("span", { class: `tag ${record.failed ? "bad" : "good"}`, text: record.code || record.status });
+  const button = make("button", {
+    type: "button", class: "row", "data-key": key, "aria-current": current ? "true" : null,
+    onclick: () => (thread ? openThread(item.key) : openRecord(item.number)),
+  },
+  make("span", { class: "who" }, bdi(title)), make("span", { class: "when", text: record.clock }),
+  make("span", { class: "what" }, bdi(about)), tag);
+  const element = make("li", { "aria-posinset": at + 1, "aria-setsize": items.length }, button);
+  element.style.top = `${at * ROW}px`;
+  return element;
+}
+
+function renderThread(thread) {
+  const pane = $("thread");
+  if (!thread) {
+    pane.replaceChildren(make("p", { class: "empty", text: "Choose a conversation." }));
+    return;
+  }
+  const atEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
+  const other = pane.dataset.key !== thread.key;
+  pane.dataset.key = thread.key;
+  const records = thread.records.slice(-state.shown);
+  const list = make("ol", { class: "bubbles" });
+  if (records.length < thread.records.length) {
+    const earlier = () => { state.shown += PAGE; schedule(); };
+    list.append(make("li", {}, make("button", { type: "button", class: "more", text: "Show earlier", onclick: earlier })));
+  }
+  for (const record of records) list.append(bubble(record));
+  const back = make("button", { type: "button", class: "back", "aria-label": "Back to conversations", text: "←",
+    onclick: () => show("list") });
+  const focused = pane.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  pane.replaceChildren(make("div", { class: "head" }, back, make("h2", {}, "To ", bdi(thread.key))), list);
+  if (focused) pane.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (atEnd || other) pane.scrollTop = pane.scrollHeight;
+}
+
+function bubble(record) {
+  const button = make("button", {
+    type: "button", class: record.failed ? "bubble failed" : "bubble", dir: "auto", "data-key": record.number,
+    "aria-current": record.number === state.chosen ? "true" : null,
+    text: record.what || "(no text)", onclick: () => openRecord(record.number),
+  });
+  const note = record.failed ? `${record.code || record.status}: ${record.message || record.reason || "refused"}`
+    : `from ${record.from || "?"}`;
+  return make("li", {}, button,
+    make("small", { class: record.failed ? "failed" : "" }, `${record.clock} · `, bdi(note)));
+}
+
+// -- one request
+
+async function openRecord(number) {
+  state.chosen = number;
+  show("detail");
+  try {
+    const response = await fetch(`requests/${number}`);
+    const found = await response.json();
+    if (state.chosen !== number) return;
+    state.details = response.ok ? found : null;
+    renderDetail(response.ok ? null : found.error);
+  } catch {
+    renderDetail("The proxy does not answer.");
+  }
+  $("detail").scrollTop = 0;
+  if (window.matchMedia("(max-width: 60em)").matches) $("detail").focus();
+  schedule();
+}
+
+function closeDetail() {
+  const number = state.chosen;
+  state.chosen = state.details = null;
+  show(state.view === "messages" && state.conversation !== null ? "thread" : "list");
+  render();
+  document.querySelector(`[data-key="${CSS.escape(String(number))}"]`)?.focus();
+}
+
+function renderDetail(problem = null) {
+  const pane = $("detail");
+  const record = state.details;
+  if (!record) {
+    const text = problem || "Choose a request to see its form, its answer and why it got it.";
+    pane.replaceChildren(make("p", { class: "empty", text }));
+    return;
+  }
+  const failed = record.status >= 400;
+  const back = make("button", { type: "button", class: "back", "aria-label": "Back", text: "←", onclick: closeDetail });
+  const close = make("button", { type: "button", "aria-label": "Close the request", text: "✕", onclick: closeDetail });
+  const head = make("div", { class: "head" }, back,
+    make("h2", {}, `#${record.number} `, bdi(`${record.method} ${record.resource}`)), close);
+  const outcome = make("div", { class: failed ? "outcome failed" : "outcome" },
+    make("strong", { text: `${record.status}${record.code ? ` · error ${record.code}` : ""}${record.sid ? ` · ${record.sid}` : ""}` }),
+    ...(record.message ? [make("span", {}, bdi(record.message))] : []));
+  const body = make("div", { class: "body" }, outcome, why(record),
+    make("h3", { text: "Form" }),
+    record.form ? table(record.form) : make("pre", { dir: "auto", text: record.body || "(empty)" }),
+    make("h3", { text: "Answer" }), make("pre", { dir: "auto", tabindex: "0", text: pretty(record.answer) }),
+    make("h3", { text: "Repeat it" }),
+    make("div", { class: "actions" }, copy("Copy as curl", () => curl(record)), copy("Copy the answer", () => record.answer)),
+    folded("Request headers", table(record.request_headers)),
+    folded("Answer headers", table(record.answer_headers)),
+    folded("More", table([["Time", record.time], ["Session", record.session], ["Host", record.host],
+      ["Target", record.target], ["Client", record.client || "unknown"]])));
+  pane.replaceChildren(head, body);
+}
+
+function why(record) {
+  const told = [["Answered by", record.source], ["Rule", record.rule || "none"]];
+  if (record.basis) told.push(["Basis", record.basis]);
+  if (record.text_basis) told.push(["Wording", record.text_basis]);
+  if (record.line) told.push(["Documentation", `line ${record.line}`]);
+  if (record.row) told.push(["Row", `${record.row.parameter} = ${record.row.value} → ${record.row.error || "success"}`]);
+  if (record.contract) told.push(["Against the contract", record.contract]);
+  if (record.recorded) told.push(["Recorded", record.recorded]);
+  if (record.fallback) told.push(["In the live API's place", record.fallback]);
+  const section = make("div", {}, make("h3", { text: "Why" }));
+  if (record.reason) section.append(make("p", {}, bdi(record.reason)));
+  section.append(table(told));
+  return section;
+}
+
+function table(pairs) {
+  if (!pairs.length) return make("p", { class: "soft", text: "none" });
+  const rows = pairs.map(([name, value]) => make("tr", {}, make("th", { scope: "row", dir: "auto", text: name }),
+    make("td", { dir: "auto", text: value })));
+  return make("table", {}, make("tbody", {}, ...rows));
+}
+
+function folded(title, content) {
+  return make("details", {}, make("summary", { text: title }), content);
+}
+
+function pretty(text) {
+  try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text || "(empty)"; }
+}
+
+function copy(label, text) {
+  const button = make("button", { type: "button", text: label });
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not allowed here";
+    }
+    setTimeout(() => { button.textContent = label; }, 1500);
+  });
+  return button;
+}
+
+function curl(record) {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const account = /\/Accounts\/([^/.]+)/.exec(record.target);
+  const parts = [`curl -X ${record.method} ${quoted(`https://${record.host}${record.target}`)}`];
+  parts.push(`-u ${account ? account[1] : "$TWILIO_ACCOUNT_SID"}:"$TWILIO_AUTH_TOKEN"`);
+  for (const [name, value] of record.form || []) parts.push(`--data-urlencode ${quoted(`${name}=${value}`)}`);
+  return parts.join(" \\\n  ");
+}
+
+// -- what people do
+
+function show(pane) {
+  document.body.dataset.pane = pane;
+}
+
+function choose(view) {
+  state.view = view;
+  state.shown = PAGE;
+  $("list").scrollTop = 0;
+  show("list");
+  render();
+}
+
+function openThread(key) {
+  state.conversation = key;
+  state.shown = PAGE;
+  show("thread");
+  render();
+}
+
+function move(step) {
+  const pane = $("list");
+  const current = items.findIndex((item) => (item.records ? item.key === state.conversation : item.number === state.chosen));
+  const at = Math.min(items.length - 1, Math.max(0, current + step));
+  const item = items[at];
+  if (!item) return;
+  if (at * ROW < pane.scrollTop) pane.scrollTop = at * ROW;
+  if ((at + 1) * ROW > pane.scrollTop + pane.clientHeight) pane.scrollTop = (at + 1) * ROW - pane.clientHeight;
+  if (item.records) {
+    state.conversation = item.key;
+    render();
+  } else {
+    const before = document.body.dataset.pane;
+    openRecord(item.number);
+    if (window.matchMedia("(max-width: 60em)").matches) show(before);
+    renderList();
+  }
+  pane.querySelector(`[data-key="${CSS.escape(item.records ? item.key : String(item.number))}"]`)?.focus({ preventScroll: true });
+}
+
+function keys(event) {
+  const typing = event.target.matches("input, select, textarea");
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape") {
+    if (typing) event.target.blur();
+    else if (state.chosen !== null) closeDetail();
+    else show("list");
+  } else if (typing) {
+    return;
+  } else if (event.key === "/") {
+    event.preventDefault();
+    $("search").focus();
+  } else if (event.key === "j" || (event.key === "ArrowDown" && $("list").contains(event.target))) {
+    event.preventDefault();
+    move(1);
+  } else if (event.key === "k" || (event.key === "ArrowUp" && $("list").contains(event.target))) {
+    event.preventDefault();
+    move(-1);
+  } else if (/^[1-5]$/.test(event.key)) {
+    choose(VIEWS[Number(event.key) - 1][0]);
+  }
+}
+
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+}
+
+// -- live
+
+function reset(instance) {
+  state.instance = instance;
+  state.last = 0;
+  state.records = [];
+  state.details = null;
+  state.chosen = null;
+  schedule();
+}
+
+function take(record) {
+  if (record.number <= state.last) return;
+  state.last = record.number;
+  state.records.push(prepare(record));
+  if (state.records.length > KEPT + 500) state.records = state.records.slice(-KEPT);
+  fresh += 1;
+  schedule();
+}
+
+function told(text, on) {
+  const live = $("live");
+  if (live.textContent !== text) live.textContent = text;
+  live.classList.toggle("on", on);
+}
+
+function connect() {
+  if (source) source.close();
+  source = new EventSource(`events?since=${state.last}`);
+  source.addEventListener("hello", (event) => {
+    const hello = JSON.parse(event.data);
+    if (hello.instance !== state.instance) {
+      const again = state.last > 0; // another proxy: its numbers begin again
+      reset(hello.instance);
+      if (again) { connect(); return; }
+    }
+    told("Live", true);
+  });
+  source.addEventListener("request", (event) => take(JSON.parse(event.data)));
+  source.addEventListener("cleared", () => { reset(state.instance); connect(); });
+  source.addEventListener("error", () => {
+    told("Reconnecting…", false);
+    if (source.readyState === EventSource.CLOSED) { // the proxy is away, or does not stream at this listener
+      source.close();
+      poll();
+    }
+  });
+}
+
+async function poll() {
+  try {
+    const seconds = state.instance ? 20 : 0;
+    const response = await fetch(`requests/wait?since=${state.last}&timeout=${seconds}`);
+    if (response.status === 200 || response.status === 504) {
+      const found = await response.json();
+      if (found.instance !== state.instance || found.last < state.last) reset(found.instance);
+      found.requests.forEach(take);
+      told("Live", true);
+      poll();
+      return;
+    }
+  } catch {
+    told("Reconnecting…", false);
+  }
+  setTimeout(connect, 1000);
+}
+
+setInterval(() => {
+  if (fresh) $("news").textContent = fresh === 1 ? "1 new request" : `${fresh} new requests`;
+  fresh = 0;
+}, 3000);
+
+const wished = window.matchMedia("(prefers-color-scheme: dark)");
+theme(localStorage.getItem("ringback-theme") || (wished.matches ? "dark" : "light"));
+wished.addEventListener("change", () => {
+  if (!localStorage.getItem("ringback-theme")) theme(wished.matches ? "dark" : "light");
+});
+$("theme").addEventListener("click", () => {
+  const name = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  localStorage.setItem("ringback-theme", name);
+  theme(name);
+});
+$("search").addEventListener("input", (event) => { state.search = event.target.value.trim().toLowerCase(); schedule(); });
+$("session").addEventListener("change", (event) => { state.session = event.target.value; schedule(); });
+$("clear").addEventListener("click", () => {
+  const query = state.session ? `?session=${encodeURIComponent(state.session)}` : "";
+  const dropped = () => {
+    state.records = state.records.filter((record) => state.session && record.session !== state.session);
+    schedule();
+  };
+  fetch(`requests${query}`, { method: "DELETE" }).then(dropped, () => told("Reconnecting…", false));
+});
+$("list").addEventListener("scroll", () => requestAnimationFrame(renderList), { passive: true });
+window.addEventListener("resize", schedule);
+document.addEventListener("keydown", keys);
+render();
+connect();

@@ -1,0 +1,291 @@
+"""The Inbox in a real browser, in front of a real proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from support.chromium import Page, chromium
+from support.clients import ACCOUNT, TOKEN, path
+from support.proxying import Serving, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+LOGIN, HOSTILE, FAILING = "+14105550101", "+14105550102", "+15005550001"
+SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+OVERRIDE = "\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe"
+EMOJI = "\N{GRINNING FACE}" * 1600
+COUNT = 10_000
+
+
+@pytest.fixture
+def running(home: Path, tmp_path: Path) -> Iterator[Serving]:
+    with serve(home, tmp_path) as running:
+        yield running
+
+
+def send(running: Serving, session: str, to: str, body: str, resource: str = "Messages", **more: str) -> int:
+    proxy = running.url.replace("://", f"://{session}:x@")
+    answer = requests.post(
+        f"https://api.twilio.com{path(resource)}",
+        data={"To": to, "From": "+15005550006", "Body": body, **more},
+        auth=(ACCOUNT, TOKEN),
+        proxies={"https": proxy},
+        verify=str(running.ca),
+        timeout=60,
+    )
+    return answer.status_code
+
+
+def send_all(running: Serving) -> None:
+    assert send(running, "login", LOGIN, "Your code is 481231.") == 201
+    assert send(running, "login", FAILING, "to nowhere") == 400
+    assert send(running, "hostile", HOSTILE, SCRIPT) == 201
+    assert send(running, "hostile", HOSTILE, OVERRIDE) == 201
+    assert send(running, "hostile", HOSTILE, EMOJI) == 201
+    assert send(running, "calls", LOGIN, "", "Calls", Url="http://demo.example/voice.xml") == 201
+    assert send(running, "calls", LOGIN, "", "IncomingPhoneNumbers", PhoneNumber="+15005550006") == 201
+
+
+async def until(page: Page, expression: str) -> None:
+    """Wait until a JavaScript expression is true."""
+    look = f"const look = () => ({expression}) ? resolve(true) : setTimeout(look, 20)"
+    try:
+        async with asyncio.timeout(30):
+            await page.value(f"new Promise((resolve) => {{ {look}; look(); }})")
+    except TimeoutError:
+        shown = await page.value("document.body.innerText")
+        pytest.fail(f"not within 30 s: {expression}; the page shows: {shown}")
+
+
+async def texts(page: Page, selector: str) -> list[str]:
+    found = await page.value(f"[...document.querySelectorAll('{selector}')].map((one) => one.textContent)")
+    assert isinstance(found, list)
+    return found
+
+
+async def click(page: Page, selector: str) -> None:
+    await page.value(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+async def visible(page: Page) -> list[str]:
+    """The panes that take room."""
+    panes = "[...document.querySelectorAll('.pane')].filter((one) => one.offsetWidth > 0)"
+    found = await page.value(f"{panes}.map((one) => one.id)")
+    assert isinstance(found, list)
+    return found
+
+
+def drive(running: Serving, scene: Callable[[Page], Awaitable[None]]) -> Page:
+    """Play `scene` on the page; nothing from elsewhere is loaded."""
+
+    async def main() -> Page:
+        async with chromium(f"{running.url}/ringback/") as page:
+            await page.size(1280, 800)
+            await until(page, "document.querySelector('#live').textContent === 'Live'")
+            await scene(page)
+            assert all(url.startswith(running.url) for url in page.requests if not url.startswith("data:"))
+            return page
+
+    return asyncio.run(main())
+
+
+def count(view: str) -> str:
+    return f"document.querySelector('[data-view={view}] .count').textContent"
+
+
+def test_messages_appear_while_they_are_sent_and_can_be_searched(running: Serving) -> None:
+    async def scene(page: Page) -> None:
+        assert "Nothing yet" in (await texts(page, "#list"))[0]
+        await asyncio.to_thread(send_all, running)
+        await until(page, f"{count('all')} === '7'")
+        numbers = {view: await page.value(count(view)) for view in ("messages", "calls", "numbers", "failed")}
+        assert numbers == {"messages": "5", "calls": "1", "numbers": "1", "failed": "1"}
+        assert await texts(page, "#list .who") == [HOSTILE, FAILING, LOGIN]
+        await page.value(
+            "const box = document.querySelector('#search'); box.value = '481231';"
+            "box.dispatchEvent(new Event('input'))"
+        )
+        await until(page, f"{count('all')} === '1'")
+        assert await texts(page, ".bubble") == ["Your code is 481231."]
+        await page.value("box.value = ''; box.dispatchEvent(new Event('input'))")
+        await page.value(
+            "const choice = document.querySelector('#session'); choice.value = 'hostile';"
+            "choice.dispatchEvent(new Event('change'))"
+        )
+        await until(page, f"{count('all')} === '3'")
+        assert await texts(page, "#list .who") == [HOSTILE]
+
+    drive(running, scene)
+
+
+def test_hostile_texts_stay_texts(running: Serving) -> None:
+    send_all(running)
+
+    async def scene(page: Page) -> None:
+        await until(page, f"{count('all')} === '7'")
+        assert await texts(page, ".bubble") == [SCRIPT, OVERRIDE, EMOJI]
+        await click(page, ".bubble")
+        await until(page, "document.querySelector('#detail .outcome') !== null")
+        assert SCRIPT in await texts(page, "#detail td")
+        assert await page.value("document.querySelectorAll('main img, main script').length") == 0
+        assert await page.value("document.title") == "Ringback Inbox"
+        assert await page.value("document.documentElement.scrollWidth") == 1280
+
+    assert [told for told in drive(running, scene).troubles if "503" not in told] == []
+
+
+def test_a_failed_request_tells_why(running: Serving) -> None:
+    send_all(running)
+
+    async def scene(page: Page) -> None:
+        await until(page, f"{count('all')} === '7'")
+        await click(page, "[data-view=failed]")
+        assert await texts(page, "#list .tag") == ["21211"]
+        await click(page, "#list .row")
+        await until(page, "document.querySelector('#detail .outcome') !== null")
+        (outcome,) = await texts(page, "#detail .outcome.failed")
+        assert outcome.startswith("400 · error 21211")
+        cells = await texts(page, "#detail td")
+        assert {"contract", "Messages.to.invalid", "documented", f"To = {FAILING} → 21211"} <= set(cells)
+        assert "[hidden]" in cells
+        assert TOKEN not in await page.value("document.body.textContent")
+        curl = await page.value("curl(state.details)")
+        assert curl.startswith("curl -X POST 'https://api.twilio.com/2010-04-01/Accounts/AC")
+        assert f"--data-urlencode 'To={FAILING}'" in curl
+        assert TOKEN not in curl
+
+    drive(running, scene)
+
+
+def test_the_keyboard_reaches_everything(running: Serving) -> None:
+    send_all(running)
+
+    async def press(page: Page, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            await page.send("Input.dispatchKeyEvent", type=kind, key=key, text=key if len(key) == 1 else "")
+
+    async def scene(page: Page) -> None:
+        await until(page, f"{count('all')} === '7'")
+        await press(page, "/")
+        assert await page.value("document.activeElement.id") == "search"
+        await press(page, "Escape")
+        await press(page, "5")
+        assert (
+            await page.value("document.querySelector('[data-view=all]').getAttribute('aria-current')")
+            == "page"
+        )
+        await press(page, "j")
+        await until(page, "document.querySelector('#detail h2') !== null")
+        assert (await texts(page, "#detail h2"))[0].startswith("#7 ")
+        await press(page, "j")
+        await until(page, "document.querySelector('#detail h2').textContent.startsWith('#6 ')")
+        assert await page.value("document.activeElement.dataset.key") == "6"
+        await press(page, "Escape")
+        assert await texts(page, "#detail h2") == []
+
+    drive(running, scene)
+
+
+def test_a_phone_shows_one_pane_at_a_time(running: Serving) -> None:
+    send_all(running)
+
+    async def scene(page: Page) -> None:
+        await until(page, f"{count('all')} === '7'")
+        await page.size(390, 844, phone=True)
+        assert await visible(page) == ["list"]
+        await click(page, "#list .row")
+        assert await visible(page) == ["thread"]
+        await click(page, ".bubble")
+        await until(page, "document.querySelector('#detail .outcome') !== null")
+        assert await visible(page) == ["detail"]
+        assert await page.value("document.documentElement.scrollWidth") == 390
+        await click(page, "#detail .back")
+        assert await visible(page) == ["thread"]
+        await click(page, "#thread .back")
+        assert await visible(page) == ["list"]
+
+    drive(running, scene)
+
+
+def test_dark_follows_the_system_until_it_is_chosen(running: Serving) -> None:
+    async def shade(page: Page) -> Any:
+        return await page.value("getComputedStyle(document.querySelector('#list')).backgroundColor")
+
+    async def scene(page: Page) -> None:
+        assert await shade(page) == "rgb(255, 255, 255)"
+        await page.prefer("dark")
+        await until(page, "document.documentElement.dataset.theme === 'dark'")
+        assert await shade(page) == "rgb(28, 28, 34)"
+        await click(page, "#theme")
+        assert await shade(page) == "rgb(255, 255, 255)"
+        await page.prefer("light")
+        await page.prefer("dark")
+        assert await shade(page) == "rgb(255, 255, 255)"
+
+    drive(running, scene)
+
+
+def test_ten_thousand_requests_are_a_window_of_a_few_rows(running: Serving) -> None:
+    send_all(running)
+
+    async def scene(page: Page) -> None:
+        await until(page, f"{count('all')} === '7'")
+        await click(page, "[data-view=all]")
+        await page.value(
+            "{ const one = state.records[0];"
+            "const to = (n) => [['To', `+1${n}`]];"
+            f"for (let n = 8; n <= {COUNT}; n += 1) take({{...one, number: n, form: to(n)}}); }}"
+        )
+        await until(page, f"{count('all')} === '{COUNT}'")
+        assert await page.value("document.querySelectorAll('#list li').length") < 60
+        await page.value("document.querySelector('#list').scrollTop = 5000 * ROW")
+        await until(
+            page, "[...document.querySelectorAll('#list .who')].some((one) => one.textContent === '+15000')"
+        )
+        assert await page.value("document.querySelectorAll('#list li').length") < 60
+        await click(page, "[data-view=messages]")
+        await page.value(
+            "for (let n = 0; n < 500; n += 1) take({...state.records[0], number: state.last + 1})"
+        )
+        await until(page, "state.records.length > 10000")
+        await page.value(f"openThread('{LOGIN}')")
+        await until(page, "document.querySelectorAll('.bubble').length === 100")
+
+    drive(running, scene)
+
+
+def test_the_page_survives_a_restart_and_begins_anew(running: Serving, home: Path, tmp_path: Path) -> None:
+    send_all(running)
+    (tmp_path / "again").mkdir()
+
+    async def scene(page: Page) -> None:
+        await until(page, f"{count('all')} === '7'")
+        running.process.terminate()
+        await asyncio.to_thread(running.process.wait, 60)
+        await until(page, "document.querySelector('#live').textContent !== 'Live'")
+        with serve(home, tmp_path / "again", "--port", str(running.port)) as again:
+            assert await asyncio.to_thread(send, again, "second", LOGIN, "after the restart") == 201
+            await until(page, f"{count('all')} === '1'")
+            assert await texts(page, ".bubble") == ["after the restart"]
+
+    drive(running, scene)
+
+
+def test_clearing_empties_the_page(running: Serving) -> None:
+    send_all(running)
+
+    async def scene(page: Page) -> None:
+        await until(page, f"{count('all')} === '7'")
+        await click(page, "#clear")
+        await until(page, f"{count('all')} === '0'")
+        assert await asyncio.to_thread(send, running, "x", LOGIN, "one more") == 201
+        await until(page, f"{count('all')} === '1'")
+
+    drive(running, scene)
