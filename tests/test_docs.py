@@ -13,7 +13,8 @@ from support.scripts import script
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "proxy" / "ringback"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("README.md")])
+FOUND = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("README.md")]
+PAGES = sorted(page for page in FOUND if ".cache" not in page.parts)  # packages that tests have installed
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from support.clients import GOOD, Wire, basic, http, path
 from support.proxying import RINGBACK, Serving, environment, requesting, serve
+from support.upstream import stand_in, throw_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -399,13 +400,13 @@ def left_open(running: Serving) -> Iterator[Wire]:
 
 
 def proxy_round(
-    directory: Path, home: Path, witness: Witness, redirects: bool, more: dict[str, str]
+    directory: Path, home: Path, witness: Witness, redirects: bool, more: dict[str, str], *mode: str
 ) -> dict[str, Any]:
     """All ways in of one `ringback serve`, errors, ordinary requests after them, and its end."""
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     (directory / "cassettes").mkdir()
     (directory / "cassettes" / "broken.yaml").write_text("interactions: [{")
-    options = ["--reverse", "0", *(["--transparent", str(TRANSPARENT)] if redirects else [])]
+    options = [*mode, "--reverse", "0", *(["--transparent", str(TRANSPARENT)] if redirects else [])]
     found: dict[str, Any] = {}
     counts: dict[str, int] = {}
     at_first = len(witness.so_far())
@@ -443,6 +444,15 @@ def proxy_round(
 def _proxy_user(name: str) -> tuple[bytes, bytes]:
     _, value = basic(name, "x")
     return b"Proxy-Authorization", value.encode()
+
+
+def online_round(directory: Path, home: Path, witness: Witness, redirects: bool) -> dict[str, Any]:
+    """The same with a mock upstream on loopback: it alone is reached, and only with what it may be sent."""
+    directory.mkdir()
+    with stand_in(throw_away(directory)) as upstream:
+        where = ("--upstream", upstream.url, "--upstream-ca", str(upstream.ca))
+        found = proxy_round(directory, home, witness, redirects, {}, "--mode", "online", *where)
+        return found | {"upstream": sorted({f"{seen.server_name} {seen.line}" for seen in upstream.seen})}
 
 
 def run_round(directory: Path, home: Path, witness: Witness, more: dict[str, str]) -> dict[str, Any]:
@@ -490,6 +500,7 @@ def main(directory: Path) -> dict[str, Any]:
             "redirects": redirects,
             "direct": proxy_round(directory / "direct", home, witness, redirects, {}),
             "behind a proxy": proxy_round(directory / "behind", home, witness, redirects, behind),
+            "online": online_round(directory / "online", home, witness, redirects),
             "run": run_round(directory / "run", home, witness, {}),
             "run behind a proxy": run_round(directory / "run-behind", home, witness, behind),
             "control": control(directory / "control", home, witness),
