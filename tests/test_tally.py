@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ringback.contract import Answer, Source
-from ringback.tally import MOST_REASONS, Tally
+from ringback.tally import MOST_REASONS, Tally, misled_by_connect
 
 
 def answer(source: Source, status: int = 201) -> Answer:
@@ -84,3 +84,33 @@ def test_as_json() -> None:
     assert found["by_source"] == {"gate": 1}
     assert found["refused"] == {"host.port": 1}
     assert (found["failed"], found["challenged"]) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    "user_agent, client",
+    [
+        ("twilio-php/4.12.0 (php 7.4.33)", "twilio-php/4.12.0"),
+        ("twilio-php/5.0.0 (PHP 7.0.1)", "twilio-php/5.0.0"),
+        ("twilio-php/5.36.1 (PHP 8.2.36)", "twilio-php/5.36.1"),
+        ("twilio-php/5.37.0 (PHP 8.2.36)", None),
+        ("twilio-php/8.12.0 (Linux x86_64) PHP/8.2.36", None),
+        ("twilio-php/10.1.0", None),
+        ("my-twilio-php/4.1.0", "twilio-php/4.1.0"),
+        ("twilio-ruby/5.16.0", None),
+        ("twilio-php/4", None),
+        ("", None),
+    ],
+)
+def test_clients_that_take_the_reply_to_connect_for_the_answer(user_agent: str, client: str | None) -> None:
+    assert misled_by_connect(user_agent) == client
+
+
+def test_a_misled_client_is_warned_of_once_and_counted() -> None:
+    tally = Tally()
+    old = "twilio-php/5.16.0 (PHP 7.4.33)"
+    assert [tally.count_tunnelled(agent) for agent in (old, "curl/8", old)] == [
+        "twilio-php/5.16.0",
+        None,
+        None,
+    ]
+    assert tally.as_dict()["misled"] == {"twilio-php/5.16.0": 2}

@@ -15,8 +15,30 @@ if TYPE_CHECKING:
 CHALLENGE = "auth.missing"
 # What a cassette says of a strict miss: nothing recorded, or all of it replayed already.
 MISSES = frozenset({"miss", "used-up"})
+# twilio-php before 5.37 searches the answer for the first empty line, and finds the one of the reply to
+# CONNECT (read in its source, and seen with 4.12, 5.0, 5.16 and 5.36).
+_PHP: Final = re.compile(r"\btwilio-php/(\d+)\.(\d+)(?:\.\d+)?")
+_PHP_FIXED: Final = (5, 37)
 MOST_REASONS: Final = 1000  # that are counted by themselves: a reason can quote the request
 _SID: Final = re.compile(r"(?<![0-9A-Za-z])(?:(AC)[0-9A-Za-z]{32}|[A-Z]{2}[0-9a-f]{32})(?![0-9A-Za-z])")
+
+
+def misled_by_connect(user_agent: str) -> str | None:
+    """Name the client that takes the reply to CONNECT for the answer; None for every other client.
+
+    Args:
+        user_agent: The User-Agent header of a request that came in a CONNECT tunnel.
+    """
+    found = _PHP.search(user_agent)
+    return found[0] if found and (int(found[1]), int(found[2])) < _PHP_FIXED else None
+
+
+def misled_warning(client: str) -> str:
+    """Explain that `client`, such as `twilio-php/5.16.0`, reads wrong answers, and what helps."""
+    return (
+        f"{client} read a wrong answer: it takes the proxy's reply to CONNECT for it. Give it the SOCKS port "
+        "(HTTPS_PROXY=socks5h://HOST:PORT), use --reverse or `ringback run`, or update to 5.37"
+    )
 
 
 @dataclass
@@ -39,6 +61,7 @@ class Tally:
         distrusted: TLS handshakes that a client ended because it does not trust the CA.
         silent: TLS connections that a client ended without a request. A client that verifies certificates by
             itself and does not trust the CA does so, but also one that opens connections ahead.
+        misled: Requests in CONNECT tunnels whose client takes the reply to CONNECT for the answer, by client.
     """
 
     by_source: Counter[str] = field(default_factory=Counter)
@@ -53,6 +76,7 @@ class Tally:
     missed: int = 0
     distrusted: int = 0
     silent: int = 0
+    misled: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -74,6 +98,18 @@ class Tally:
             self._count_reason(source.rule, source.reason)
         elif source.kind == "cassette" and source.rule in MISSES:
             self.missed += 1
+
+    def count_tunnelled(self, user_agent: str) -> str | None:
+        """Count a request in a CONNECT tunnel, if its client is misled by that.
+
+        Returns:
+            The client, at its first request: reason for a warning. Else None.
+        """
+        client = misled_by_connect(user_agent)
+        if client is None:
+            return None
+        self.misled[client] += 1
+        return client if self.misled[client] == 1 else None
 
     def compare(self, difference: str | None) -> None:
         """Count a live answer that agrees with the contract, or what is different."""
@@ -107,6 +143,7 @@ class Tally:
             "missed": self.missed,
             "distrusted": self.distrusted,
             "silent": self.silent,
+            "misled": dict(self.misled),
         }
 
 

@@ -126,3 +126,11 @@ def test_of_many_reasons_the_most_frequent_are_told() -> None:
     assert said[5:] == ["    and 3 others"]
     tally.refused["late"] = 10  # after too many reasons of other rules
     assert summary(tally, "offline")[1:3] == ["  10 x refused late", "  2 x refused r: not GET 7"]
+
+
+def test_a_client_that_reads_wrong_answers_is_named_with_the_cure() -> None:
+    tally = Tally()
+    tally.count_tunnelled("twilio-php/4.12.0 (php 7.4.33)")
+    (line,) = [line for line in summary(tally, "offline") if "twilio-php" in line]
+    assert line.startswith("  1 x twilio-php/4.12.0 read a wrong answer")
+    assert "socks5h://" in line

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ringback.counting import many
+from ringback.tally import misled_warning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ def summary(
     lines += _by_reason("refused ", tally.refused, tally) + _by_reason("error ", tally.failed, tally)
     if tally.distrusted:
         lines.append(f"  {tally.distrusted} x TLS ended by a client that does not trust Ringback's CA")
+    lines += [f"  {count} x {misled_warning(client)}" for client, count in tally.misled.most_common()]
     return lines + _live(tally) + _drift(found) + _cassettes(tally, used, list_unused=list_unused)
 
 
