@@ -123,10 +123,10 @@ def test_the_command_that_shows_a_finding_again_asks_the_same_thing(
     assert again.exit_code == 1
     assert words[2:] == [*wanted, *at(upstream), "--wire", "json", "--only", finding["rule"]]
 
-    looked = drift("drift.yaml", *wanted, "--assume-test", "--format", "json")
+    looked = drift("drift-answers.yaml", *wanted, "--assume-test", "--format", "json")
     (finding,) = report(looked)["findings"]
     words = shlex.split(finding["reproduce"])
-    assert words[2:] == ["drift.yaml", *wanted, "--assume-test", "--only", finding["rule"]]
+    assert words[2:] == ["drift-answers.yaml", *wanted, "--assume-test", "--only", finding["rule"]]
     assert len(report(drift(*words[2:], "--format", "json"))["findings"]) == 1
 
 
@@ -264,7 +264,9 @@ def test_accepting_a_finding_takes_it_out_until_it_is_gone(drift: Any, upstream:
         (["--only", "Messages.to.*", "--only", ""], "no claim is like ''"),
         (["drift.yaml", "--only", "Mesages.to.*"], "no claim is like 'Mesages.to.*'"),
         (["--rate", "nan"], "nan is no number of requests"),
-        (["--upstream", "ftp://x"], "--upstream"),
+        (["--upstream", "ftp://x"], "neither https nor http"),
+        (["--upstream", "http://api.example"], "write https"),
+        (["--format", "json", "--output", "drift-answers.json"], "one cassette's two files"),
         (["--upstream", "https://user:secret@x"], "a user name, which is never sent"),
         (["--upstream-ca", "missing.pem"], "--upstream-ca"),
     ],

@@ -134,6 +134,18 @@ def test_what_is_no_cassette_is_refused_with_its_name(tmp_path: Path, text: str)
         list(read_recordings([file], CLAIM_SET.contract, load_foreign))
 
 
+@pytest.mark.parametrize("text", ["just text", '{"schema": 1}', "- a\n- [", "\0"])
+def test_one_among_many_that_is_no_cassette_is_listed_and_the_rest_is_read(tmp_path: Path, text: str) -> None:
+    good = cassette([exchange()], tmp_path / "b.yaml")
+    other = tmp_path / "a.json"
+    other.write_text(text)
+    for paths, harmless in (([tmp_path], True), ([other, good], False)):
+        odd, fine = read_recordings(paths, CLAIM_SET.contract, load_foreign)
+        assert (odd.observation, odd.where.startswith(str(other)), odd.harmless) == (None, True, harmless)
+        assert odd.why
+        assert fine.observation is not None
+
+
 def test_lines_are_given_only_where_they_are_certain() -> None:
     assert item_lines("interactions:\n- request: 1\n- request: 2\n", 2) == [2, 3]
     assert item_lines("interactions: [1, 2]\n", 2) == []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ringback.cassettes.names import READ_SUFFIXES
 from ringback.cli.drift_live import RATE, SID, TOKEN
 from ringback.cli.options import argued, as_words, table_option
 from ringback.cli.proxy import say
@@ -90,7 +91,7 @@ class _WithSubcommands(click.Command):
 @click.option(
     "--cassette",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("drift.yaml"),
+    default=Path("drift-answers.yaml"),
     show_default=True,
     help="Where the live answers are recorded, for the report to point into.",
 )
@@ -127,6 +128,8 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
 
     wanted = _pairs(options.pop("formats"), options.pop("outputs"))
     _tell_idle(argued(_LIVE_ALONE if paths else _RECORDINGS_ALONE), recordings=bool(paths))
+    if not paths:
+        _check_cassette(options["cassette"], [output for _, output in wanted if output is not None])
     with told(AcceptedError):
         entries = read_accepted(options.pop("accepted"))
     report = _recordings(paths, entries, options) if paths else _live(entries, options)
@@ -215,7 +218,7 @@ def _recordings(paths: Sequence[Path], entries: Sequence[AcceptedFinding], optio
             paths, claim_set.contract, load_foreign, assume_test=options["assume_test"]
         ):
             if found.observation is None:
-                not_compared.append(NotCompared(found.where, found.why, harmless=True))
+                not_compared.append(NotCompared(found.where, found.why, found.harmless))
                 continue
             comparison = compare(claim_set, found.observation)
             if comparison.skipped:
@@ -260,8 +263,6 @@ def _live(entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report
     if not probes:
         raise click.UsageError("no request shows these claims; see --only and --wire")
     asked_for = probes[: options["max_live"]]
-    if options["cassette"].suffix != ".yaml":
-        raise click.BadParameter(f"{options['cassette']}: name it NAME.yaml", param_hint="--cassette")
     try:
         with told(CassetteError):
             asked = asyncio.run(send_all(asked_for, (account, token), options))
@@ -316,6 +317,19 @@ def _claim_set(contracts: Sequence[Path]) -> ClaimSet:
 
     with told(ContractError):
         return ClaimSet(load(contracts))
+
+
+def _check_cassette(cassette: Path, outputs: Sequence[Path]) -> None:
+    """Raise BadParameter if `cassette` cannot be one, or is the same cassette as a report for its name."""
+    if cassette.suffix != ".yaml":
+        raise click.BadParameter(f"{cassette}: name it NAME.yaml", param_hint="--cassette")
+    place = cassette.absolute().with_suffix("")
+    for output in outputs:
+        if output.suffix in READ_SUFFIXES and output.absolute().with_suffix("") == place:
+            raise click.BadParameter(
+                f"{output} and --cassette {cassette} would be one cassette's two files: name one otherwise",
+                param_hint="--output",
+            )
 
 
 def _tell_idle(options: Sequence[str], *, recordings: bool) -> None:

@@ -74,11 +74,16 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
     other = not request.host.startswith("api.")
     try:
         proof = await gateway.prove(request)
-        answer: Answer = await gateway.send(request, proof)
-        body = decode(answer.body, answer.header("Content-Encoding"))
     except NotProvenError as error:
         reason = _UNPROVEN.get(error.rule, f"the credentials are not proven: {error.detail or error.rule}")
         raise UnansweredError(reason, final=True) from None
+    except UpstreamError as error:
+        # Nothing is sent without the proof, and what prevents it prevents everything else.
+        reason = f"the credentials cannot be proven, no answer ({error.rule}): {error.detail}"
+        raise UnansweredError(reason, final=True) from None
+    try:
+        answer: Answer = await gateway.send(request, proof)
+        body = decode(answer.body, answer.header("Content-Encoding"))
     except UpstreamError as error:
         raise UnansweredError(f"no answer ({error.rule}): {error.detail}", harmless=other) from None
     except CodingError as error:

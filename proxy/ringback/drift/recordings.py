@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ringback.cassettes.names import READ_SUFFIXES
 from ringback.drift.observation import Observation, form_of, who_asked
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from ringback.contract import Answer, Contract, Headers, Request
     from ringback.drift.observation import Who
 
-
-_SUFFIXES: Final = (".yaml", ".yml", ".json")
 _ITEM: Final = re.compile(r"^- ", re.MULTILINE)
 _JSON_ITEM: Final = re.compile(r'"request"\s*:\s*\{')
 # Answers that the live API never gave, by their source.
@@ -46,7 +45,17 @@ class RecordedInteraction(Protocol):
 
 
 class UnreadableCassetteError(Exception):
-    """A file or directory that holds no recording; the text names it and says what to do."""
+    """A file or directory that holds no recording.
+
+    Attributes:
+        where: The path, with the line where that is known.
+        why: The reason, for people.
+    """
+
+    def __init__(self, where: Path | str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+        self.where = str(where)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,13 @@ class FoundRecording:
         observation: The exchange, or None if it says nothing about the live API.
         where: File and line.
         why: Why it says nothing.
+        harmless: Whether the run is complete without it; it is not without a file that was named.
     """
 
     observation: Observation | None
     where: str
     why: str = ""
+    harmless: bool = True
 
 
 def read_recordings(
@@ -80,21 +91,29 @@ def read_recordings(
         assume_test: Take every exchange for one with test credentials.
 
     Raises:
-        RecordingError: There is no such file, no cassette in the directory, or it cannot be read.
+        UnreadableCassetteError: There is no such file, nothing like a cassette in the directory, or the only
+            file is no cassette. One among many is yielded without an observation.
     """
-    for path in paths:
-        for file in _files(path):
-            yield from _file(file, contract, load, assume_test=assume_test)
+    files = [(file, path.is_dir()) for path in paths for file in _files(path)]
+    for file, searched in files:
+        try:
+            found = _file(file, contract, load, assume_test=assume_test)
+        except UnreadableCassetteError as error:
+            if len(files) == 1:
+                raise
+            yield FoundRecording(None, error.where, error.why, harmless=searched)
+        else:
+            yield from found
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        found = sorted(file for file in path.rglob("*") if file.suffix in READ_SUFFIXES and file.is_file())
         if not found:
-            raise UnreadableCassetteError(f"{path}: no cassette (*.yaml, *.yml, *.json) in this directory")
+            raise UnreadableCassetteError(path, "no cassette (*.yaml, *.yml, *.json) in this directory")
         return found
     if not path.exists():
-        raise UnreadableCassetteError(f"{path}: no such file or directory")
+        raise UnreadableCassetteError(path, "no such file or directory")
     return [path]
 
 
@@ -104,30 +123,35 @@ def _file(
     load: Callable[..., tuple[Sequence[RecordedInteraction], dict[str, Any]]],
     *,
     assume_test: bool,
-) -> Iterator[FoundRecording]:
+) -> list[FoundRecording]:
     try:
         text = path.read_text(encoding="utf-8")
         interactions, metadata = load(text, as_json=path.suffix == ".json")
     except OSError as error:
-        raise UnreadableCassetteError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UnreadableCassetteError(path, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise UnreadableCassetteError(f"{path}: no cassette: byte {error.start} is not UTF-8") from None
+        raise UnreadableCassetteError(path, f"no cassette: byte {error.start} is not UTF-8") from None
     except ValueError as error:
         line = getattr(error, "line", 0)
-        raise UnreadableCassetteError(f"{path}{f':{line}' if line else ''}: no cassette: {error}") from None
+        raise UnreadableCassetteError(
+            f"{path}{f':{line}' if line else ''}", f"no cassette: {error}"
+        ) from None
     lines = item_lines(text, len(interactions))
+    found = []
     for number, interaction in enumerate(interactions):
         where = f"{path}:{lines[number]}" if lines else f"{path}#{number + 1}"
         hidden = _pseudonyms(interaction.request, metadata, contract)
         if hidden:
             why = f"{' and '.join(hidden)} recorded as pseudonyms (--redact), which get other answers"
-            yield FoundRecording(None, where, why)
+            found.append(FoundRecording(None, where, why))
             continue
         kind = _source(interaction)
         if kind in _NOT_LIVE:
-            yield FoundRecording(None, where, _NOT_LIVE[kind])
+            found.append(FoundRecording(None, where, _NOT_LIVE[kind]))
             continue
-        yield FoundRecording(_observation(interaction, where, contract, kind, assume_test=assume_test), where)
+        observation = _observation(interaction, where, contract, kind, assume_test=assume_test)
+        found.append(FoundRecording(observation, where))
+    return found
 
 
 def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) -> list[str]:

@@ -125,6 +125,8 @@ class Report:
         found = ", ".join(parts) if parts else "no drift"
         missing = sum(not item.harmless for item in self.not_compared)
         blind = f"; {many(missing, 'request')} got no answer" if missing else ""
+        if self.source == "recordings" and missing:
+            blind = f"; {many(missing, 'file')} could not be read"
         return f"{found} in {looked}{blind}"
 
 
