@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.cassettes.redaction import Replacement, replacements_for, substitute
+from ringback.cassettes.redaction import Replacement, Replacements, replacements_for
 
 KEY = b"a key for tests, long enough"
 NUMBER = "+14105550100"
+
+
+def substitute(text: str, name: str, replacements: list[Replacement]) -> str:
+    return Replacements(replacements).put(text, name)
 
 
 def put(text: str, name: str = "message", value: str = NUMBER, under: str = "To") -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 64 * 1024 * 1024  # bytes after decoding; a few kilobytes of input can ask for much more
 _CHUNK: Final = 16 * 1024
+_MOST_MEMBERS: Final = 64  # of one gzip body
+_MOST_CODINGS: Final = 8
 
 
 def decode(body: bytes, coding: str | None) -> bytes:
@@ -50,7 +52,7 @@ def is_known(coding: str) -> bool:
 
 
 def _names(coding: str) -> list[str]:
-    names = [name.strip().lower() for name in coding.split(",")]
+    names = [name.strip().lower() for name in coding.split(",", _MOST_CODINGS)]  # what is beyond is unknown
     return [
         name for name in names if name not in ("", "identity", "utf-8")
     ]  # the last one is a common mistake
@@ -62,8 +64,10 @@ def _limited(size: int) -> None:
 
 
 def _inflate(body: bytes, window: int) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while body:  # gzip allows several members after another
+        if len(parts) == _MOST_MEMBERS:
+            raise CodingError(f"it has more than {_MOST_MEMBERS} gzip members")
         inflater = zlib.decompressobj(window)
         parts.append(inflater.decompress(body, LARGEST + 1))
         _limited(sum(map(len, parts)))
@@ -123,8 +127,11 @@ class Rewrite(Protocol):
         ...  # a protocol has no body
 
 
-_JSON_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?', re.DOTALL)
-_XML_PART: Final = re.compile(r"<([\w:.-]+)[^<>]*>([^<]+)|<!\[CDATA\[(.*?)\]\]>|<[^>]*>|[^<]+|<", re.DOTALL)
+# Each of these reads every character a bounded number of times: what is not closed goes on to the end.
+_JSON_STRING: Final = re.compile(r'"((?:[^"\\]++|\\.)*+)("?)(\s*+:)?', re.DOTALL)
+_XML_PART: Final = re.compile(
+    r"<([\w:.-]++)[^<>]*+>([^<]++)|<!\[CDATA\[(.*?)(\]\]>|\Z)|<[^<>]*+>|[^<]++|<", re.DOTALL
+)
 _XML_NUMERIC: Final = re.compile(r"&#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));")
 _XML_NAMED: Final = {"&quot;": '"', "&apos;": "'"}
 
@@ -165,12 +172,15 @@ def _rewrite_json(text: str, rewrite: Rewrite) -> str:
         parts.append(
             rewrite(between, name) if between.strip(" \t\r\n,:[]{}0123456789.-+truefalsn") else between
         )
-        raw, colon = found[1], found[2]
+        raw, close, colon = found[1], found[2], found[3]
         plain = _json_plain(raw)
         new = rewrite(plain, "" if colon else name)
-        parts.append(found[0] if new == plain else f"{_json_quoted(new, raw)}{colon or ''}")
-        if colon:
-            name = plain
+        if new == plain:
+            parts.append(found[0])
+        else:
+            quoted = _json_quoted(new, raw)
+            parts.append(f"{quoted if close else quoted[:-1]}{colon or ''}")
+        name = plain if colon else ""
         end = found.end()
     rest = text[end:]
     parts.append(rewrite(rest, "") if rest.strip(" \t\r\n,:[]{}0123456789.-+truefalsn") else rest)
@@ -198,7 +208,7 @@ def _rewrite_xml(text: str, rewrite: Rewrite) -> str:
     for found in _XML_PART.finditer(text):
         name, inner, cdata = found[1], found[2], found[3]
         if cdata is not None:
-            parts.append(f"<![CDATA[{rewrite(cdata, '')}]]>")
+            parts.append(f"<![CDATA[{rewrite(cdata, '')}{found[4]}")
         elif name is not None:
             tag = found[0][: -len(inner)]
             parts += [_xml_string(tag, "", rewrite, tag=True), _xml_string(inner, name, rewrite)]

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ringback.exchange import Request
 
 _CODE: Final = 20404  # Twilio's code for "not found"
+_MOST_DIFFERENCES: Final = 50  # that are shown
 _LONGEST: Final = 60  # characters of a value in the comparison
 
 
@@ -164,11 +165,14 @@ def _side_by_side(path: Path, nearest: Nearest) -> list[str]:
     where = f"{path}:{nearest.line}" if nearest.line else str(path)
     used = "replayed already" if nearest.used else "not replayed yet"
     rows = [("field", "this request", "recorded")]
-    rows += [(one.field, _cut(one.asked), _cut(one.recorded)) for one in nearest.differences]
+    shown = nearest.differences[:_MOST_DIFFERENCES]
+    rows += [(_cut(one.field), _cut(one.asked), _cut(one.recorded)) for one in shown]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    left = len(nearest.differences) - len(shown)
     return [
         f"The nearest is recording {nearest.number} at {where} ({used}). They differ in:",
         *(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows),
+        *([f"  ... and {many(left, 'field')} more"] if left else []),
     ]
 
 

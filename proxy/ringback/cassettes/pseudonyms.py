@@ -32,6 +32,7 @@ _ROUNDS: Final = 10
 _MAGIC: Final = re.compile(r"(?:1?500555\d{4})")  # national or with the country's 1
 _PHONE: Final = re.compile(r"(?:[a-z]+:)?(\+?[\d\s().-]*\d[\d\s().-]*)")
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]*:)(//)?(.+)", re.DOTALL)
+_LONGEST_PHONE: Final = 64  # characters of what may be a telephone number
 _SEPARATOR: Final = r"[\s().-]{0,3}"
 
 
@@ -83,8 +84,7 @@ def stand_in(value: str, key: bytes) -> str:
     """The pseudonym of one field's value."""
     if not value:
         return value
-    phone = _PHONE.fullmatch(value)
-    if phone:
+    if is_phone(value):
         digits = national_digits(value)
         return _with_digits(value, digits, permuted(digits, key))
     address = _ADDRESS.fullmatch(value)
@@ -107,7 +107,7 @@ def national_digits(value: str) -> str:
 
 def is_phone(value: str) -> bool:
     """Whether `value` is a telephone number, with or without a channel such as `whatsapp:` before it."""
-    return _PHONE.fullmatch(value) is not None
+    return len(value) <= _LONGEST_PHONE and _PHONE.fullmatch(value) is not None
 
 
 def permuted(digits: str, key: bytes) -> str:

@@ -13,16 +13,19 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlencode
 
 from ringback.cassettes import bodies, matching, pseudonyms
 from ringback.cassettes.bodies import rewrite_body
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.errors import CodingError, RedactionError
 from ringback.contract.form import plain_name
 from ringback.exchange import Answer, basic_auth, cached_text, header_value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from ringback.cassettes.matching import Fields, MatchKey
     from ringback.cassettes.vcr_format import Interaction
     from ringback.exchange import Headers, Request
@@ -38,24 +41,82 @@ _SECRET_NAME: Final = re.compile(
     r"|authorization|cookie|sessionid)"
 )
 _BARE_HEX: Final = r"(?<![0-9A-Za-z])[0-9a-fA-F]{32}(?![0-9A-Za-z])"  # the shape of Twilio's auth tokens
-_DOTTED: Final = r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-PATTERNS: Final = {
-    "account SID": re.compile(rf"(?!{ACCOUNT_PLACEHOLDER})AC[0-9a-fA-F]{{32}}"),
-    "auth token": re.compile(_BARE_HEX),
-    "JSON web token": re.compile(_DOTTED),
-    # No word has a digit, nor a capital after its first letter: "your basic subscription" is none.
-    "credentials": re.compile(
-        r"\b((?i:Basic|Bearer)\s+)(?!REDACTED)(?=[0-9]|[A-Za-z+/_.~-][A-Za-z.-]*[0-9A-Z+/_~])"
-        r"[A-Za-z0-9+/_.~-]{8,}=*"
-    ),
-    "credentials in a URL": re.compile(r"(?<=://)(?!REDACTED@)[^/\s@\"'<>?#]+@"),
+_DOTTED: Final = re.compile(r"\beyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*+")
+_WORD: Final = re.compile(r"[\w-]++")
+_SECOND_PART: Final = re.compile(r"\.[\w-]{8,}+\.")
+_SHORTEST_FIRST: Final = len("eyJ") + 8
+
+
+class WebTokens:
+    """Finds JSON web tokens as a pattern would, in linear time.
+
+    A pattern tries every `eyJ` and reads on to the end of its word, so that a word of many of them takes
+    quadratic time. Here each word is read once: what follows it decides for all places in it.
+    """
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield the tokens in `text`."""
+        at = end = 0
+        possible = False
+        while (start := text.find("eyJ", at)) >= 0:
+            if start >= end:
+                word = _WORD.match(text, start)
+                end = word.end() if word else start
+                possible = _SECOND_PART.match(text, end) is not None
+            if not possible or end - start < _SHORTEST_FIRST:
+                at = end
+                continue
+            inside = start > 0 and (text[start - 1].isalnum() or text[start - 1] == "_")
+            found = None if inside else _DOTTED.match(text, start)
+            if found is None:
+                at = start + 1
+            else:
+                yield found
+                at = found.end()
+
+    def sub(self, put: Callable[[re.Match[str]], str], text: str) -> str:
+        """Return `text` with what `put` makes of each token."""
+        parts, end = [], 0
+        for found in self.finditer(text):
+            parts += [text[end : found.start()], put(found)]
+            end = found.end()
+        return "".join([*parts, text[end:]]) if end else text
+
+
+_ACCOUNT_SID: Final = re.compile(rf"(?!{ACCOUNT_PLACEHOLDER})AC[0-9a-fA-F]{{32}}")
+PATTERNS: Final[dict[str, re.Pattern[str] | WebTokens]] = {
+    "account SID": _ACCOUNT_SID,
     "private key": re.compile(
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
     ),
+    "credentials in a URL": re.compile(r"(?<=://)(?!REDACTED@)[^/\s@\"'<>?#]++@"),
+    # No word has a digit, nor a capital after its first letter: "your basic subscription" is none.
+    "credentials": re.compile(
+        r"\b((?i:Basic|Bearer)\s++)(?!REDACTED)(?=[0-9]|[A-Za-z+/_.~-][A-Za-z.-]*[0-9A-Z+/_~])"
+        r"[A-Za-z0-9+/_.~-]{8,}+=*"
+    ),
+    "JSON web token": WebTokens(),
+    "auth token": re.compile(_BARE_HEX),
     "named secret": re.compile(
         r"(?i)\b((?:auth|access|refresh|api|secret)?[_-]?(?:token|password|passwd|secret|apikey|api[_-]key)"
-        r"[\"']?\s*(?:=|:)\s*[\"']?)(?!REDACTED|redacted-)([^\s\"'&,;<>]{4,})"
+        r"[\"']?\s*(?:=|:)\s*[\"']?)(?!REDACTED|redacted-)([^\s\"'&,;<>]{4,}+)"
     ),
+}
+
+
+def _digested(found: re.Match[str]) -> str:
+    # 128 random bits cannot be guessed from a digest, and different values stay different
+    return f"redacted-{sha256(found[0].encode()).hexdigest()[:12]}"
+
+
+_PUT: Final[dict[str, Callable[[re.Match[str]], str]]] = {
+    "account SID": lambda _: ACCOUNT_PLACEHOLDER,
+    "private key": lambda _: REDACTED,
+    "credentials in a URL": lambda _: f"{REDACTED}@",
+    "credentials": lambda found: found[1] + REDACTED,
+    "JSON web token": _digested,
+    "auth token": _digested,
+    "named secret": lambda found: found[1] + REDACTED,
 }
 
 # One look that every pattern above needs to succeed, so that most strings cost no more than this.
@@ -80,18 +141,16 @@ def redact_patterns(text: str) -> str:
     """`text` without everything that has the shape of a secret, and with account SIDs replaced."""
     if _SUSPECT.search(text) is None:
         return text
-    text = PATTERNS["account SID"].sub(ACCOUNT_PLACEHOLDER, text)
-    text = PATTERNS["private key"].sub(REDACTED, text)
-    text = PATTERNS["credentials in a URL"].sub(f"{REDACTED}@", text)
-    text = PATTERNS["credentials"].sub(rf"\1{REDACTED}", text)
-    text = PATTERNS["JSON web token"].sub(_digested, text)
-    text = PATTERNS["auth token"].sub(_digested, text)
-    return PATTERNS["named secret"].sub(rf"\1{REDACTED}", text)
+    text = _ACCOUNT_SID.sub(ACCOUNT_PLACEHOLDER, text)
+    for kind, pattern in PATTERNS.items():
+        text = pattern.sub(_PUT[kind], text)
+    return text
 
 
-def _digested(found: re.Match[str]) -> str:
-    # 128 random bits cannot be guessed from a digest, and different values stay different
-    return f"redacted-{sha256(found[0].encode()).hexdigest()[:12]}"
+_MOST_REPLACEMENTS: Final = 50  # different values in one request: each is tried at every place of a text
+_LONGEST_PATTERN: Final = 500  # characters of a value that is looked for as a pattern
+_SHORT: Final = 3  # characters of a value that is looked for under its own name only
+_ERROR_TEXTS: Final = frozenset(("message", "detail"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +173,6 @@ class Replacement:
         """The way back."""
         return replace(self, old=self.new, new=self.old)
 
-    def found_in(self, text: str, name: str) -> bool:
-        """Whether `text`, which stands under `name`, may hold the value."""
-        # a short value stands in many places by chance: only fields of its name and error texts may echo it
-        return text == self.old or len(self.old) > 3 or plain_name(name) in (self.name, "message", "detail")
-
     def pattern(self) -> str:
         """How the value is found inside a longer text."""
         if self.digits:
@@ -140,19 +194,62 @@ def replacements_for(name: str, value: str, key: bytes) -> list[Replacement]:
     return [replacement for replacement in replacements if replacement.old != replacement.new]
 
 
-def substitute(text: str, name: str, replacements: list[Replacement]) -> str:
-    """`text` with all `replacements` put in at once, the longest first, so that none is put into another."""
-    if not text:
-        return text
-    usable = [replacement for replacement in replacements if replacement.found_in(text, name)]
-    if not usable:
-        return text
-    for replacement in usable:
-        if replacement.old == text:
-            return replacement.new
-    usable.sort(key=lambda replacement: len(replacement.old), reverse=True)
-    pattern = "|".join(f"({replacement.pattern()})" for replacement in usable)
-    return re.sub(pattern, lambda found: usable[(found.lastindex or 1) - 1].put(found[0]), text)
+class Replacements:
+    """Values and what stands in their places, found in texts in time that is linear in the text's length.
+
+    Attributes:
+        whole: The replacements by their values.
+
+    Args:
+        all_of_them: The values; of two equal ones the first counts.
+
+    Raises:
+        RedactionError: There are more different values than can be looked for.
+    """
+
+    def __init__(self, all_of_them: Iterable[Replacement]) -> None:
+        found: dict[str, Replacement] = {}
+        for one in all_of_them:
+            found.setdefault(one.old, one)
+            if len(found) > _MOST_REPLACEMENTS:
+                raise RedactionError(
+                    f"one request has more than {_MOST_REPLACEMENTS} different values for --redact"
+                )
+        self.whole = found
+        self._huge = [one for one in found.values() if len(one.old) > _LONGEST_PATTERN]
+        inside = [one for one in found.values() if len(one.old) <= _LONGEST_PATTERN]
+        self._inside = sorted(inside, key=lambda one: len(one.old), reverse=True)
+        self._short_names = {one.name for one in inside if len(one.old) <= _SHORT}
+        self._patterns: dict[str, tuple[re.Pattern[str] | None, list[Replacement]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.whole)
+
+    def put(self, text: str, name: str) -> str:
+        """Return `text`, which stands under `name`, with all values replaced at once, the longest first."""
+        whole = self.whole.get(text)
+        if whole is not None:
+            return whole.new
+        for one in self._huge:
+            text = text.replace(one.old, one.new)
+        pattern, usable = self._pattern(plain_name(name) if name and self._short_names else "")
+        if pattern is None or not text:
+            return text
+        return pattern.sub(lambda found: usable[(found.lastindex or 1) - 1].put(found[0]), text)
+
+    def _pattern(self, plain: str) -> tuple[re.Pattern[str] | None, list[Replacement]]:
+        # A short value stands in many places by chance: only fields of its name and error texts may echo it.
+        if plain not in self._short_names and plain not in _ERROR_TEXTS:
+            plain = ""
+        if plain not in self._patterns:
+            usable = [
+                one
+                for one in self._inside
+                if len(one.old) > _SHORT or (plain and (plain == one.name or plain in _ERROR_TEXTS))
+            ]
+            text = "|".join(f"({one.pattern()})" for one in usable)
+            self._patterns[plain] = re.compile(text) if text else None, usable
+        return self._patterns[plain]
 
 
 REDACTION_VERSION: Final = 1  # stands in a cassette's metadata
@@ -176,6 +273,7 @@ _BODILESS: Final = (204, 304)
 _PLACEHOLDER_BYTES: Final = ACCOUNT_PLACEHOLDER.encode()
 _FIELD_NAME: Final = re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+")
 _FIELD_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+_MOST_SECRETS: Final = 20  # of one request's header fields
 _SHORTEST_SECRET: Final = 8  # a proxy password of "x" cannot be searched for
 
 
@@ -221,13 +319,12 @@ class RedactedExchange:
         secrets, caller = secrets_in_headers(request.headers)
         self._secrets = _secret_pattern(secrets | redaction.secrets if redaction.secrets else secrets)
         self._account = caller or _account_in(request.path)
-        self._replacements: list[Replacement] = []
         self._back: dict[str, str] = {}  # a whole value as it is written, and as the caller sent it
         self._asked = request
         path, mark, query = request.target.partition("?")
         query_fields, form = matching.parse_fields(query), matching.form_fields(request)
-        self._find_replacements(query_fields)
-        self._find_replacements(form or ())
+        self._stand_ins: dict[str, str] = {}
+        self._replacements = Replacements(self._replacements_in((*query_fields, *(form or ()))))
         path = self._redact_path(path)
         query, query_fields = self._redact_fields(query_fields, query)
         self._target = path + mark + query
@@ -254,7 +351,7 @@ class RedactedExchange:
         if text and name and is_secret_name(name):
             return REDACTED
         if self._replacements:
-            text = substitute(text, name, self._replacements)
+            text = self._replacements.put(text, name)
         if self._secrets is not None:
             text = self._secrets.sub(REDACTED, text)
         return redact_patterns(text)
@@ -281,10 +378,11 @@ class RedactedExchange:
         """
         body, headers = answer.body, answer.headers
         if self._replacements or self._back:
-            backward = [replacement.reversed() for replacement in self._replacements]
-            backward += [Replacement(new, old, "") for new, old in self._back.items()]
-            body = rewrite_body(body, lambda text, name: substitute(text, name, backward))
-            headers = tuple((name, substitute(value, "", backward)) for name, value in headers)
+            known = [one.reversed() for one in self._replacements.whole.values()]
+            more = islice(self._back.items(), _MOST_REPLACEMENTS - len(known))
+            backward = Replacements([*known, *(Replacement(new, old, "") for new, old in more)])
+            body = rewrite_body(body, backward.put)
+            headers = tuple((name, backward.put(value, "")) for name, value in headers)
         if self._account:
             body = body.replace(_PLACEHOLDER_BYTES, self._account.encode())
             if any(ACCOUNT_PLACEHOLDER in value for _, value in headers):
@@ -295,11 +393,11 @@ class RedactedExchange:
             return Answer(answer.status, answer.reason, headers, body, answer.source)
         return framed(replace(answer, headers=headers, body=body))
 
-    def _find_replacements(self, fields: Fields) -> None:
+    def _replacements_in(self, fields: Fields) -> Iterator[Replacement]:
         names = self._redaction.names
-        for name, value in fields if names else ():
+        for name, value in dict.fromkeys(fields) if names else ():
             if plain_name(name) in names:
-                self._replacements += replacements_for(name, value, self._redaction.key)
+                yield from replacements_for(name, value, self._redaction.key)
 
     def _redact_path(self, path: str) -> str:
         plain = unquote(path)
@@ -315,7 +413,9 @@ class RedactedExchange:
 
     def _redact_field(self, name: str, value: str) -> tuple[str, str]:
         if plain_name(name) in self._redaction.names:
-            return self.text(name), pseudonyms.stand_in(value, self._redaction.key)
+            if value not in self._stand_ins:
+                self._stand_ins[value] = pseudonyms.stand_in(value, self._redaction.key)
+            return self.text(name), self._stand_ins[value]
         new = self.text(value, name)
         if new not in (value, REDACTED, ACCOUNT_PLACEHOLDER):
             self._back[new] = value
@@ -355,14 +455,15 @@ def secrets_in_headers(headers: Headers) -> tuple[frozenset[str], str | None]:
             found.update(part.partition("=")[2].strip() for part in value.split(";"))
         elif SECRET_HEADER.search(lower):
             found.add(value)
-    secrets = frozenset(secret for secret in found if len(secret) >= _SHORTEST_SECRET)
-    return secrets, caller if caller and PATTERNS["account SID"].fullmatch(caller) else None
+    longest = sorted(found, key=len, reverse=True)[:_MOST_SECRETS]
+    secrets = frozenset(secret for secret in longest if len(secret) >= _SHORTEST_SECRET)
+    return secrets, caller if caller and _ACCOUNT_SID.fullmatch(caller) else None
 
 
 def _account_in(path: str) -> str | None:
     """The account that `path` names, for a caller whose credentials name none."""
     sid = matching.account_of(path)
-    return sid if sid and PATTERNS["account SID"].fullmatch(sid) else None
+    return sid if sid and _ACCOUNT_SID.fullmatch(sid) else None
 
 
 @lru_cache(maxsize=256)  # a client sends the same credentials every time
