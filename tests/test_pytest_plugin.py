@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import pytest
 import yaml
@@ -15,12 +16,17 @@ from support.clients import GOOD
 from support.product import SID, TOKEN
 from support.proxying import environment
 from support.proxying import ringback as run_ringback
+from support.upstream import module_upstream, upstream, upstream_ca
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.upstream import StandIn
+
+__all__ = ["module_upstream", "upstream", "upstream_ca"]
+
 SENDING = f"""
-import asyncio, os, socket
+import asyncio, os, socket, threading
 import aiohttp, httpx, pytest, requests
 
 URL = "https://api.twilio.com/2010-04-01/Accounts/{SID}/Messages.json"
@@ -48,14 +54,10 @@ def test_aiohttp():
 CLIENTS = (
     ANSWERED
     + """
-def test_a_client_that_goes_past_the_proxy():
-    with pytest.raises(socket.gaierror, match="past its proxy"):
-        socket.getaddrinfo("api.twilio.com", 443)
-
 def test_what_a_test_is_told(ringback):
     assert ringback.cassette == "test_it.test_what_a_test_is_told"
     assert f"//{ringback.cassette}:x@127.0.0.1:" in ringback.proxy
-    assert os.environ["HTTPS_PROXY"] == ringback.proxy
+    assert os.environ["HTTPS_PROXY"].rpartition("@")[2] == ringback.proxy.rpartition("@")[2]
     with open(ringback.bundle) as file:
         assert "BEGIN CERTIFICATE" in file.read()
 """
@@ -85,7 +87,7 @@ def test_the_clients_of_a_test_are_answered(tmp_path: Path, home: Path, workers:
     temporary.mkdir()
     done = run_pytest(tmp_path, home, CLIENTS, "--ringback", *workers, TMPDIR=str(temporary))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "4 passed" in done.stdout
     assert "ringback: 3 Twilio requests answered, offline (contract 3)\n" in done.stdout
     assert "listening" not in done.stdout
     assert [entry for entry in temporary.iterdir() if "ringback" in entry.name] == []
@@ -150,6 +152,173 @@ def test_a_proxy_that_does_not_start_is_told_without_a_traceback(tmp_path: Path,
     assert done.returncode == 4
     assert "sometimes" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+KEPT_CLIENTS = """
+import httpx, pytest, requests, socket, threading, urllib3
+
+MODULE = requests.Session()
+MODULE.proxies = {"https": os.environ["HTTPS_PROXY"]}  # as a client does that keeps the first proxy URL
+POOL = urllib3.ProxyManager(os.environ["HTTPS_PROXY"], ca_certs=os.environ["SSL_CERT_FILE"])
+HTTPX = httpx.Client()
+
+def form(body):
+    return {"To": "+14105550100", "From": "+15005550006", "Body": body}
+
+def by_requests(body):
+    return MODULE.post(URL, form(body), auth=AUTH, timeout=20).status_code
+
+def by_urllib3(body):
+    headers = urllib3.make_headers(basic_auth=":".join(AUTH))
+    return POOL.request_encode_body("POST", URL, form(body), headers=headers, encode_multipart=False).status
+
+def by_httpx(body):
+    return HTTPX.post(URL, data=form(body), auth=AUTH).status_code
+
+@pytest.fixture(scope="module")
+def shared():
+    assert by_requests("set up") == 201
+    yield
+    assert by_requests("torn down") == 201
+
+@pytest.mark.parametrize("way", [by_requests, by_urllib3, by_httpx])
+def test_each(way, shared):
+    assert way(way.__name__) == 201
+
+def test_thread(shared):
+    thread = threading.Thread(target=by_requests, args=("thread",))
+    thread.start()
+    thread.join()
+
+def test_asyncio():
+    async def main():
+        async with httpx.AsyncClient() as client:
+            return await client.post(URL, data=form("asyncio"), auth=AUTH)
+    assert asyncio.run(main()).status_code == 201
+"""
+
+
+@pytest.fixture
+def recording(tmp_path: Path, upstream: StandIn) -> StandIn:
+    (tmp_path / "pytest.ini").write_text(
+        f"[pytest]\nringback_options = --mode auto --upstream {upstream.url} --upstream-ca {upstream.ca}\n"
+    )
+    return upstream
+
+
+def bodies(directory: Path) -> dict[str, list[str]]:
+    """The Body fields of the requests in each cassette, by its name."""
+    found = {}
+    for file in sorted(directory.glob("*.yaml")):
+        interactions = yaml.safe_load(file.read_text())["interactions"]
+        found[file.stem] = sorted(
+            value
+            for one in interactions
+            for name, value in parse_qsl(one["request"]["body"])
+            if name == "Body"
+        )
+    return found
+
+
+@pytest.mark.parametrize("order", [(), ("-n4",), ("-p", "no:randomly", "--reverse")], ids=str)
+def test_clients_that_keep_their_proxy_url_record_into_each_tests_own_cassette(
+    tmp_path: Path, home: Path, recording: StandIn, order: tuple[str, ...]
+) -> None:
+    assert recording
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser): parser.addoption('--reverse', action='store_true')\n"
+        "def pytest_collection_modifyitems(config, items):\n"
+        "    if config.getoption('--reverse'): items.reverse()\n"
+    )
+    done = run_pytest(tmp_path, home, KEPT_CLIENTS, "--ringback", *order)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = bodies(tmp_path / "cassettes")
+    assert set(found.pop("test_it.shared")) == {"set up", "torn down"}
+    # urllib3's ProxyManager sends no user name, so several processes cannot be told apart by it.
+    urllib3 = "outside-tests" if "-n4" in order else cassette_name("test_it.py::test_each[by_urllib3]")
+    assert ("1 Twilio request(s) belong to no running test" in done.stdout) is ("-n4" in order)
+    assert found == {
+        cassette_name("test_it.py::test_each[by_requests]"): ["by_requests"],
+        urllib3: ["by_urllib3"],
+        cassette_name("test_it.py::test_each[by_httpx]"): ["by_httpx"],
+        "test_it.test_thread": ["thread"],
+        "test_it.test_asyncio": ["asyncio"],
+    }
+
+
+def test_the_sdks_client_at_module_level_records_into_each_tests_own_cassette(
+    tmp_path: Path, home: Path, recording: StandIn
+) -> None:
+    # The SDK shares one requests session, which keeps its first proxy for good.
+    assert recording
+    tests = """
+from twilio.rest import Client
+CLIENT = Client(*AUTH)
+
+@pytest.mark.parametrize("word", ["one", "two", "three"])
+def test(word):
+    assert CLIENT.messages.create(to="+14105550100", from_="+15005550006", body=word).sid
+"""
+    done = run_pytest(tmp_path, home, tests, "--ringback")
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = ("one", "two", "three")
+    assert bodies(tmp_path / "cassettes") == {
+        cassette_name(f"test_it.py::test[{word}]"): [word] for word in words
+    }
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["in one process", "xdist"])
+def test_a_client_that_goes_past_the_proxy_fails_the_run_with_the_tests_name(
+    tmp_path: Path, home: Path, workers: tuple[str, ...]
+) -> None:
+    tests = """
+def test_right():
+    assert send().status_code == 201
+
+def test_past_the_proxy():
+    with pytest.raises(socket.gaierror, match="past its proxy"):
+        socket.getaddrinfo("api.twilio.com", 443)
+"""
+    done = run_pytest(tmp_path, home, tests, "--ringback", *workers)
+    assert "2 passed" in done.stdout
+    assert done.returncode == 1
+    said = "test_it.py::test_past_the_proxy: a client (python) was stopped on its way to api.twilio.com"
+    assert f"ringback: {said} past the proxy" in done.stdout
+    assert "test_right:" not in done.stdout
+
+
+def test_required_requests_that_do_not_come_fail_the_run(tmp_path: Path, home: Path) -> None:
+    done = run_pytest(tmp_path, home, "\ndef test_it(): pass\n", "--ringback-required")
+    assert done.returncode == 1
+    assert "no test sent a Twilio request, and --ringback-required asks for one" in done.stdout
+    done = run_pytest(tmp_path, home, "\ndef test_it(): send()\n", "--ringback-required")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_request_that_belongs_to_no_test_is_reported(tmp_path: Path, home: Path) -> None:
+    done = run_pytest(tmp_path, home, "\nsend()\ndef test_it(): send()\n", "--ringback")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ringback: 1 Twilio request(s) belong to no running test: cassette outside-tests" in done.stdout
+
+
+def test_the_layout_of_pytest_recording_is_replayed_where_it_lies(tmp_path: Path, home: Path) -> None:
+    shelf = tmp_path / "cassettes" / "test_it"
+    shelf.mkdir(parents=True)
+    written(shelf / "test_a[x-y].yaml")
+    written(shelf / "TestC.test_b.yaml")
+    tests = """
+@pytest.mark.parametrize("word", ["x/y"])
+def test_a(word):
+    assert send().headers["Ringback-Source"].startswith("cassette;")
+
+class TestC:
+    def test_b(self):
+        assert send().headers["Ringback-Source"].startswith("cassette;")
+"""
+    done = run_pytest(tmp_path, home, tests, "--ringback")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "(cassette 2)" in done.stdout
+    assert sorted(file.name for file in (tmp_path / "cassettes").iterdir()) == ["test_it"]
 
 
 def written(path: Path) -> None:

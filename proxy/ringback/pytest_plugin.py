@@ -1,4 +1,8 @@
-"""pytest's side: `pytest --ringback` answers every test's Twilio requests, from a cassette of the test's own.
+"""A pytest plugin: `pytest --ringback` answers every test's Twilio requests, from a cassette of its own.
+
+A client keeps the proxy URL that it was made with, often at import. So all clients of a process get one URL
+with a user name of the process, and the plugin binds that name to the running test (POST /ringback/session).
+Fixtures of a wider scope have cassettes of their own, and so has what is sent while no test runs.
 
 Loaded by every pytest where Ringback is installed, so nothing but pytest is imported until it is asked for.
 """
@@ -6,6 +10,7 @@ Loaded by every pytest where Ringback is installed, so nothing but pytest is imp
 from __future__ import annotations
 
 import hashlib
+import http.client
 import importlib.util
 import json
 import os
@@ -14,16 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 OPTIONS: Final = "ringback_options"
 PROXY_URL: Final = "RINGBACK_PROXY_URL"  # `ringback run`, `ringback env` and the session below set it
@@ -33,8 +38,13 @@ _FILE: Final = re.compile(r"\.(?:ya?ml|json)$", re.IGNORECASE)  # no cassette's 
 _PATIENCE: Final = 60.0  # seconds for the proxy to start, and to end
 _SHIM: Final = "ringback_sitecustomize"  # so called, it installs nothing by itself
 _ANNOUNCED: Final = "stop: Ctrl-C\n"  # the last that `ringback serve` tells before its summary
-_running: Final = pytest.StashKey["Running"]()
-_told: Final = pytest.StashKey[str]()
+_WORKER: Final = "PYTEST_XDIST_WORKER"
+OUTSIDE: Final = "outside-tests"  # the cassette of requests that belong to no running test
+_ENDED: Final = 10.0  # seconds in which the proxy answers the plugin
+_running: Final = pytest.StashKey["ProxyProcess"]()
+_binder: Final = pytest.StashKey["Binder"]()
+_printed: Final = pytest.StashKey[str]()
+_problems: Final = pytest.StashKey[list[str]]()
 
 
 @dataclass(frozen=True)
@@ -52,8 +62,8 @@ class Ringback:
     bundle: str
 
 
-class Running:
-    """The proxy of this session, a process of its own.
+class ProxyProcess:
+    """The proxy of this test run, a process of its own.
 
     Args:
         arguments: Options of `ringback serve`.
@@ -78,6 +88,7 @@ class Running:
                 raise pytest.UsageError(self.end()[1] or "the proxy did not start")
             time.sleep(0.01)
         self.state = json.loads(ready.read_text())
+        self.ended = False
 
     def enter(self) -> None:
         """Let this process and its children reach Twilio through the proxy."""
@@ -96,6 +107,7 @@ class Running:
 
     def end(self) -> tuple[int, str]:
         """End the proxy; its exit code, and what it has told."""
+        self.ended = True
         self._environment.undo()
         self._process.terminate()
         code = self._process.wait(_PATIENCE)
@@ -115,53 +127,234 @@ def _install_shim(file: Path) -> None:
     module.install()
 
 
+class Binder:
+    """Binds the clients of this process to the running test.
+
+    Attributes:
+        problems: A sentence for each test whose requests did not come to the proxy.
+    """
+
+    def __init__(self) -> None:
+        from ringback.launch.runtimes import Proxy  # noqa: PLC0415 - see the module
+
+        url = urlsplit(os.environ[PROXY_URL])
+        self.problems: list[str] = []
+        self._host, self._port, self._password = url.hostname or "", url.port or 0, url.password
+        self._user = f"pytest-{os.getpid()}"
+        self._distrusted = 0
+        self._stack: list[tuple[str, Path | None]] = [(OUTSIDE, None)]
+        self._environment = pytest.MonkeyPatch()
+        proxy = Proxy(self._host, self._port, self._user, self._password).url
+        for variable in _VARIABLES:
+            self._environment.setenv(variable, proxy)
+        # Clients that send no user name, as urllib3's ProxyManager: all of one proxy have the same cassette.
+        self._former = None if _WORKER in os.environ else self._ask("GET", "session")["cassette"]
+        self._directory = Path(os.environ.get("SSL_CERT_FILE", "")).parent
+        self._marks = self._bypassed()
+        self._bind()
+
+    def push(self, cassette: str, file: Path | None = None) -> None:
+        """Answer from `cassette` until `pop`: from `file`, where the directory has none of that name."""
+        self._stack.append((cassette, file))
+        self._bind()
+
+    def pop(self, where: str = "") -> None:
+        """Go back to the cassette before; note clients of the test `where` that went past the proxy."""
+        self._stack.pop()
+        before = self._distrusted
+        self._bind()
+        if not where:
+            return
+        if self._distrusted > before:
+            self.problems.append(f"{where}: a client does not trust Ringback's CA; see docs/clients.md")
+        marks = self._bypassed()
+        for name in sorted(mark for mark, changed in marks.items() if self._marks.get(mark) != changed):
+            host = (self._directory / name).read_text(errors="replace").partition("\n")[0]
+            runtime = name.split("-")[1]
+            self.problems.append(
+                f"{where}: a client ({runtime}) was stopped on its way to {host} past the proxy"
+            )
+        self._marks = marks
+
+    def end(self) -> None:
+        """Bind nothing any more, and bring the variables back."""
+        self._environment.undo()
+        with suppress(OSError, http.client.HTTPException):
+            self._ask("POST", "session", {"user": self._user, "cassette": None})
+            if self._former is not None:
+                self._ask("POST", "session", {"cassette": self._former})
+
+    def answered(self) -> int:
+        """Return how many requests the proxy has answered."""
+        return int(self._ask("GET", "health")["answered"])
+
+    def strays(self) -> int:
+        """Return how many of its last requests belonged to no test."""
+        sessions = self._ask("GET", "session")["sessions"]
+        return sum(one["requests"] for one in sessions if one["name"] == OUTSIDE)
+
+    def _bind(self) -> None:
+        cassette, file = self._stack[-1]
+        wanted: dict[str, Any] = {"user": self._user, "cassette": cassette}
+        if file is not None:
+            wanted["file"] = str(file)
+        try:
+            self._distrusted = self._ask("POST", "session", wanted)["distrusted"]
+            if self._former is not None:
+                self._ask("POST", "session", {"cassette": cassette})
+        except (OSError, http.client.HTTPException, KeyError) as error:
+            pytest.exit(f"ringback: the proxy at port {self._port} does not answer: {error!r}", 1)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_ENDED)
+        headers = {"Authorization": f"Bearer {self._password}"} if self._password else {}
+        try:
+            connection.request(method, f"/ringback/{path}", json.dumps(body), headers)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def _bypassed(self) -> dict[str, int]:
+        """Return the markers of stopped clients with their times; in a worker of xdist its own alone."""
+        own = f"bypassed-*-{os.getpid()}" if _WORKER in os.environ else "bypassed-*"
+        found = {}
+        for mark in self._directory.glob(own):
+            with suppress(OSError):
+                found[mark.name] = mark.stat().st_mtime_ns
+        return found
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--ringback`, and the proxy's options."""
+    """Add `--ringback`, `--ringback-required` and the proxy's options."""
     group = parser.getgroup("ringback", "Twilio requests, answered offline")
     group.addoption(
         "--ringback",
         action="store_true",
         help="Answer every test's Twilio requests through Ringback, from a cassette of the test's own.",
     )
+    group.addoption(
+        "--ringback-required",
+        action="store_true",
+        help="The same, and fail if no test sent a Twilio request.",
+    )
     parser.addini(
         OPTIONS, "Options of `ringback serve` for --ringback, such as --mode auto.", type="args", default=[]
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist starts its workers, which inherit all this
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the proxy, unless `ringback run`, or the session that started this worker, has one already."""
-    config = session.config
-    if not config.getoption("ringback") or PROXY_URL in os.environ or config.option.collectonly:
+@pytest.hookimpl(
+    tryfirst=True
+)  # conftest files may make clients, and pytest-xdist's workers inherit all this
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Start the proxy, unless `ringback run`, or the process that started this worker, has one already."""
+    asked = early_config.known_args_namespace
+    if not (asked.ringback or asked.ringback_required) or asked.collectonly or asked.help or asked.version:
         return
-    config.stash[_running] = running = Running(config.getini(OPTIONS))
-    running.enter()
+    if PROXY_URL not in os.environ:
+        early_config.stash[_running] = running = ProxyProcess(early_config.getini(OPTIONS))
+        early_config.add_cleanup(lambda: None if running.ended else _drop(running))
+        running.enter()
+    early_config.stash[_binder] = binder = Binder()
+    early_config.stash[_problems] = binder.problems
+
+
+def _drop(running: ProxyProcess) -> None:
+    """End the proxy of a test run that never began."""
+    running.end()
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
+    """Bind this process's clients to `item` while it is set up, called and torn down."""
+    binder = item.config.stash.get(_binder, None)
+    if binder is None:
+        yield
+        return
+    binder.push(cassette_name(item.nodeid), _recorded_by_vcr(item))
+    yield
+    binder.pop(item.nodeid)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None]:
+    """Give fixtures that several tests share a cassette of their own, in whichever test they are set up."""
+    binder = request.config.stash.get(_binder, None)
+    module = getattr(fixturedef.func, "__module__", "")
+    if binder is None or fixturedef.scope == "function" or module.startswith("_pytest."):
+        yield
+        return
+    base = fixturedef.baseid if fixturedef.scope == "session" else request.node.nodeid
+    parameter = f"[{request.param_index}]" if hasattr(request, "param") else ""
+    name = cassette_name(f"{base}::{fixturedef.argname}{parameter}")
+    ending: list[str] = []
+
+    def end() -> None:
+        if ending:
+            ending.pop()
+            binder.pop()
+
+    def begin_end() -> None:
+        ending.append(name)
+        binder.push(name)
+
+    fixturedef.addfinalizer(end)  # called last, after the fixture's own end
+    binder.push(name)
+    yield
+    binder.pop()
+    fixturedef.addfinalizer(begin_end)  # called first
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist noted."""
+    node.config.stash.setdefault(_problems, []).extend(getattr(node, "workeroutput", {}).get(OPTIONS, []))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """End the proxy; what it fails for (a strict miss, an unused recording) fails the session."""
-    running = session.config.stash.get(_running, None)
-    if running is None:
+    """End the proxy; what it fails for (a strict miss, an unused recording) fails the test run.
+
+    A client that went past the proxy or distrusts it fails it too, and so do required requests that never
+    came.
+    """
+    config = session.config
+    binder = config.stash.get(_binder, None)
+    if binder is None:
         return
-    code, session.config.stash[_told] = running.end()
-    del session.config.stash[_running]
-    if code and not exitstatus:
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[OPTIONS] = binder.problems
+        binder.end()
+        return
+    problems = config.stash[_problems]
+    with suppress(OSError, http.client.HTTPException):
+        if config.getoption("ringback_required") and binder.answered() == 0:
+            problems.append("no test sent a Twilio request, and --ringback-required asks for one")
+        strays = binder.strays()
+        if strays:
+            config.stash[_printed] = (
+                f"ringback: {strays} Twilio request(s) belong to no running test: cassette {OUTSIDE}\n"
+            )
+    binder.end()
+    code = 0
+    running = config.stash.get(_running, None)
+    if running is not None:
+        code, printed = running.end()
+        config.stash[_printed] = _without_start(printed) + config.stash.get(_printed, "")
+        del config.stash[_running]
+    if (code or problems) and not exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def _without_start(printed: str) -> str:
+    return printed.partition(_ANNOUNCED)[2] or printed
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell what was answered, as `ringback run` does."""
-    said = config.stash.get(_told, "")
-    for line in (said.partition(_ANNOUNCED)[2] or said).splitlines():
+    """Print what was answered, as `ringback run` does, and which tests went past the proxy."""
+    for line in config.stash.get(_printed, "").splitlines():
         terminalreporter.write_line(line)
-
-
-@pytest.fixture(autouse=True)
-def _ringback_cassette(request: pytest.FixtureRequest) -> None:
-    """With --ringback every test has a cassette of its own."""
-    if request.config.getoption("ringback"):
-        request.getfixturevalue("ringback")
+    for problem in config.stash.get(_problems, []):
+        terminalreporter.write_line(f"ringback: {problem}", red=True)
 
 
 @pytest.fixture
@@ -175,9 +368,20 @@ def ringback(request: pytest.FixtureRequest) -> Iterator[Ringback]:
     name = cassette_name(request.node.nodeid)
     proxy = Proxy(url.hostname or "", url.port or 0, name, url.password).url
     with pytest.MonkeyPatch.context() as environment:
-        for variable in _VARIABLES:
-            environment.setenv(variable, proxy)
+        if _binder not in request.config.stash:
+            for variable in _VARIABLES:
+                environment.setenv(variable, proxy)
         yield Ringback(name, proxy, os.environ.get("SSL_CERT_FILE", ""))
+
+
+def _recorded_by_vcr(item: pytest.Item) -> Path | None:
+    """Return the cassette that pytest-recording has for a test: `cassettes/test_file/Class.test[1].yaml`."""
+    parent = getattr(item, "cls", None)
+    name = f"{parent.__name__}.{item.name}" if parent is not None else item.name
+    for character in r"<>?%*:|\"'/\\":
+        name = name.replace(character, "-")
+    file = item.path.parent / "cassettes" / item.path.stem / f"{name}.yaml"
+    return file if file.is_file() else None
 
 
 def cassette_name(nodeid: str) -> str:
