@@ -16,6 +16,7 @@ from support.clients import GOOD
 from support.product import SID, TOKEN
 from support.proxying import environment
 from support.proxying import ringback as run_ringback
+from support.sdks import python_sdk
 from support.upstream import module_upstream, upstream, upstream_ca
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ CLIENT = Client(*AUTH)
 def test(word):
     assert CLIENT.messages.create(to="+14105550100", from_="+15005550006", body=word).sid
 """
-    done = run_pytest(tmp_path, home, tests, "--ringback")
+    done = run_pytest(tmp_path, home, tests, "--ringback", **python_sdk("9").environment)
     assert done.returncode == 0, done.stdout + done.stderr
     words = ("one", "two", "three")
     assert bodies(tmp_path / "cassettes") == {
