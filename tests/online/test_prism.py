@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("prism")  # one installs it
 PACKAGE = "@stoplight/prism-cli"
 CACHE = Path(__file__).parents[1] / ".cache" / "prism"
-DESCRIBED = Path(__file__).parents[2] / "docs" / "examples" / "stand-in.yaml"
+DESCRIBED = Path(__file__).parents[2] / "docs" / "examples" / "mock-upstream.yaml"
 PAGE = DESCRIBED.parents[1] / "online.md"
 
 
