@@ -1,8 +1,12 @@
 import pytest
 
 from ringback.contract import Answer, Request, Source
-from ringback.exchange import basic_auth, error_code, first_header, header_value
+from ringback.exchange import LARGEST_ERROR, basic_auth, error_code, first_header, header_value
 from support.clients import one_line
+
+_XML_ERROR = (
+    b"<TwilioResponse><RestException><Code>20008</Code><Message>%s</Message></RestException></TwilioResponse>"
+)
 
 
 def test_a_requests_path_has_no_query() -> None:
@@ -93,6 +97,12 @@ def test_a_header_value_is_cut_only_where_it_is_too_long(character: str) -> None
 )
 def test_error_code(body: bytes, code: int | None) -> None:
     assert error_code(body) == code
+
+
+@pytest.mark.parametrize("form", [b'{"code": 20008, "message": "%s"}', _XML_ERROR])
+def test_a_body_that_is_too_large_for_an_error_is_not_parsed(form: bytes) -> None:
+    assert error_code(form % (b"x" * 1000)) == 20008
+    assert error_code(form % (b"x" * LARGEST_ERROR)) is None
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
 SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
 
+LARGEST_ERROR: Final = 64 * 1024  # bytes; Twilio's errors have some hundred
 PROVENANCE_PREFIX: Final = "ringback-"
 _XML_CODE: Final = re.compile(rb"<Code>[ \t\r\n]{0,16}([0-9]{4,6})[ \t\r\n]{0,16}</Code>")
 _DIGITS: Final = re.compile(r"[0-9]{4,6}")
@@ -177,7 +178,7 @@ class Forward:
     Attributes:
         request: The request.
         expected: The contract's answer.
-        user: The name that the client gave to the proxy (its cassette), or None.
+        user: The cassette of the client, or None.
         fallback: Makes the answer where there is no live one, or None for the contract's.
     """
 
@@ -212,8 +213,11 @@ def error_code(body: bytes) -> int | None:
     """Twilio's error code in a decoded JSON or XML body, or None.
 
     Codes have four to six digits. One written as a string counts as the number, because clients read it so; a
-    boolean, a fraction, and a code that is not the error's own member do not.
+    boolean, a fraction, and a code that is not the error's own member do not. A body of more than
+    `LARGEST_ERROR` bytes is no error and is not parsed.
     """
+    if len(body) > LARGEST_ERROR:
+        return None
     start = body.lstrip()[:1]
     if start == b"<":
         inside = body.find(b"<RestException>")

@@ -49,6 +49,8 @@ def answering(*replies: Answer | Exception) -> tuple[list[Request], Callable[[Re
         (403, b'{"code": 20003}', "unclear"),
         (403, b'{"code": "20008"}', "unclear"),
         (403, b"<html>", "unclear"),
+        (403, b'{"code": 20008, "message": "%s"}' % (b"x" * 70_000), "unclear"),
+        (200, b'{"message": "%s"}' % (b"x" * 70_000), "unclear"),
         (403, b"", "unclear"),
         (403, b"[20008]", "unclear"),
         (404, b'{"code": 20008}', "unclear"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ringback import __version__
-from ringback.exchange import Answer, Request, basic_auth
+from ringback.exchange import LARGEST_ERROR, Answer, Request, basic_auth
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -168,6 +168,8 @@ def verdict_of(answer: Answer) -> Verdict:
     """Judge the answer to the probe."""
     if answer.status == 401:
         return "wrong"
+    if len(answer.body) > LARGEST_ERROR:
+        return "unclear"  # an account or an error is far smaller; parsing it would keep others waiting
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
