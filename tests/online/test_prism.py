@@ -31,7 +31,7 @@ PAGE = DESCRIBED.parents[1] / "online.md"
 
 def test_the_page_shows_how(request: pytest.FixtureRequest) -> None:
     """What the other tests do is what docs/online.md shows, and the description has the probe's answer."""
-    shown = PAGE.read_text(encoding="utf-8").partition("### A stand-in")[2]
+    shown = PAGE.read_text(encoding="utf-8").partition("### A mock upstream")[2]
     assert f"{PACKAGE} mock -p 4010 {DESCRIBED.relative_to(request.config.rootpath)}\n" in shown
     described = yaml.safe_load(DESCRIBED.read_text(encoding="utf-8"))
     answers = described["paths"]["/2010-04-01/Accounts/{sid}.json"]["get"]["responses"]
@@ -95,6 +95,6 @@ def test_the_whole_way(prism: str, home: Path, tmp_path: Path, mode: str) -> Non
         assert (got.status, got.header("Content-Type")) == (404, "application/problem+json")
         assert (got.header("Ringback-Contract") or "").startswith("differs; ")
         assert running.ask(http(target=path("Queues"))).error()["code"] == 20008
-    (tmp_path / "ready.json").unlink()
+    (tmp_path / "ready.json").unlink(missing_ok=True)
     with serve(home, tmp_path, "--cassettes", str(tmp_path / "cassettes")) as running:
         assert running.ask(http(form=GOOD["Messages"])).json()["sid"] == "SM-from-prism"
