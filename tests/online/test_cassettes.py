@@ -65,7 +65,7 @@ def test_recorded_online_replayed_offline(upstream: StandIn, home: Path, tmp_pat
     assert [got.header("Ringback-Cassette") for got in live] == ["default#1", "default#2", "default#3"]
     assert "cassette default: 3 recorded" in running.stderr()
     upstream.seen.clear()
-    (tmp_path / "ready.json").unlink()
+    (tmp_path / "ready.json").unlink(missing_ok=True)
     with serve(home, tmp_path, *there) as running:
         replayed = [asked(running, Body=body) for body in ("one", "two", "one", "one")]
         other = asked(running, Body="never recorded")
@@ -198,7 +198,7 @@ def test_strict_shows_the_nearest_recording(upstream: StandIn, home: Path, tmp_p
     there = ["--cassettes", str(tmp_path / "cassettes"), "--cassette", "mine"]
     with serve(home, tmp_path, *arguments(upstream, "online"), *there) as running:
         asked(running, Body="recorded")
-    (tmp_path / "ready.json").unlink()
+    (tmp_path / "ready.json").unlink(missing_ok=True)
     with serve(home, tmp_path, *there, "--strict", "--repeats", "error") as running:
         assert source(asked(running, Body="recorded")).startswith("cassette; rule=mine#1")
         used_up = asked(running, Body="recorded")
@@ -272,7 +272,7 @@ def test_redacted_fields_are_recorded_and_replayed(upstream: StandIn, home: Path
     written = (tmp_path / "cassettes" / "default.yaml").read_text()
     assert "private" not in written
     assert GOOD["Messages"]["To"][1:] not in written
-    (tmp_path / "ready.json").unlink()
+    (tmp_path / "ready.json").unlink(missing_ok=True)
     with serve(home, tmp_path, *there, "--strict", more=key) as running:
         for body, before in (("private two", live[1]), ("private one", live[0])):
             assert asked(running, Body=body).json() == before.json()
