@@ -1,5 +1,5 @@
 """Ringback for mitmproxy's own programs: `mitmdump -s addons/ringback_addon.py`."""
 
-from ringback.addon.handlers import RingbackAddon
+from ringback.mitmproxy_addon import RingbackAddon
 
 addons = [RingbackAddon()]

@@ -18,9 +18,10 @@ import yaml
 from ringback import control
 from ringback.contract import Answer, Names, Request, load
 from ringback.contract.stamps import SeededStamps
-from ringback.control import ROUTES, Stream
+from ringback.control import ROUTES, Control
+from ringback.exchange import Stream
 from ringback.responder import Responder
-from support.clients import GOOD, post
+from support.clients import GOOD, post, respond
 
 NAMES = Names("api.twilio.com")
 TO = "+14105550101"
@@ -49,7 +50,7 @@ def request(
 
 
 def call(responder: Responder, method: str, path: str, body: Any = None) -> Answer:
-    got = responder.own(request(method, path, body), "127.0.0.1")
+    got = Control(responder).handle(request(method, path, body), "127.0.0.1")
 
     async def answered() -> Answer:
         answer = await got if isawaitable(got) else got
@@ -69,8 +70,8 @@ def get(responder: Responder, path: str) -> Any:
 
 
 def test_requests_are_listed_newest_first_and_shown_whole(responder: Responder) -> None:
-    responder.respond(message(body="code 123456"), NAMES, "alice")
-    responder.respond(message("+15005550001"), NAMES)
+    respond(responder, message(body="code 123456"), NAMES, "alice")
+    respond(responder, message("+15005550001"), NAMES)
     found = get(responder, "requests")
     assert [one["number"] for one in found["requests"]] == [2, 1]
     assert (found["last"], found["instance"]) == (2, responder.journal.instance)
@@ -87,10 +88,10 @@ def test_requests_are_listed_newest_first_and_shown_whole(responder: Responder) 
 
 
 def test_messages_calls_and_numbers_are_what_succeeded(responder: Responder) -> None:
-    responder.respond(message(body="x" * 161), NAMES)
-    responder.respond(message("+15005550001"), NAMES)
-    responder.respond(post("Calls", GOOD["Calls"], extension=""), NAMES)
-    responder.respond(post("IncomingPhoneNumbers", GOOD["IncomingPhoneNumbers"]), NAMES)
+    respond(responder, message(body="x" * 161), NAMES)
+    respond(responder, message("+15005550001"), NAMES)
+    respond(responder, post("Calls", GOOD["Calls"], extension=""), NAMES)
+    respond(responder, post("IncomingPhoneNumbers", GOOD["IncomingPhoneNumbers"]), NAMES)
     (sent,) = get(responder, "messages")["messages"]
     assert (sent["to"], sent["from"], sent["segments"], sent["status"]) == (TO, "+15005550006", 2, "queued")
     assert sent["sid"].startswith("SM")
@@ -102,7 +103,7 @@ def test_messages_calls_and_numbers_are_what_succeeded(responder: Responder) -> 
 
 def test_requests_are_dropped_by_session_or_all(responder: Responder) -> None:
     for user in ("a", "b", "a"):
-        responder.respond(message(), NAMES, user)
+        respond(responder, message(), NAMES, user)
     assert json.loads(call(responder, "DELETE", "requests?session=a").body) == {"deleted": 2}
     assert json.loads(call(responder, "DELETE", "requests").body) == {"deleted": 1}
     assert get(responder, "requests")["requests"] == []
@@ -111,13 +112,13 @@ def test_requests_are_dropped_by_session_or_all(responder: Responder) -> None:
 def test_a_long_poll_ends_with_the_message_or_tells_what_came_instead(responder: Responder) -> None:
     async def main() -> tuple[Any, Any]:
         asked = request("GET", "requests/wait?" + urlencode({"to": TO, "timeout": "60"}))
-        waiting = responder.own(asked, "127.0.0.1")
+        waiting = Control(responder).handle(asked, "127.0.0.1")
         assert isawaitable(waiting)
         task = asyncio.ensure_future(waiting)
         await asyncio.sleep(0)
-        responder.respond(message("+14105550102"), NAMES)
-        responder.respond(message(), NAMES)
-        late = responder.own(request("GET", "requests/wait?count=3&timeout=0.01"), "127.0.0.1")
+        respond(responder, message("+14105550102"), NAMES)
+        respond(responder, message(), NAMES)
+        late = Control(responder).handle(request("GET", "requests/wait?count=3&timeout=0.01"), "127.0.0.1")
         assert isawaitable(late)
         return await task, await late
 
@@ -134,14 +135,14 @@ def test_a_long_poll_ends_with_the_message_or_tells_what_came_instead(responder:
 
 
 def follow(responder: Responder, *headers: tuple[str, str], path: str = "events") -> Stream:
-    got = responder.own(request("GET", path, headers=headers), "127.0.0.1")
+    got = Control(responder).handle(request("GET", path, headers=headers), "127.0.0.1")
     assert isinstance(got, Stream)
     return got
 
 
 def test_events_are_those_of_before_and_those_to_come(responder: Responder) -> None:
     async def main() -> None:
-        responder.respond(message(), NAMES)
+        respond(responder, message(), NAMES)
         stream = follow(responder)
         chunks = stream.chunks
         assert b"event: hello\n" in await anext(chunks)
@@ -149,7 +150,7 @@ def test_events_are_those_of_before_and_those_to_come(responder: Responder) -> N
         assert f"id: {responder.journal.instance}-1\n" in first
         coming = asyncio.ensure_future(anext(chunks))
         await asyncio.sleep(0)
-        responder.respond(message(body="line\nbreak <script>"), NAMES)
+        respond(responder, message(body="line\nbreak <script>"), NAMES)
         second = (await coming).decode()
         (data,) = [line for line in second.split("\n") if line.startswith("data: ")]
         assert json.loads(data.removeprefix("data: "))["form"][2] == ["Body", "line\nbreak <script>"]
@@ -165,8 +166,8 @@ def test_events_are_those_of_before_and_those_to_come(responder: Responder) -> N
 
 def test_events_go_on_after_the_last_one_of_the_same_proxy_alone(responder: Responder) -> None:
     async def main() -> None:
-        responder.respond(message(), NAMES)
-        responder.respond(message(), NAMES)
+        respond(responder, message(), NAMES)
+        respond(responder, message(), NAMES)
         for last, first in ((f"{responder.journal.instance}-1", 2), ("another-1", 1), ("another-x", 1)):
             chunks = follow(responder, ("Last-Event-ID", last)).chunks
             await anext(chunks)
@@ -192,8 +193,8 @@ def test_silence_is_filled_with_comments(responder: Responder, monkeypatch: pyte
 # -- who may ask
 
 
-def status(responder: Responder, asked: Request, peer: str | None) -> int:
-    got = responder.own(asked, peer)
+def status(responder: Responder, asked: Request, peer: str | None, password: str | None = None) -> int:
+    got = Control(responder, password).handle(asked, peer)
     assert isinstance(got, Answer)
     return got.status
 
@@ -248,11 +249,14 @@ def test_a_link_from_elsewhere_opens_the_page(responder: Responder) -> None:
 )
 @pytest.mark.parametrize("peer", ["192.0.2.7", None])
 def test_other_machines_need_the_password(authorization: str | None, expected: int, peer: str | None) -> None:
-    responder = Responder(load(), password="password")
+    responder = Responder(load())
     headers = (("Authorization", authorization),) if authorization else ()
-    assert status(responder, request("GET", "requests", headers=headers, host="ci.example"), peer) == expected
-    assert status(responder, request("GET", "requests"), "127.0.0.1") == 200
-    assert status(responder, request("GET", "requests"), "::ffff:127.0.0.1") == 200
+    assert (
+        status(responder, request("GET", "requests", headers=headers, host="ci.example"), peer, "password")
+        == expected
+    )
+    assert status(responder, request("GET", "requests"), "127.0.0.1", "password") == 200
+    assert status(responder, request("GET", "requests"), "::ffff:127.0.0.1", "password") == 200
 
 
 def test_other_machines_are_refused_where_there_is_no_password(responder: Responder) -> None:
@@ -292,24 +296,24 @@ def test_a_wrong_parameter_is_told(responder: Responder, path: str, words: str) 
 
 
 def test_a_row_of_ones_own_makes_the_next_message_fail(responder: Responder) -> None:
-    assert responder.respond(message(), NAMES, "a").status == 201
+    assert respond(responder, message(), NAMES, "a").status == 201
     assert call(responder, "PUT", "contract/rows?session=a", ROW).status == 200
-    got = responder.respond(message(), NAMES, "a")
+    got = respond(responder, message(), NAMES, "a")
     assert (got.status, json.loads(got.body)["code"], got.source.basis) == (400, 21610, "user")
-    assert responder.respond(message(), NAMES, "b").status == 201
+    assert respond(responder, message(), NAMES, "b").status == 201
     assert get(responder, "contract/rows?session=a") == ROW
     assert get(responder, "contract/rows") == {}
     row = get(responder, "requests/2")["row"]
     assert (row["value"], row["error"]) == (TO, 21610)
     call(responder, "DELETE", "contract/rows?session=a")
-    assert responder.respond(message(), NAMES, "a").status == 201
+    assert respond(responder, message(), NAMES, "a").status == 201
 
 
 def test_a_row_for_all_sessions(responder: Responder) -> None:
     call(responder, "PUT", "contract/rows", ROW)
-    assert responder.respond(message(), NAMES, "b").status == 400
+    assert respond(responder, message(), NAMES, "b").status == 400
     call(responder, "POST", "reset")
-    assert responder.respond(message(), NAMES, "b").status == 201
+    assert respond(responder, message(), NAMES, "b").status == 201
 
 
 @pytest.mark.parametrize(
@@ -333,9 +337,9 @@ def test_a_user_name_is_bound_to_one_cassette_after_the_other(responder: Respond
 
     for name in ("test-a", "test-b"):
         assert json.loads(bind(name).body) == {"cassette": name, "user": "suite", "distrusted": 0}
-        responder.respond(message(), NAMES, "suite")
+        respond(responder, message(), NAMES, "suite")
     assert bind(None).status == 200
-    responder.respond(message(), NAMES, "suite")
+    respond(responder, message(), NAMES, "suite")
     assert [one["name"] for one in get(responder, "session")["sessions"]] == ["test-a", "test-b", "suite"]
     assert get(responder, "session")["cassette"] == "default", "others are not touched"
     for wrong in ({"file": "/etc/x.yaml"}, {"file": "x.txt"}, {"file": "../x.yaml"}, {"user": "a/b"}):
@@ -345,8 +349,8 @@ def test_a_user_name_is_bound_to_one_cassette_after_the_other(responder: Respond
 def test_clients_that_name_no_cassette_get_another(responder: Responder) -> None:
     assert get(responder, "session") == {"cassette": "default", "sessions": []}
     assert call(responder, "POST", "session", {"cassette": "checkout"}).status == 200
-    responder.respond(message(), NAMES)
-    responder.respond(message(), NAMES, "other")
+    respond(responder, message(), NAMES)
+    respond(responder, message(), NAMES, "other")
     sessions = [{"name": "checkout", "requests": 1}, {"name": "other", "requests": 1}]
     assert get(responder, "session") == {"cassette": "checkout", "sessions": sessions}
     assert call(responder, "POST", "session", {"cassette": "../x"}).status == 400
@@ -354,10 +358,10 @@ def test_clients_that_name_no_cassette_get_another(responder: Responder) -> None
 
 
 def test_reset_begins_anew(responder: Responder) -> None:
-    first = responder.respond(message(), NAMES)
-    second = responder.respond(message(), NAMES)
+    first = respond(responder, message(), NAMES)
+    second = respond(responder, message(), NAMES)
     assert json.loads(call(responder, "POST", "reset").body) == {"deleted": 2}
-    again = responder.respond(message(), NAMES)
+    again = respond(responder, message(), NAMES)
     assert first.body == again.body != second.body
     assert len(responder.journal) == 1
 
@@ -373,15 +377,18 @@ def test_health_is_told_by_head_too_and_by_any_name(responder: Responder) -> Non
 
 def test_the_ca_is_handed_out_where_it_is_known(responder: Responder, tmp_path: Path) -> None:
     assert call(responder, "GET", "ca.pem").status == 404
-    responder.control.ca = tmp_path / "ca.pem"
-    responder.control.ca.write_text("-----BEGIN")
-    assert call(responder, "GET", "ca.pem").body == b"-----BEGIN"
+    control = Control(responder)
+    control.ca = tmp_path / "ca.pem"
+    control.ca.write_text("-----BEGIN")
+    got = control.handle(request("GET", "ca.pem"), "127.0.0.1")
+    assert isinstance(got, Answer)
+    assert got.body == b"-----BEGIN"
 
 
 def test_metrics_are_prometheus_text(responder: Responder) -> None:
-    responder.respond(message(), NAMES)
-    responder.respond(message("+15005550001"), NAMES)
-    responder.respond(replace(message(), method="GET"), NAMES)
+    respond(responder, message(), NAMES)
+    respond(responder, message("+15005550001"), NAMES)
+    respond(responder, replace(message(), method="GET"), NAMES)
     text = call(responder, "GET", "metrics").body.decode()
     assert 'ringback_answers_total{source="contract"} 2\n' in text
     assert 'ringback_refused_total{rule="resource.unsupported"} 1\n' in text
@@ -451,8 +458,8 @@ def test_answers_are_as_described(
     responder: Responder, described: dict[str, Any], method: str, path: str, body: Any
 ) -> None:
     for resource in ("Messages", "Calls", "IncomingPhoneNumbers"):
-        responder.respond(post(resource, GOOD[resource]), NAMES)
-        responder.respond(post(resource, {"From": "+15005550001"}), NAMES)
+        respond(responder, post(resource, GOOD[resource]), NAMES)
+        respond(responder, post(resource, {"From": "+15005550001"}), NAMES)
     answer = json.loads(call(responder, method, path, body).body)
     where = described["paths"]["/ringback/" + re.sub(r"\d+$", "{n}", path)][method.lower()]
     schema = where["responses"]["200"]["content"]["application/json"]["schema"]

@@ -16,7 +16,7 @@ from ringback.contract import Answer, Names, Request, Source, load
 from ringback.contract.stamps import SeededStamps
 from ringback.journal import HIDDEN, Filter, Journal
 from ringback.responder import Responder
-from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, post
+from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, post, respond
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 NAMES = Names("api.twilio.com")
@@ -37,8 +37,8 @@ def message(to: str = "+14105550101", body: str = "hello", **more: str) -> Reque
 
 
 def test_an_answer_is_kept_with_what_was_asked(responder: Responder, journal: Journal) -> None:
-    responder.respond(message(body="Your code: 123456 😀"), NAMES, "alice")
-    responder.respond(message(to="+15005550001"), NAMES)
+    respond(responder, message(body="Your code: 123456 😀"), NAMES, "alice")
+    respond(responder, message(to="+15005550001"), NAMES)
     failed, sent = journal.find(Filter())
     assert (sent.number, sent.session, sent.resource, sent.status) == (1, "alice", "Messages", 201)
     assert sent.field("Body") == "Your code: 123456 😀"
@@ -55,8 +55,8 @@ def test_an_answer_is_kept_with_what_was_asked(responder: Responder, journal: Jo
 
 
 def test_xml_is_read_too(responder: Responder, journal: Journal) -> None:
-    responder.respond(replace(message(), target=message().target.removesuffix(".json")), NAMES)
-    responder.respond(post("Messages", {"To": "+15005550001"}, extension=""), NAMES)
+    respond(responder, replace(message(), target=message().target.removesuffix(".json")), NAMES)
+    respond(responder, post("Messages", {"To": "+15005550001"}, extension=""), NAMES)
     failed, sent = journal.find(Filter())
     assert (sent.resource, (sent.sid or "")[:2]) == ("Messages", "SM")
     assert failed.code is not None
@@ -81,13 +81,13 @@ def test_xml_is_read_too(responder: Responder, journal: Journal) -> None:
     ],
 )
 def test_filters(responder: Responder, journal: Journal, wanted: Filter, numbers: list[int]) -> None:
-    responder.respond(message(), NAMES)
-    responder.respond(message(to="+14105550102", body="code 123456"), NAMES, "bob")
+    respond(responder, message(), NAMES)
+    respond(responder, message(to="+14105550102", body="code 123456"), NAMES, "bob")
     call = {**GOOD["Calls"], "From": "+15005550001"}
-    responder.respond(post("Calls", call), NAMES)
-    responder.respond(replace(message(), method="GET"), NAMES)
+    respond(responder, post("Calls", call), NAMES)
+    respond(responder, replace(message(), method="GET"), NAMES)
     if wanted.sender:
-        responder.respond(post("Calls", GOOD["Calls"]), NAMES)
+        respond(responder, post("Calls", GOOD["Calls"]), NAMES)
         numbers = [5]
     assert [record.number for record in journal.find(wanted)] == numbers
 
@@ -95,7 +95,7 @@ def test_filters(responder: Responder, journal: Journal, wanted: Filter, numbers
 def test_the_oldest_go_first(responder: Responder) -> None:
     responder.journal = journal = Journal(3)
     for _ in range(5):
-        responder.respond(message(), NAMES)
+        respond(responder, message(), NAMES)
     assert [entry.number for entry in journal] == [3, 4, 5]
     assert journal.get(2) is None
     assert [entry.number for entry in [journal.get(4)] if entry] == [4]
@@ -105,23 +105,23 @@ def test_the_oldest_go_first(responder: Responder) -> None:
 def test_bytes_are_bounded(responder: Responder) -> None:
     responder.journal = journal = Journal(max_bytes=100_000)
     for _ in range(100):
-        responder.respond(message(body="x" * 10_000), NAMES)
+        respond(responder, message(body="x" * 10_000), NAMES)
     assert 5 < len(journal) < 10
 
 
 def test_a_journal_of_none_keeps_nothing(responder: Responder) -> None:
     responder.journal = journal = Journal(0)
-    responder.respond(message(), NAMES)
+    respond(responder, message(), NAMES)
     assert (len(journal), journal.last) == (0, 0)
 
 
 def test_numbers_go_on_after_clearing(responder: Responder, journal: Journal) -> None:
     for user in ("a", "b", "a"):
-        responder.respond(message(), NAMES, user)
+        respond(responder, message(), NAMES, user)
     assert journal.clear("a") == 2
     assert [entry.session for entry in journal] == ["b"]
     assert journal.clear() == 1
-    responder.respond(message(), NAMES)
+    respond(responder, message(), NAMES)
     assert [entry.number for entry in journal] == [4]
 
 
@@ -166,7 +166,7 @@ def test_no_secret_is_kept(responder: Responder, where: str) -> None:
         basic(ACCOUNT, SECRET) if name == "Authorization" else (name, value)
         for name, value in request.headers
     )
-    responder.respond(replace(request, headers=headers), NAMES)
+    respond(responder, replace(request, headers=headers), NAMES)
     (entry,) = journal
     spellings = (
         SECRET,
@@ -191,13 +191,13 @@ def test_what_an_answer_sets_and_the_proxys_own_secrets_are_not_kept() -> None:
 
 
 def test_short_tokens_do_not_hide_half_of_every_text(responder: Responder, journal: Journal) -> None:
-    responder.respond(replace(message(), headers=(basic(ACCOUNT, "e"), FORM_TYPE)), NAMES)
+    respond(responder, replace(message(), headers=(basic(ACCOUNT, "e"), FORM_TYPE)), NAMES)
     assert journal.find(Filter())[0].field("Body") == "hello"
 
 
 def test_bodies_that_are_no_form_are_shown_as_text(responder: Responder, journal: Journal) -> None:
     odd = replace(message(), headers=(basic(), ("Content-Type", "application/json")), body=b'{"a": "\xff"}')
-    responder.respond(odd, NAMES)
+    respond(responder, odd, NAMES)
     (record,) = journal.find(Filter())
     assert (record.form, record.body, record.rule) == (None, '{"a": "\ufffd"}', "form.type")
 
@@ -206,15 +206,15 @@ def test_waiting_counts_what_came_before_and_ends_with_what_comes(
     responder: Responder, journal: Journal
 ) -> None:
     async def main() -> None:
-        responder.respond(message(), NAMES)
+        respond(responder, message(), NAMES)
         wanted = Filter(to="+14105550101")
         assert [record.number for record in await journal.wait(wanted, 1, 0)] == [1]
         waiting = asyncio.create_task(journal.wait(wanted, 2, 60))
         await asyncio.sleep(0)
-        responder.respond(message(to="+14105550102"), NAMES)
+        respond(responder, message(to="+14105550102"), NAMES)
         await asyncio.sleep(0)
         assert not waiting.done()
-        responder.respond(message(), NAMES)
+        respond(responder, message(), NAMES)
         assert [record.number for record in await waiting] == [1, 3]
         assert not journal.listeners
 
@@ -234,7 +234,7 @@ def test_twenty_clients_wait_for_their_own(responder: Responder, journal: Journa
         waiting = [asyncio.create_task(journal.wait(Filter(session=f"s{n}"), 1, 60)) for n in range(20)]
         await asyncio.sleep(0)
         for n in reversed(range(20)):
-            responder.respond(message(body=f"for {n}"), NAMES, f"s{n}")
+            respond(responder, message(body=f"for {n}"), NAMES, f"s{n}")
         found = await asyncio.gather(*waiting)
         assert [[record.field("Body") for record in records] for records in found] == [
             [f"for {n}"] for n in range(20)
@@ -246,8 +246,8 @@ def test_twenty_clients_wait_for_their_own(responder: Responder, journal: Journa
 def test_the_file_has_one_line_a_request(responder: Responder) -> None:
     file = io.StringIO()
     responder.journal = Journal(file=file)
-    responder.respond(message(body="line\nbreak"), NAMES)
-    responder.respond(message(), NAMES)
+    respond(responder, message(body="line\nbreak"), NAMES)
+    respond(responder, message(), NAMES)
     first, second = map(json.loads, file.getvalue().splitlines())
     assert (first["number"], second["number"]) == (1, 2)
     assert first["form"] == [["From", "+15005550006"], ["To", "+14105550101"], ["Body", "line\nbreak"]]
@@ -260,6 +260,6 @@ def test_a_file_that_cannot_be_written_ends_no_answer(responder: Responder, jour
             raise OSError("no space left on device")
 
     responder.journal = journal = Journal(file=Full())
-    assert responder.respond(message(), NAMES).status == 201
-    assert responder.respond(message(), NAMES).status == 201
+    assert respond(responder, message(), NAMES).status == 201
+    assert respond(responder, message(), NAMES).status == 201
     assert len(journal) == 2

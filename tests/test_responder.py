@@ -10,8 +10,9 @@ from ringback import __version__
 from ringback.contract import Answer, Credentials, Names, Request, load
 from ringback.contract.gate import Admitted
 from ringback.contract.stamps import SeededStamps
-from ringback.responder import HEALTH_PATH, Responder
-from support.clients import ACCOUNT, FORM_TYPE, GOOD, TOKEN, basic, body_of, fail_of, path, post
+from ringback.control import Control
+from ringback.responder import Responder
+from support.clients import ACCOUNT, FORM_TYPE, GOOD, TOKEN, basic, body_of, fail_of, path, post, respond
 
 FINE = post("Messages", GOOD["Messages"])
 NAMES = Names("api.twilio.com")
@@ -25,14 +26,14 @@ def responder() -> Responder:
 def test_what_the_gate_admits_gets_the_contracts_answer(responder: Responder) -> None:
     assert isinstance(responder.admit(FINE, NAMES), Admitted)
     assert responder.tally.total == 0, "admitting is no answer"
-    got = responder.respond(FINE, NAMES)
+    got = respond(responder, FINE, NAMES)
     assert (got.status, got.source.kind) == (201, "contract")
     assert body_of(got)["account_sid"] == ACCOUNT
     assert responder.tally.by_source == {"contract": 1}
 
 
 def test_what_the_gate_refuses_is_counted_as_refused(responder: Responder) -> None:
-    got = responder.respond(replace(FINE, method="GET"), NAMES)
+    got = respond(responder, replace(FINE, method="GET"), NAMES)
     assert (got.status, got.source.rule) == (403, "resource.unsupported")
     refused = responder.admit(replace(FINE, method="GET"), NAMES)
     assert isinstance(refused, Answer)
@@ -41,19 +42,19 @@ def test_what_the_gate_refuses_is_counted_as_refused(responder: Responder) -> No
 
 
 def test_a_body_that_is_no_form_is_refused(responder: Responder) -> None:
-    assert responder.respond(replace(FINE, body=b"%"), NAMES).source.rule == "form.malformed"
+    assert respond(responder, replace(FINE, body=b"%"), NAMES).source.rule == "form.malformed"
     assert responder.tally.refused == {"form.malformed": 1}
 
 
 def test_the_configured_pair_is_asked_for() -> None:
     responder = Responder(load(), Credentials(ACCOUNT, TOKEN))
-    assert responder.respond(FINE, NAMES).status == 201
-    assert responder.respond(replace(FINE, headers=(basic(ACCOUNT, "x"), FORM_TYPE)), NAMES).status == 401
+    assert respond(responder, FINE, NAMES).status == 201
+    assert respond(responder, replace(FINE, headers=(basic(ACCOUNT, "x"), FORM_TYPE)), NAMES).status == 401
 
 
 @pytest.mark.parametrize("extension, content", [(".json", "application/json"), ("", "application/xml")])
 def test_head_gets_headers_alone(responder: Responder, extension: str, content: str) -> None:
-    got = responder.respond(replace(FINE, method="HEAD", target=path(extension=extension)), NAMES)
+    got = respond(responder, replace(FINE, method="HEAD", target=path(extension=extension)), NAMES)
     assert (got.status, got.body, got.header("Content-Type")) == (403, b"", content)
     assert int(got.header("Content-Length") or 0) > 0
 
@@ -68,8 +69,8 @@ def test_refusing_by_name(responder: Responder) -> None:
 
 
 def test_its_own_health_is_not_counted(responder: Responder) -> None:
-    responder.respond(FINE, NAMES)
-    got = responder.own(Request("GET", "127.0.0.1", HEALTH_PATH + "?x=1"))
+    respond(responder, FINE, NAMES)
+    got = Control(responder).handle(Request("GET", "127.0.0.1", "/ringback/health" + "?x=1"))
     found = body_of(got)
     assert (got.status, got.header("Content-Type")) == (200, "application/json")
     assert (found["status"], found["version"], found["mode"]) == ("ok", __version__, "offline")
@@ -78,10 +79,11 @@ def test_its_own_health_is_not_counted(responder: Responder) -> None:
 
 
 @pytest.mark.parametrize(
-    "method, target", [("GET", "/"), ("POST", HEALTH_PATH), ("GET", "/ringback/health/"), ("GET", path())]
+    "method, target",
+    [("GET", "/"), ("POST", "/ringback/health"), ("GET", "/ringback/health/"), ("GET", path())],
 )
 def test_everything_else_of_its_own_is_not_found(responder: Responder, method: str, target: str) -> None:
-    got = responder.own(Request(method, "127.0.0.1", target))
+    got = Control(responder).handle(Request(method, "127.0.0.1", target))
     failed = fail_of(got)
     assert (failed["status"], failed["code"]) == (404, 20404)
     assert failed["message"] == f"The requested resource {target} was not found"

@@ -34,7 +34,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "drift_report": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     "ready_file": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("port", "reverse", "transparent", "seed")},
-    **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live", "workers")},
+    **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live",)},
     **{name: [(str(n), n) for n in (1.5, 2.5, 3.5)] for name in ("connect_timeout", "timeout", "linger")},
 }
 FLAGS = ("block_other_hosts", "strict", "fail_on_unused", "allow_none", "quiet")
@@ -175,7 +175,6 @@ def test_a_mistake_in_the_file_names_file_key_and_cause(here: Path, text: str, s
         ("port", "x", "'x' is not a whole number"),
         ("timeout", "inf", "'inf' is not a number of seconds above 0"),
         ("linger", "-1", "-1.0 is below 0"),
-        ("workers", "65", "65 is not in the range 1 to 64"),
         ("host", " ", "it is empty"),
         ("upstream", "http://example.com", "credentials go to this machine alone without TLS"),
         ("upstream", "https://me:secret@127.0.0.1:1", "it has a user name, which is never sent"),

@@ -13,7 +13,6 @@ import re
 import tempfile
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -22,7 +21,7 @@ from urllib.parse import parse_qsl
 from ringback import __version__, contract
 from ringback.contract import ContractError
 from ringback.contract.render import count_segments
-from ringback.exchange import Answer, Headers, Request, Source, basic_auth
+from ringback.exchange import Answer, Headers, Request, Source, Stream, basic_auth
 from ringback.journal import Filter
 from ringback.net import is_loopback
 
@@ -64,23 +63,6 @@ _LONGEST_PATTERN: Final = 200
 _BATCH: Final = 200  # entries of one chunk of the event stream
 _SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILTERS: Final = ("resource", "to", "from", "body", "body~", "code", "rule", "session", "source", "since")
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A response whose body is sent piece by piece, without a length, until the client goes.
-
-    Attributes:
-        status: HTTP status.
-        reason: Reason phrase.
-        headers: Header fields, without a length.
-        chunks: The body; must be closed (`aclose`) when the client has gone.
-    """
-
-    status: int
-    reason: str
-    headers: Headers
-    chunks: AsyncIterator[bytes]
 
 
 Response: TypeAlias = "Answer | Stream | Awaitable[Answer]"
@@ -141,16 +123,17 @@ class Control:
     """Answers requests for the proxy itself.
 
     Args:
-        responder: Whose journal, contract and sessions this is about.
+        responder: The handler of Twilio requests, with its journal, contract and sessions.
         password: What clients from other machines must give, or None where there are none.
 
     Attributes:
+        responder: The responder.
         ca: The PEM file of the CA that clients trust, or None if it is not known.
     """
 
     def __init__(self, responder: Responder, password: str | None = None) -> None:
         self.ca: Path | None = None
-        self._responder = responder
+        self.responder = responder
         self._password = password
 
     def handle(self, request: Request, peer: str | None = None) -> Response:
@@ -171,8 +154,8 @@ class Control:
         route, number = _route(method, path)
         if route is None:
             known = {"path": request.path}
-            stamp = self._responder.stamps.of(request)
-            return contract.refuse(self._responder.contract, "proxy.not-found", "json", stamp, **known)
+            stamp = self.responder.stamps.of(request)
+            return contract.refuse(self.responder.contract, "proxy.not-found", "json", stamp, **known)
         try:
             query = _query(request, route.parameters) if path != "health" else {}
             answer: Response
@@ -220,20 +203,20 @@ class Control:
     # -- requests
 
     def _requests(self, _request: Request, query: dict[str, str]) -> Answer:
-        records = self._responder.journal.find(_filter(query), _limit(query))
+        records = self.responder.journal.find(_filter(query), _limit(query))
         return self._listed("requests", [record.as_dict() for record in records])
 
     def _request(self, number: int) -> Answer:
-        entry = self._responder.journal.get(number)
+        entry = self.responder.journal.get(number)
         if entry is None:
             return _problem(404, f"there is no request {number}, or it is not kept any more")
         record = entry.record()
         details = record.as_dict(details=True)
-        details["row"] = _row(self._responder.contract_of(record.session), record)
+        details["row"] = _row(self.responder.contract_of(record.session), record)
         return _json(details)
 
     def _clear(self, _request: Request, query: dict[str, str]) -> Answer:
-        return _json({"deleted": self._responder.journal.clear(query.get("session"))})
+        return _json({"deleted": self.responder.journal.clear(query.get("session"))})
 
     async def _wait(self, _request: Request, query: dict[str, str]) -> Answer:
         try:
@@ -242,11 +225,11 @@ class Control:
             timeout = _seconds(query)
         except UsageError as error:
             return _problem(400, str(error))
-        records = await self._responder.journal.wait(wanted, count, timeout)
+        records = await self.responder.journal.wait(wanted, count, timeout)
         made = self._envelope("requests", [record.as_dict() for record in records])
         if len(records) >= count:
             return _json(made)
-        recent = self._responder.journal.find(Filter(), 5)
+        recent = self.responder.journal.find(Filter(), 5)
         made["error"] = f"{len(records)} of {count} came within {timeout:g} s; the last requests were: " + (
             "; ".join(_brief(record) for record in recent) or "none"
         )
@@ -256,14 +239,14 @@ class Control:
         since = _integer(query, "since", 0, 0)
         instance, _, number = (request.header("Last-Event-ID") or "").partition("-")
         if instance:
-            same = instance == self._responder.journal.instance
+            same = instance == self.responder.journal.instance
             since = int(number) if same and number.isascii() and number.isdigit() else 0
         headers = (("Content-Type", "text/event-stream; charset=utf-8"), *_SAFE_HEADERS)
         return Stream(200, "OK", headers, self._follow(since))
 
     async def _follow(self, last: int) -> AsyncIterator[bytes]:
         """Yield every entry after `last` as an event, those of now and those to come."""
-        journal = self._responder.journal
+        journal = self.responder.journal
         came = asyncio.Event()
         dropped = False
 
@@ -308,16 +291,16 @@ class Control:
     def _sent(self, resource: str, name: str, query: dict[str, str]) -> Answer:
         """List what succeeded for one resource, newest first."""
         wanted = _filter({**query, "resource": resource, "code": "0"})
-        records = self._responder.journal.find(wanted)
+        records = self.responder.journal.find(wanted)
         sent = [_resource_of(record) for record in records if record.succeeded]
         return self._listed(name, sent[: _limit(query)])
 
     # -- sessions, rows, reset
 
     def _session(self, _request: Request, _query: dict[str, str]) -> Answer:
-        counts = Counter(entry.session for entry in self._responder.journal)
+        counts = Counter(entry.session for entry in self.responder.journal)
         sessions = [{"name": name, "requests": count} for name, count in counts.items()]
-        return _json({"cassette": self._responder.session, "sessions": sessions})
+        return _json({"cassette": self.responder.session, "sessions": sessions})
 
     def _set_session(self, request: Request, _query: dict[str, str]) -> Answer:
         wanted = _body(request)
@@ -325,36 +308,36 @@ class Control:
         if not (isinstance(name, str) and _SESSION.fullmatch(name)) and not (name is None and user):
             raise UsageError('send {"cassette": NAME}: letters, digits, ".", "_" and "-"')
         if user is None:
-            self._responder.session = str(name)
+            self.responder.session = str(name)
             return _json({"cassette": name})
         if not isinstance(user, str) or not _SESSION.fullmatch(user):
             raise UsageError('"user" is the user name of a proxy URL: letters, digits, ".", "_" and "-"')
-        self._responder.bind(user, name, _cassette_file(wanted.get("file")))
-        return _json({"cassette": name, "user": user, "distrusted": self._responder.tally.distrusted})
+        self.responder.bind(user, name, _cassette_file(wanted.get("file")))
+        return _json({"cassette": name, "user": user, "distrusted": self.responder.tally.distrusted})
 
     def _reset(self, _request: Request, query: dict[str, str]) -> Answer:
         session = query.get("session")
-        deleted = self._responder.journal.clear(session)
-        self._responder.rewind(session)
+        deleted = self.responder.journal.clear(session)
+        self.responder.rewind(session)
         return _json({"deleted": deleted})
 
     def _rows(self, _request: Request, query: dict[str, str]) -> Answer:
-        return _json(self._responder.rows.get(query.get("session", ""), {}))
+        return _json(self.responder.rows.get(query.get("session", ""), {}))
 
     def _put_rows(self, request: Request, query: dict[str, str]) -> Answer:
         rows = _body(request)
         session = query.get("session", "")
-        self._responder.lay_over(session, _overlaid(self._responder.contract, rows), rows)
+        self.responder.lay_over(session, _overlaid(self.responder.contract, rows), rows)
         return _json(rows)
 
     def _delete_rows(self, _request: Request, query: dict[str, str]) -> Answer:
-        self._responder.lay_over(query.get("session", ""), None, {})
+        self.responder.lay_over(query.get("session", ""), None, {})
         return _json({})
 
     # -- the proxy
 
     def _health(self, _request: Request, _query: dict[str, str]) -> Answer:
-        responder = self._responder
+        responder = self.responder
         state = {"status": "ok", "version": __version__, "mode": responder.mode, **responder.tally.as_dict()}
         return _json({**state, "journal": len(responder.journal), "instance": responder.journal.instance})
 
@@ -365,7 +348,7 @@ class Control:
         return _problem(404, "this proxy's CA is not known here: see `ringback ca`")
 
     def _metrics(self, _request: Request, _query: dict[str, str]) -> Answer:
-        tally = self._responder.tally
+        tally = self.responder.tally
         tables: tuple[tuple[str, str, str, Counter[str]], ...] = (
             ("answers_total", "Answered requests by who answered.", "source", tally.by_source),
             ("refused_total", "Requests that the gate refused, by rule.", "rule", tally.refused),
@@ -382,14 +365,14 @@ class Control:
         lines += ["# TYPE ringback_missed_total counter", f"ringback_missed_total {tally.missed}"]
         lines += ["# HELP ringback_journal_entries Requests in the journal."]
         lines += ["# TYPE ringback_journal_entries gauge"]
-        lines += [f"ringback_journal_entries {len(self._responder.journal)}"]
+        lines += [f"ringback_journal_entries {len(self.responder.journal)}"]
         return _answer(200, "text/plain; version=0.0.4; charset=utf-8", ("\n".join(lines) + "\n").encode())
 
     def _listed(self, name: str, items: list[dict[str, Any]]) -> Answer:
         return _json(self._envelope(name, items))
 
     def _envelope(self, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
-        journal = self._responder.journal
+        journal = self.responder.journal
         return {"instance": journal.instance, "last": journal.last, name: items}
 
 

@@ -15,12 +15,13 @@ from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     Result = TypeVar("Result")
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
+Mode: TypeAlias = Literal["offline", "auto", "online"]
 SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
 
 LARGEST_ERROR: Final = 64 * 1024  # bytes; Twilio's errors have some hundred
@@ -190,6 +191,23 @@ class Forward:
     def fallback_answer(self) -> Answer:
         """Return the answer that takes the place of a missing live one."""
         return self.fallback() if self.fallback else self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A response whose body is sent piece by piece, without a length, until it ends or the client goes.
+
+    Attributes:
+        status: HTTP status.
+        reason: Reason phrase.
+        headers: Header fields, without a length.
+        chunks: The body; must be closed (`aclose`) when the client has gone.
+    """
+
+    status: int
+    reason: str
+    headers: Headers
+    chunks: AsyncIterator[bytes]
 
 
 def first_header(headers: Headers, name: str) -> str | None:

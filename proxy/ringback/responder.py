@@ -1,82 +1,58 @@
-"""Who answers a request: the gate, a cassette, the contract; or it is to be forwarded.
-
-Knows no mitmproxy and no socket, so that every way in shares it.
-"""
+"""The one request handler: gate, cassette, contract, or the live API. Knows no mitmproxy and no socket."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ringback import contract
 from ringback.cassettes.errors import UnusableCassetteError
-from ringback.contract import Answer, Contract, Credentials, Names, Request
-from ringback.contract.stamps import FreshStamps, Stamps
-from ringback.exchange import Forward
+from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
+from ringback.contract.form import NamingError, parameters_named
+from ringback.contract.stamps import FreshStamps, Stamps, make_stamps
+from ringback.exchange import Forward, Mode
 from ringback.journal import DEFAULT_SESSION, Journal
 from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from pathlib import Path
 
+    from ringback.cassettes.cassette import Miss
+    from ringback.cassettes.manager import CassetteManager, CassetteUsage
     from ringback.contract.gate import Admitted, Refused
-    from ringback.control import Control, Response
+    from ringback.drift.monitor import DriftMonitor
+    from ringback.settings import Settings
+    from ringback.upstream.forwarder import Forwarder
 
-Mode: TypeAlias = Literal["offline", "auto", "online"]
+logger = logging.getLogger(__name__)
 
-HEALTH_PATH: Final = "/ringback/health"
 # A form that is not even read is not sent on either; the live API judges every other one itself.
 _NEVER_FORWARDED: Final = frozenset({"form.too-large", "headers.too-large"})
 
 
-class Missed(Protocol):
-    """A request that a cassette has nothing for."""
-
-    def answer(self) -> Answer:
-        """What is answered where that is an error."""
-        ...  # a protocol has no body
-
-
-class Cassettes(Protocol):
-    """Where recorded answers come from."""
-
-    @property
-    def strict(self) -> bool:
-        """Whether a miss is an error."""
-        ...  # a protocol has no body
-
-    def lookup(self, request: Request, user: str | None) -> Answer | Missed | None:
-        """What the cassette that `user` names has for `request`; None where there is nothing to look in.
-
-        Raises:
-            UnusableCassetteError: The name is none, or the cassette is broken.
-        """
-        ...  # a protocol has no body
-
-    def rewind(self, name: str | None) -> None:
-        """Replay from the first recording on again: in the cassette `name`, or in every one."""
-        ...  # a protocol has no body
-
-    def place(self, name: str, path: Path) -> None:
-        """Take the cassette `name` from the file `path`, unless the directory has one of that name."""
-        ...  # a protocol has no body
+class SetupError(Exception):
+    """A setting cannot be used; the message names it and says why."""
 
 
 @dataclass
 class Responder:
-    """Answers Twilio requests, or says that they are to be forwarded.
+    """The handler of Twilio requests, in every mode and for every way in.
 
     Attributes:
         contract: The documented contract.
         credentials: The pair that counts as test credentials, or any.
-        stamps: Source of sids, dates and durations.
-        tally: What was answered.
+        stamps: The source of sids, dates and durations.
+        tally: The counts of what was answered.
         mode: The mode; offline, nothing is ever forwarded.
         session: The cassette of clients that name none.
         cassettes: Recorded answers, or None.
-        journal: What was asked and answered.
-        password: What clients from other machines must give to the API at the proxy's own address, or None.
+        journal: The requests that were answered, with their answers.
+        forwarder: Sends to the live API; None offline.
+        monitor: Compares live answers with the documentation; None offline.
+        used: The use of the cassettes, once they are closed.
         bindings: The cassette of the clients with a proxy user name that names a program, such as a test run.
         rows: Rows that were laid over the contract at run time, by session; the empty name is all sessions.
     """
@@ -87,26 +63,149 @@ class Responder:
     tally: Tally = field(default_factory=Tally)
     mode: Mode = "offline"
     session: str = DEFAULT_SESSION
-    cassettes: Cassettes | None = None
+    cassettes: CassetteManager | None = None
     journal: Journal = field(default_factory=Journal)
-    password: str | None = field(default=None, repr=False)
+    forwarder: Forwarder | None = None
+    monitor: DriftMonitor | None = None
+    used: tuple[CassetteUsage, ...] = ()
     bindings: dict[str, str] = field(default_factory=dict, init=False)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
     _overlays: dict[str, Contract] = field(default_factory=dict, init=False, repr=False)
+    _drift_report: Path | None = field(default=None, init=False)
 
-    @cached_property
-    def control(self) -> Control:
-        """Return what answers at the proxy's own address."""
-        from ringback.control import Control  # noqa: PLC0415 - most runs never ask for it
+    # -- life
 
-        return Control(self, self.password)
+    @classmethod
+    def open(cls, settings: Settings, *, tally: Tally | None = None) -> Self:
+        """Make the responder that `settings` describe, with its cassettes and its way to the live API.
+
+        Args:
+            settings: The settings.
+            tally: Counts to go on with, or None for new ones.
+
+        Raises:
+            SetupError: A setting cannot be used.
+        """
+        try:
+            loaded = contract.load(settings.contract)
+        except contract.ContractError as error:
+            raise SetupError(f"contract: {error}") from None
+        made = cls(
+            contract=loaded,
+            credentials=settings.credentials,
+            stamps=make_stamps(settings.seed),
+            tally=tally or Tally(),
+            mode=settings.mode,
+            session=settings.cassette,
+        )
+        made._open_cassettes(settings)
+        if settings.mode != "offline":
+            made._open_upstream(settings)
+        elif settings.drift_report is not None:
+            logger.warning("no drift report is written offline: there are no live answers to look at")
+        return made
+
+    def _open_cassettes(self, settings: Settings) -> None:
+        from ringback.cassettes.manager import CassetteManager, CassetteOptions  # noqa: PLC0415 - imported by whoever needs a proxy
+
+        try:
+            redact = parameters_named(self.contract, settings.redact)
+        except NamingError as error:
+            raise SetupError(f"redact: {error}") from None
+        secrets = tuple(one for one in (settings.credentials.token, settings.password) if one)
+        self.journal.hide(*secrets)
+        manager = CassetteManager(
+            CassetteOptions(settings.cassettes, settings.cassette, settings.repeats, settings.strict, redact),
+            settings.mode,
+            secrets=secrets,
+            report=logger.warning,
+        )
+        try:
+            manager.check()
+        except UnusableCassetteError as error:
+            raise SetupError(f"cassette: {error}") from None
+        self.cassettes = manager
+
+    def _open_upstream(self, settings: Settings) -> None:
+        # Imported here: offline runs need none of it, and it takes a third of the time to start.
+        from ringback.drift.monitor import DriftMonitor, outcome_difference  # noqa: PLC0415 - as above
+        from ringback.upstream.client import UpstreamClient  # noqa: PLC0415 - as above
+        from ringback.upstream.forwarder import Forwarder, Gateway  # noqa: PLC0415 - as above
+
+        for sentence in settings.routes.egress.unusable:
+            logger.warning("%s", sentence)
+        assert self.cassettes is not None
+        origin = str(settings.routes.upstream or "https://api.twilio.com")
+        self.monitor = DriftMonitor(self.contract, origin, logger.warning)
+        self.monitor.arguments = _reproduce_options(settings)
+        self._drift_report = settings.drift_report
+        self.forwarder = Forwarder(
+            Gateway(UpstreamClient(settings.upstream_ca, settings.timeouts), settings.routes),
+            refuse=self.refusal,
+            tally=self.tally,
+            compare=outcome_difference,
+            auto=settings.mode == "auto",
+            record=self.cassettes.record,
+            observe=self.monitor.observe,
+            unanswered=self.cassettes.unanswered,
+            max_live=settings.max_live,
+            warn=logger.warning,
+            pause=max(settings.timeouts.connect, settings.timeouts.answer),
+        )
+
+    def close(self) -> None:
+        """Finish recordings and reports, and close the connections to the live API."""
+        if self.forwarder is not None:
+            self.forwarder.close()
+            self.forwarder = None
+        if self.cassettes is not None:
+            self.used = self.cassettes.close()
+            self.cassettes = None
+        if self.monitor is not None and self._drift_report is not None:
+            self.monitor.write(self._drift_report)
+            self._drift_report = None
+
+    # -- requests
+
+    def handle(
+        self, request: Request, names: Names, *, user: str | None = None, admitted: Admitted | None = None
+    ) -> Answer | Awaitable[Answer]:
+        """Answer a Twilio request; the answer is to be awaited where the live API gives it.
+
+        Never raises: whatever goes wrong is logged and answered.
+
+        Args:
+            request: The request.
+            names: Every name that the connection and the request give to the host.
+            user: The name that the client gave to the proxy, if any: its cassette.
+            admitted: What `judge` said of the same head before, if it let it pass.
+        """
+        try:
+            decided = self.decide(request, names, user, admitted)
+            if isinstance(decided, Forward):
+                return self._forward(decided)
+            return self.finish(request, decided, user)
+        except Exception as error:  # noqa: BLE001 - the proxy outlives everything
+            return self._failed(request, error)
+
+    async def _forward(self, forward: Forward) -> Answer:
+        request = forward.request
+        try:
+            assert self.forwarder is not None
+            return self.finish(request, await self.forwarder.forward(forward), forward.user)
+        except Exception as error:  # noqa: BLE001 - the proxy outlives everything
+            return self._failed(request, error)
+
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        logger.error("Ringback failed on %s %s", request.method, request.path, exc_info=error)
+        return self.refuse(request, "proxy.error", detail="unexpected error")
 
     def judge(self, request: Request, names: Names) -> Admitted | Refused:
-        """What the gate says of the head of `request`; nothing is answered."""
+        """Return what the gate says of the head of `request`; nothing is answered."""
         return contract.admit(self.contract, request, names, self.credentials)
 
     def admit(self, request: Request, names: Names) -> Admitted | Answer:
-        """What the gate says: the request may pass, or the refusal to send."""
+        """Return the gate's permission, or the refusal to send."""
         passed = self.judge(request, names)
         if isinstance(passed, contract.Refused):
             stamp = self.stamps.of(request)
@@ -117,14 +216,7 @@ class Responder:
     def decide(
         self, request: Request, names: Names, user: str | None = None, admitted: Admitted | None = None
     ) -> Answer | Forward:
-        """The answer to `request`, or that it is to be forwarded; nothing is counted yet.
-
-        Args:
-            request: The request.
-            names: What its connection names.
-            user: The name that the client gave to the proxy, if any: its cassette.
-            admitted: What `judge` said of the same head before, if it let it pass.
-        """
+        """Return the answer to `request`, or that it is to be forwarded; nothing is counted yet."""
         passed = admitted or self.admit(request, names)
         if isinstance(passed, Answer):
             return passed
@@ -142,8 +234,8 @@ class Responder:
             return self.refusal(request, "host.mismatch", detail=f"Host says {odd}")
         return Forward(request, expected, user, found.answer if found else None)
 
-    def _recorded(self, request: Request, user: str | None) -> Answer | Missed | None:
-        """The recorded answer, the miss where that is an error, or None."""
+    def _recorded(self, request: Request, user: str | None) -> Answer | Miss | None:
+        """Return the recorded answer, the miss where that is an error, or None."""
         if self.cassettes is None:
             return None
         try:
@@ -152,42 +244,34 @@ class Responder:
             return self.refusal(request, "cassette.unusable", detail=str(error))
         return found if isinstance(found, Answer) or self.cassettes.strict else None
 
-    def respond(
-        self, request: Request, names: Names, user: str | None = None, admitted: Admitted | None = None
-    ) -> Answer:
-        """The answer to `request` without a network, counted; HEAD gets no body."""
-        decided = self.decide(request, names, user, admitted)
-        return self.finish(
-            request, decided if isinstance(decided, Answer) else decided.fallback_answer(), user
-        )
+    # -- refusals
 
     def refusal(self, request: Request, rule: str, **known: str) -> Answer:
-        """The answer of the gate's `rule` to `request`, not counted."""
+        """Return the answer of the gate's `rule` to `request`, not counted."""
         form = contract.gate.answer_format(self.contract, request.host, request.path)
         known = {"path": request.path, "host": request.host, "method": request.method, **known}
         return contract.refuse(self.contract, rule, form, self.stamps.of(request), **known)
 
     def refuse(self, request: Request, rule: str, **known: str) -> Answer:
-        """The answer of the gate's `rule` to `request`, counted."""
+        """Return the answer of the gate's `rule` to `request`, counted."""
         return self.finish(request, self.refusal(request, rule, **known))
 
+    def refuse_oversized(self, request: Request, names: Names, size: int) -> Answer:
+        """Return the refusal of a body of `size` bytes that was not kept, unless the gate refuses first."""
+        passed = self.admit(request, names)
+        if isinstance(passed, Answer):
+            return self.finish(request, passed)
+        detail = f"{size} bytes, the limit is {contract.form.MAX_BODY}"
+        return self.refuse(request, "form.too-large", detail=detail)
+
     def finish(self, request: Request, answer: Answer, user: str | None = None) -> Answer:
-        """Count `answer`, put it into the journal, and fit it to the request's method."""
+        """Count `answer`, put it into the journal, and fit it to the request's method: HEAD gets no body."""
         self.tally.count(answer)
         if answer.source.rule != CHALLENGE:
             self.journal.add(request, answer, self.cassette_of(user))
         return replace(answer, body=b"") if request.method == "HEAD" else answer
 
-    def own(self, request: Request, peer: str | None = None) -> Response:
-        """Answer a request for the proxy itself, not counted.
-
-        Args:
-            request: The request.
-            peer: The client's IP address, or None if it is not known.
-        """
-        return self.control.handle(request, peer)
-
-    # -- what the API at the proxy's own address changes
+    # -- the proxy itself
 
     def contract_of(self, user: str | None) -> Contract:
         """Return the contract of a session: with rows of its own, with those of all, or as it is."""
@@ -240,8 +324,31 @@ class Responder:
             self.stamps.reset()
 
 
+def plain_answer(status: int, sentence: str, *headers: tuple[str, str]) -> Answer:
+    """Return a plain-text answer of the proxy itself, to a request that is none of Twilio's."""
+    body = f"{sentence}\n".encode()
+    fields = (*headers, ("Content-Type", "text/plain"), ("Content-Length", str(len(body))))
+    return Answer(status, HTTPStatus(status).phrase, fields, body, Source("gate", "proxy.refused"))
+
+
+def password_required() -> Answer:
+    """Return the answer to a client that gives no proxy password, or a wrong one."""
+    sentence = "Ringback wants its proxy password: http://NAME:PASSWORD@HOST:PORT"
+    return plain_answer(407, sentence, ("Proxy-Authenticate", 'Basic realm="Ringback"'))
+
+
+def _reproduce_options(settings: Settings) -> tuple[str, ...]:
+    """Return the options with which `ringback drift` asks the API that this proxy asks."""
+    values = (
+        ("--upstream", settings.routes.upstream),
+        ("--upstream-ca", settings.upstream_ca),
+        *(("--contract", path) for path in settings.contract),
+    )
+    return tuple(word for option, value in values if value for word in (option, str(value)))
+
+
 def _odd_host(request: Request) -> str | None:
-    """A Host field that two readers could take for different hosts, or None."""
+    """Return a Host field that two readers could take for different hosts, or None."""
     said = [value for name, value in request.headers if name.lower() == "host"]
     plain = {request.host, f"{request.host}."}
     allowed = plain | {f"{name}:{port}" for name in plain for port in (443, 80)}

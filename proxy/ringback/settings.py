@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ringback.contract import Credentials
-    from ringback.responder import Mode
+    from ringback.exchange import Mode
 
 Repeats: TypeAlias = Literal["last", "error"]
 Command: TypeAlias = Literal["addon", "run", "serve"]
@@ -441,12 +441,6 @@ class Settings:
         _Number(float, 0),
         metavar="SECONDS",
         commands=("run",),
-    )
-    workers: int = _option(
-        1,
-        "Processes that share the port, for load tests; offline alone.",
-        _Number(int, 1, 64),
-        commands=("serve",),
     )
 
     password: str | None = field(default=None, repr=False)

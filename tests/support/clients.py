@@ -21,6 +21,8 @@ from ringback.exchange import Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ringback.responder import Responder
+
 ACCOUNT = "AC" + "0123456789abcdef" * 2
 TOKEN = "a-test-token"
 MAGIC = "+15005550006"
@@ -275,3 +277,10 @@ def http(
 def one_line(text: str) -> bool:
     """Whether `text` is one line of printable ASCII, as a header's value must be."""
     return re.fullmatch(r"[ -~]+", text) is not None
+
+
+def respond(responder: Responder, request: Request, names: Names, user: str | None = None) -> Answer:
+    """Return the answer of a responder that forwards nothing."""
+    answer = responder.handle(request, names, user=user)
+    assert isinstance(answer, Answer), "nothing is forwarded offline"
+    return answer

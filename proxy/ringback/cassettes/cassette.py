@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.matching import Difference, MatchKey
     from ringback.cassettes.redaction import RedactedExchange
     from ringback.cassettes.store import WrittenInteraction
-    from ringback.exchange import Request
+    from ringback.exchange import Mode, Request
 
 _CODE: Final = 20404  # Twilio's code for "not found"
 _MOST_DIFFERENCES: Final = 50  # that are shown
@@ -181,7 +181,6 @@ def _cut(value: str) -> str:
     return printable if len(printable) <= _LONGEST else printable[: _LONGEST - 3] + "..."
 
 
-Mode: TypeAlias = Literal["offline", "auto", "online"]
 Repeats: TypeAlias = Literal["last", "error"]
 
 _LONGEST_LABEL: Final = 120  # characters

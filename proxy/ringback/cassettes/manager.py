@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
     from ringback.contract import Answer, Request
-    from ringback.responder import Mode
+    from ringback.exchange import Mode
 
 Repeats: TypeAlias = Literal["last", "error"]
 

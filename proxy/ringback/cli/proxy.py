@@ -18,7 +18,7 @@ from ringback.net import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ringback.addon.server import Listening
+    from ringback.server.run import BoundPorts
     from ringback.settings import Settings
 
 __all__ = [
@@ -63,7 +63,7 @@ def show_log() -> None:
         logger.addHandler(_Told(logging.WARNING))
 
 
-def write_ready(options: Settings, running: Listening, root: Path, bundle: Path) -> dict[str, Any]:
+def write_ready(options: Settings, running: BoundPorts, root: Path, bundle: Path) -> dict[str, Any]:
     """Write the ready file, if one is wanted, atomically.
 
     Returns:
@@ -96,7 +96,7 @@ def write_ready(options: Settings, running: Listening, root: Path, bundle: Path)
     return state
 
 
-def child_proxy(options: Settings, running: Listening) -> Proxy:
+def child_proxy(options: Settings, running: BoundPorts) -> Proxy:
     """The proxy as a child is told of it.
 
     With a password the proxy URL has a user name too, and that names the cassette.

@@ -85,13 +85,13 @@ async def _run(options: Settings, command_line: Sequence[str]) -> int:
 
 async def _proxied(options: Settings, command_line: Sequence[str], child: Child) -> int:
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
-    from ringback.addon.server import serve  # noqa: PLC0415 - as above
     from ringback.cli.starting import start  # noqa: PLC0415 - as above
     from ringback.launch.directory import answered_in_inner_launches, report_to_outer_launch  # noqa: PLC0415 - as above
     from ringback.launch.markers import bypass_hint, stopped_bypasses  # noqa: PLC0415 - as above
+    from ringback.server.run import serve  # noqa: PLC0415 - as above
 
     with start(options) as begun:
-        async with serve(begun.listen) as running:
+        async with serve(begun.config) as running:
             launch = begun.launch(running)
             for warning in launch.warnings:
                 say(warning, colour="yellow")
@@ -101,16 +101,16 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
             except NotRunError as error:
                 say(str(error), colour="red")
                 return error.exit_code
-            if code and running.addon.replay is not None:
-                running.addon.replay.partial = f"{command_line[0]} ended with exit code {code}"
+            if code and running.responder.cassettes is not None:
+                running.responder.cassettes.partial = f"{command_line[0]} ended with exit code {code}"
             await _linger(child, command_line[0], options.linger, launch.directory)
-            counted, inner = running.addon.responder.tally, answered_in_inner_launches(launch.directory)
+            counted, inner = running.responder.tally, answered_in_inner_launches(launch.directory)
             silent = counted.total + inner == 0 and not options.allow_none
             why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, command_line, silent=silent)
             # Who ends a program by a signal does not ask why it had sent nothing yet.
             if not why and (stopped_bypasses(launch.directory) or (silent and code < EXIT_SIGNALLED)):
                 why = bypass_hint(command_line, launch.directory, launch.environment)
-        tally, used = running.addon.responder.tally, running.addon.used
+        tally, used = running.responder.tally, running.responder.used
         found = findings(running)
 
     report_to_outer_launch(os.environ, tally.total + inner)

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ringback.addon.server import Listening
     from ringback.cassettes.manager import CassetteUsage
     from ringback.drift.findings import DriftFinding
+    from ringback.server.run import BoundPorts
     from ringback.settings import Settings
     from ringback.tally import Tally
-
-EXIT_WORKER = 1
 
 
 @click.command()
@@ -45,58 +43,30 @@ def command(options: Settings) -> None:
     \b
     Exit codes:
       0  it was told to stop
-      1  a worker process died
       2  usage
       4  --strict missed a recording, or --fail-on-unused found an unused one
       5  the proxy could not start
     """  # noqa: D301 - click wants a real backspace
-    workers = options.workers
-    if workers > 1 and options.mode != "offline":
-        raise click.UsageError(
-            "--workers answers offline alone: live answers are counted and recorded in one"
-        )
-    if workers > 1 and (options.reverse is not None or options.transparent is not None):
-        raise click.UsageError("--reverse and --transparent are for one process: leave --workers out")
     gc.disable()  # until the proxy runs: what is made before that stays
-    sys.exit(_serve_together(options, workers) if workers > 1 else asyncio.run(_serve(options)))
+    sys.exit(asyncio.run(_serve(options)))
 
 
 async def _serve(options: Settings) -> int:
-    from ringback.addon.server import serve  # noqa: PLC0415 - see run
     from ringback.cli.starting import start  # noqa: PLC0415 - see run
+    from ringback.server.run import serve  # noqa: PLC0415 - see run
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     with start(options) as begun:
-        async with serve(begun.listen) as running:
+        async with serve(begun.config) as running:
             with _found_by_others(begun.ready(running)) as state:
                 _announce(running, state, begun.authority.lasting_pem)
                 await stop.wait()
-        tally, used = running.addon.responder.tally, running.addon.used
+        tally, used = running.responder.tally, running.responder.used
         found = findings(running)
     return _end(options, tally, used, found)
-
-
-def _serve_together(options: Settings, workers: int) -> int:
-    """The same by several processes, of which this one only watches."""
-    from ringback.addon.workers import WorkerDiedError, run  # noqa: PLC0415 - see run
-    from ringback.cli.starting import start  # noqa: PLC0415 - see run
-
-    with start(options) as begun, ExitStack() as stack:
-
-        def started(listening: Listening) -> None:
-            state = begun.ready(listening)
-            state = stack.enter_context(_found_by_others(state))
-            _announce(listening, state, begun.authority.lasting_pem)
-
-        try:
-            outcome = run(begun.listen, workers, started=started)
-        except WorkerDiedError as error:
-            say(str(error), colour="red")
-            return EXIT_WORKER
-    return _end(options, outcome.tally, outcome.used)
 
 
 def _end(
@@ -126,7 +96,7 @@ def _found_by_others(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
         remove_ready_file()
 
 
-def _announce(running: Listening, state: dict[str, Any], root: Path) -> None:
+def _announce(running: BoundPorts, state: dict[str, Any], root: Path) -> None:
     say(f"listening on {state['proxy']} ({state['mode']})")
     say(f"  clients trust {root}")
     if running.socks_port is not None:

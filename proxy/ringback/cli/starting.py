@@ -10,25 +10,25 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from ringback.addon.server import Listen, StartError
 from ringback.cli.options import argued
 from ringback.cli.proxy import EXIT_START, child_proxy, say, show_log, write_ready
 from ringback.cli.variables import unread
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directory import KEPT, launch_base, launch_directory
 from ringback.launch.ready_file import own_ready_file
+from ringback.server.run import ProxyConfig, StartError
 from ringback.settings import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ringback.addon.server import Listening
     from ringback.launch.environment import Launch
+    from ringback.server.run import BoundPorts
     from ringback.settings import Settings
 
 
-_REFUSED: Final = re.compile(r"ringback_(?P<name>\w+): (?P<why>.*)", re.DOTALL)
+_REFUSED: Final = re.compile(r"(?P<name>\w+): (?P<why>.*)", re.DOTALL)
 _FILES: Final = ("contract", "cassette")  # what stands in them is refused, told with its place
 _NEEDS_LIVE: Final = tuple(option.name for option in OPTIONS.values() if option.live)
 
@@ -58,26 +58,26 @@ class Start:
     directory: Path
 
     @property
-    def listen(self) -> Listen:
-        """Where and how to listen. SOCKS asks for no password, so it is no way in where there is one."""
+    def config(self) -> ProxyConfig:
+        """Where the proxy listens. SOCKS asks for no password, so it is no way in where there is one."""
         options = self.options
-        return Listen(
+        return ProxyConfig(
+            options,
             self.authority.directory,
             options.host,
             options.port,
             socks=options.password is None,
-            options=options.addon_options(),
             reverse=options.reverse,
             transparent=options.transparent,
         )
 
-    def launch(self, listening: Listening) -> Launch:
+    def launch(self, listening: BoundPorts) -> Launch:
         """What a client of the proxy that listens there needs."""
         from ringback.launch.environment import prepare  # noqa: PLC0415 - the proxy need not wait for it
 
         return prepare(child_proxy(self.options, listening), self.authority, os.environ, self.directory)
 
-    def ready(self, listening: Listening) -> dict[str, Any]:
+    def ready(self, listening: BoundPorts) -> dict[str, Any]:
         """Write the ready file, if one is wanted, and return what stands in it."""
         from ringback.launch.environment import roots  # noqa: PLC0415 - as above
 

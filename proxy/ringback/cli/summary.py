@@ -11,9 +11,9 @@ from ringback.tally import misled_warning
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ringback.addon.server import Running
     from ringback.cassettes.manager import CassetteUsage
     from ringback.drift.findings import DriftFinding
+    from ringback.server.run import RunningProxy
     from ringback.tally import Tally
 
 _LISTED = 10  # findings that are shown by themselves
@@ -75,9 +75,9 @@ def _drift(found: Sequence[DriftFinding]) -> list[str]:
     return lines
 
 
-def findings(running: Running) -> Sequence[DriftFinding]:
+def findings(running: RunningProxy) -> Sequence[DriftFinding]:
     """The drift that was seen in what passed through, the worst first."""
-    return running.addon.drift.findings() if running.addon.drift else ()
+    return running.responder.monitor.findings() if running.responder.monitor else ()
 
 
 def _cassettes(tally: Tally, used: Sequence[CassetteUsage], *, list_unused: bool) -> list[str]:

@@ -1,0 +1,325 @@
+"""Conversions between mitmproxy's flows and connections and the project's own values."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import ctx, http
+from mitmproxy.proxy import layers
+from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
+from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode, UpstreamMode
+from mitmproxy.proxy.tunnel import TunnelLayer
+
+from ringback.contract import Request
+from ringback.exchange import basic_auth
+from ringback.server.destination import (
+    API,
+    Destination,
+    agreed_names,
+    is_this_machine,
+    reverse_client_refusal,
+    reverse_request_refusal,
+    transparent_client_refusal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy.connection import Client, Connection
+    from mitmproxy.net.server_spec import ServerSpec
+    from mitmproxy.proxy.layer import NextLayer
+
+    from ringback.contract import Answer, Names
+    from ringback.settings import Settings
+    from ringback.upstream.routes import Address, Egress
+
+_HANDSHAKE = b"\x16"  # the first byte of every TLS connection
+_ENOUGH = 3  # bytes by which mitmproxy knows TLS
+_ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")
+
+
+# -- requests and answers
+
+
+def to_request(flow: http.HTTPFlow, names: Names) -> Request:
+    """Return the flow's request as the client sent it, addressed to the host that it means."""
+    request = flow.request
+    headers = tuple(request.headers.items(multi=True))
+    if is_reverse(flow.client_conn) and " and " not in names.host:
+        headers = (("Host", names.host), *(field for field in headers if field[0].lower() != "host"))
+    return Request(
+        method=request.method.upper(),
+        host=names.host,
+        target=request.path,
+        headers=headers,
+        body=request.raw_content or b"",
+        scheme=request.scheme,
+    )
+
+
+def to_response(answer: Answer) -> http.Response:
+    """Return the response that carries `answer`, with its provenance in `Ringback-…` headers."""
+    fields = (*answer.headers, *answer.source.headers())
+    now = time.time()
+    return http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=answer.status,
+        reason=answer.reason.encode("latin-1"),
+        headers=http.Headers(
+            [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in fields]
+        ),
+        content=answer.body,
+        trailers=None,
+        timestamp_start=now,
+        timestamp_end=now,
+    )
+
+
+def plain_response(text: str) -> http.Response:
+    """Return the response `text`, a status and a sentence, to a CONNECT or a plain-HTTP request."""
+    status, _, reason = text.partition(" ")
+    return http.Response.make(int(status), f"{reason}\n", {"Content-Type": "text/plain"})
+
+
+def proxy_authentication_required() -> http.Response:
+    """Return the response to a client that gives no password, or a wrong one."""
+    return http.Response.make(
+        407,
+        b"Ringback wants its proxy password: http://NAME:PASSWORD@HOST:PORT\n",
+        {"Proxy-Authenticate": 'Basic realm="Ringback"', "Content-Type": "text/plain"},
+    )
+
+
+def proxy_credentials(authorization: str) -> tuple[str | None, str]:
+    """Return user name (None without any) and password of a Proxy-Authorization header's value."""
+    # A name that is not UTF-8 becomes one that no cassette can have, not nobody's.
+    return basic_auth(authorization, errors="replace") or (None, "")
+
+
+# -- ways in
+
+
+def is_reverse(client: Client) -> bool:
+    """Report whether the client takes this listener for Twilio's API."""
+    mode = client.proxy_mode
+    return isinstance(mode, ReverseMode) and mode.address[0] == API
+
+
+def is_transparent(client: Client) -> bool:
+    """Report whether the kernel redirected the client's connection."""
+    return isinstance(client.proxy_mode, TransparentMode)
+
+
+def direct_client_refusal(client: Client, settings: Settings) -> str | None:
+    """Return why a reverse or redirected client is not served, or None."""
+    peer = client.peername[0]
+    if is_reverse(client):
+        return reverse_client_refusal(settings.credentials, settings.password, peer)
+    return transparent_client_refusal(settings.password, peer)
+
+
+def direct_request_refusal(flow: http.HTTPFlow, names: Names, is_twilio: Callable[[str], bool]) -> str | None:
+    """Return status and sentence for a request that a reverse listener does not answer, or None."""
+    client = flow.client_conn
+    if not is_reverse(client):
+        return None
+    return reverse_request_refusal(names, client.peername[0], is_twilio, tls=client.tls_established)
+
+
+# -- connections
+
+
+@dataclass
+class ClientTunnel:
+    """A client connection's tunnel, opened with CONNECT.
+
+    Attributes:
+        destination: Where it goes, with the client's name.
+        got_request: Whether the client has asked for anything in it, or said why it does not.
+    """
+
+    destination: Destination
+    got_request: bool = False
+
+
+class Clients:
+    """The client connections that are open.
+
+    Args:
+        is_twilio: Whether a name is a host of Twilio's.
+    """
+
+    def __init__(self, is_twilio: Callable[[str], bool]) -> None:
+        self._is_twilio = is_twilio
+        self._tunnels: dict[str, ClientTunnel] = {}
+        self._addressed_proxy: set[tuple[str | int, ...]] = set()
+
+    def tunnel(self, client: Client) -> ClientTunnel | None:
+        """Return the tunnel that `client` opened with CONNECT, or None."""
+        return self._tunnels.get(client.id)
+
+    def opened(self, client: Client, host: str, port: int, user: str | None) -> None:
+        """Note the tunnel of `client`, whose proxy URL names `user`, to `host` and `port`."""
+        self._tunnels[client.id] = ClientTunnel(Destination("connect", host, port, user))
+
+    def got_request(self, client: Connection) -> None:
+        """Note that `client` asked for something in its tunnel, or said why it does not."""
+        tunnel = self._tunnels.get(client.id)
+        if tunnel is not None:
+            tunnel.got_request = True
+
+    def is_silent(self, client: Client) -> bool:
+        """Report whether `client` has a tunnel with TLS inside and asked for nothing."""
+        tunnel = self.tunnel(client)
+        return tunnel is not None and not tunnel.got_request and client.tls_established
+
+    def addressed_proxy(self, peer: tuple[str | int, ...]) -> None:
+        """Note that `peer` sent an origin-form request: it is for this proxy, whatever host it names.
+
+        mitmproxy shows its hooks no difference between that and a request to a proxy.
+        """
+        self._addressed_proxy.add(peer)
+
+    def forget(self, client: Client) -> None:
+        """Forget a connection that has ended."""
+        self._tunnels.pop(client.id, None)
+        self._addressed_proxy.discard(client.peername)
+
+    def user(self, flow: http.HTTPFlow) -> str | None:
+        """Return the name that the client gave to the proxy: its cassette."""
+        tunnel = self.tunnel(flow.client_conn)
+        if tunnel is not None:
+            return tunnel.destination.user
+        return proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))[0]
+
+    def names(self, flow: http.HTTPFlow) -> Names:
+        """Return every name that the client gave to the host that it wants."""
+        client, request = flow.client_conn, flow.request
+        said = [*request.headers.get_all("Host"), request.data.authority.decode("utf-8", "surrogateescape")]
+        if is_reverse(client):
+            return Destination("reverse", client.sockname[0], client.sockname[1]).names(said, client.sni)
+        if is_transparent(client):
+            return Destination("transparent", *client.sockname[:2]).names(said, client.sni)
+        tunnel = self.tunnel(client)
+        if tunnel is not None:
+            return tunnel.destination.names(said, client.sni)
+        names = agreed_names(said, (request.host, request.port), client.sni)
+        if names.port == client.sockname[1]:
+            # The client came to this port by another name (a hosts entry): it could not choose the port.
+            return replace(names, port=None)
+        return names
+
+    def wants_twilio(self, flow: http.HTTPFlow) -> bool:
+        """Report whether any of the names is a host of Twilio's."""
+        names = self.names(flow)
+        return any(
+            self._is_twilio(name) for name in (*names.host.split(" and "), names.connect, names.sni) if name
+        )
+
+    def wants_proxy(self, flow: http.HTTPFlow) -> bool:
+        """Report whether the request is for the proxy itself."""
+        client = flow.client_conn
+        if is_reverse(client):
+            return flow.request.path.startswith("/ringback/")
+        if is_transparent(client) or self.tunnel(client) is not None or self.wants_twilio(flow):
+            return False
+        return client.peername in self._addressed_proxy or is_own(
+            client, self.names(flow).host, flow.request.port
+        )
+
+
+def is_own(client: Client, host: str, port: int) -> bool:
+    """Report whether `host` and `port` are where `client` is connected to: this proxy."""
+    own = client.sockname
+    return bool(port == own[1] and (host.strip("[]") == own[0] or is_this_machine(host)))
+
+
+def is_origin_form(data: bytes) -> bool:
+    """Report whether a connection begins with a request in origin form, as a server gets it, not a proxy."""
+    return _ORIGIN_FORM.match(data) is not None
+
+
+def client_socket(client: Client) -> Any:
+    """Return the socket behind mitmproxy's `client`, or None where there is none (UDP, tests)."""
+    server = ctx.master.addons.get("proxyserver")
+    handler = server.connections.get(client.id) if server else None
+    transport = handler.transports.get(client) if handler else None
+    writer = transport.writer if transport else None
+    return writer.get_extra_info("socket") if writer else None
+
+
+def inspect_all_tls(data: NextLayer) -> None:
+    """Treat every ClientHello as TLS, also fragmented ones that mitmproxy would relay as raw TCP.
+
+    mitmproxy decides by the first bytes that it has, and takes a hello that comes byte by byte, or with a
+    record version that it does not know, for a protocol of its own. The first is waited for, the second is
+    taken apart as TLS, which ends it if that cannot be done.
+    """
+    if not isinstance(data.layer, layers.TCPLayer) or not data.data_client().startswith(_HANDSHAKE):
+        return
+    if len(data.data_client()) < _ENOUGH:
+        data.layer = None
+        return
+    server = layers.ServerTLSLayer(data.context)
+    server.child_layer = layers.ClientTLSLayer(data.context)
+    data.layer = server
+
+
+# -- other hosts, through the egress proxy that the environment had before Ringback took its place
+
+
+def chain_tunnel(data: NextLayer, egress: Egress) -> None:
+    """Put the egress proxy between a tunnel and its host, once it is known what the tunnel holds."""
+    server = data.context.server
+    if data.layer is None or server.address is None or server.via is not None or server.connected:
+        return
+    if isinstance(data.context.client.proxy_mode, UpstreamMode):
+        return  # mitmproxy does it itself
+    proxy = egress.proxy(server.address[0])
+    if proxy is None:
+        return
+    server.via = _via(proxy)
+    stack = HttpUpstreamProxy.make(data.context, send_connect=True)
+    tunnel = stack[-1]
+    assert isinstance(tunnel, TunnelLayer)
+    tunnel.child_layer = data.layer
+    data.layer = stack[0]
+
+
+def chain_request(flow: http.HTTPFlow, egress: Egress) -> None:
+    """Do the same for a request by plain HTTP, which asks the proxy itself: few take CONNECT to port 80."""
+    if flow.server_conn.via is not None or isinstance(flow.client_conn.proxy_mode, UpstreamMode):
+        return
+    request = flow.request
+    proxy = egress.proxy(request.host, request.scheme)
+    if proxy is None:
+        return
+    if proxy.scheme == "https":  # mitmproxy would write the proxy's scheme into the request's line
+        flow.server_conn.via = _via(proxy)
+        return
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    request.authority = host if request.port == 80 else f"{host}:{request.port}"
+    request.data.host, request.data.port = proxy.host, proxy.port  # the Host field stays as it is
+    _authorize(request, proxy)
+
+
+def authorize(flow: http.HTTPFlow, egress: Egress) -> None:
+    """Give the egress proxy that a tunnel is asked of the user and password of its URL."""
+    named = dict(egress.proxies)
+    for proxy in (named[scheme] for scheme in ("https", "all", "http") if scheme in named):
+        if flow.server_conn.address == (proxy.host, proxy.port):
+            _authorize(flow.request, proxy)
+
+
+def _authorize(request: http.Request, proxy: Address) -> None:
+    if proxy.userinfo is not None:
+        encoded = base64.b64encode(proxy.userinfo.encode()).decode()
+        request.headers.setdefault("Proxy-Authorization", f"Basic {encoded}")
+
+
+def _via(proxy: Address) -> ServerSpec:
+    return ("https" if proxy.scheme == "https" else "http"), (proxy.host, proxy.port)

@@ -1,0 +1,332 @@
+"""HTTP/1 on one connection, without I/O: bytes in, answers out. The same for every way in and every mode."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+
+import httptools
+
+from ringback.contract import Answer, Refused, Request
+from ringback.contract.form import MAX_BODY, MAX_HEADERS
+from ringback.exchange import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ringback.contract import Admitted, Names
+
+    Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+MAX_HEAD: Final = 2 * MAX_HEADERS  # bytes after which a head is refused before it is complete
+MAX_DISCARDED: Final = (
+    64 * MAX_BODY
+)  # bytes of a refused body that are read, so that its client reads the answer
+_MAX_REMEMBERED: Final = 4096  # bytes; longer heads are parsed each time
+_REMEMBERED: Final = 256  # heads of one kind of connection
+_VERSIONS: Final = ("1.1", "1.0")
+_SCHEMES: Final = (b"https", b"http")
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Handler(Protocol):
+    """Answers the requests of a connection."""
+
+    def __call__(
+        self, request: Request, names: Names, *, admitted: Admitted | None = None
+    ) -> Answer | Stream | Awaitable[Answer]:
+        """Return the answer, to be awaited where it does not depend on this machine alone.
+
+        Never raises. `admitted` is what the gate said of the same head before.
+        """
+        ...  # a protocol has no body
+
+
+class Refuser(Protocol):
+    """Answers what is no request that could be handled."""
+
+    def judge(self, request: Request, names: Names) -> Admitted | Refused:
+        """Return what the gate says of a head."""
+        ...  # a protocol has no body
+
+    def refuse(self, request: Request, rule: str, **known: str) -> Answer:
+        """Return the refusal by the gate's rule, counted."""
+        ...  # a protocol has no body
+
+    def refuse_oversized(self, request: Request, names: Names, size: int) -> Answer:
+        """Return the refusal of a body of `size` bytes that was not kept, counted."""
+        ...  # a protocol has no body
+
+
+class Head(NamedTuple):
+    """A request's head as its connection understands it.
+
+    Attributes:
+        request: The request, without its body.
+        names: Every name that the connection and the head give to the host.
+        admitted: The gate's permission, or None if it refuses or was not asked.
+    """
+
+    request: Request
+    names: Names
+    admitted: Admitted | None
+
+
+class Heads:
+    """Parsed heads of connections that agree on the host's names; clients repeat the same head.
+
+    The memo is keyed by the parsed fields, so it serves every way of writing, in one TLS record or several.
+
+    Args:
+        refuser: Asked for the gate's judgement of a head that came before.
+        names: Makes the names from the request's own words for its host.
+        scheme: The scheme of requests in origin form.
+    """
+
+    def __init__(self, refuser: Refuser, names: Callable[[list[str]], Names], scheme: str) -> None:
+        self._refuser = refuser
+        self._names = names
+        self._scheme = scheme
+        self._seen: set[int] = set()  # hashes of heads that came once
+        self._known = lru_cache(_REMEMBERED)(partial(self._make, judge=True))
+
+    def get(self, method: bytes, url: bytes, headers: Headers, size: int) -> Head:
+        """Return the head of these parts; `size` is their number of bytes.
+
+        Raises:
+            ValueError: The target is neither a path nor a URL.
+        """
+        if size > _MAX_REMEMBERED:
+            return self._make(method, url, headers)
+        mark = hash((url, headers))
+        if mark in self._seen:
+            return self._known(method, url, headers)
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen.add(mark)  # a client that numbers its requests repeats no head: the first costs little
+        return self._make(method, url, headers)
+
+    def names(self, hosts: list[str]) -> Names:
+        """Return the names of a request that uses these words for its host."""
+        return self._names(hosts)
+
+    def _make(self, method: bytes, url: bytes, headers: Headers, *, judge: bool = False) -> Head:
+        said = [_text(value) for name, value in headers if len(name) == 4 and name.lower() == b"host"]
+        target, scheme = url, self._scheme
+        if not url.startswith(b"/") and url != b"*":
+            named, _, rest = url.partition(b"://")
+            if named.lower() not in _SCHEMES:
+                raise ValueError("the target is neither a path nor a URL")
+            authority, _, path = rest.partition(b"/")
+            said.append(_text(authority))
+            target = b"/" + path
+        names = self._names(said)
+        fields = tuple([(_text(name), _text(value)) for name, value in headers])
+        request = Request(method.decode(), names.host, _text(target), fields, b"", scheme)
+        admitted = self._refuser.judge(request, names) if judge else None
+        # A gate's refusal is made anew each time: it has a request id and a date.
+        return Head(request, names, None if isinstance(admitted, Refused) else admitted)
+
+
+class Http1:
+    """The server's side of HTTP/1 on one connection.
+
+    Args:
+        handle: Answers requests.
+        refuser: Answers what is no request.
+        heads: The memo of parsed heads.
+
+    Attributes:
+        closed: True if the connection ends once the answers so far are sent.
+        stream: The response whose body follows, after which the connection ends; or None.
+        pending: The answer that must be awaited before anything else is sent, or None. Give it to `resume`.
+    """
+
+    def __init__(self, handle: Handler, refuser: Refuser, heads: Heads) -> None:
+        self.closed = False
+        self.stream: Stream | None = None
+        self.pending: Awaitable[Answer] | None = None
+        self._handle = handle
+        self._refuser = refuser
+        self._heads = heads
+        self._parser = httptools.HttpRequestParser(self)
+        self._out: list[bytes] = []
+        self._waiting: deque[Callable[[], Answer | Stream | Awaitable[Answer] | bytes]] = deque()
+        self._progress = False  # whether a head, or a piece of a body, ended in the last bytes
+        self._unread = 0  # bytes since then: of a head, chunk extension or trailer that has not ended
+        self.on_message_begin()
+        self._in_head = False
+
+    @property
+    def in_request(self) -> bool:
+        """True while a request has begun and is not complete."""
+        return self._in_head or self._in_body
+
+    def receive(self, data: bytes) -> bytes:
+        """Take `data` from the client and return what to send; empty while a request is incomplete."""
+        if self.closed:
+            return b""
+        self._progress = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Refused by now. The parser took what follows for another protocol, be it the body or not.
+            self.closed = True
+        except httptools.HttpParserError as error:
+            if not self.closed:  # else it follows the last request, which nobody waits for
+                self._refuse("request.malformed", str(error) or "not HTTP/1")
+        if self.in_request and not self.closed:
+            self._unread = 0 if self._progress else self._unread + len(data)
+            if self._unread > MAX_HEAD:
+                self._refuse("headers.too-large", f"more than {MAX_HEAD} bytes, the limit is {MAX_HEADERS}")
+        return self._take_out()
+
+    def resume(self, answer: Answer) -> bytes:
+        """Return what to send now that `pending` has become `answer`; `pending` may be another one then."""
+        self.pending = None
+        self._out.append(to_bytes(answer))
+        while self._waiting and self.pending is None:
+            self._send(self._waiting.popleft()())
+        return self._take_out()
+
+    def _take_out(self) -> bytes:
+        if not self._out:
+            return b""
+        out = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return out
+
+    # -- the parser's events
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._in_head, self._in_body = True, False
+        self._unread = 0
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_size = 0
+        self._expects = False
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a whole header field; trailers are dropped."""
+        if not self._in_head:
+            return
+        value = value.rstrip(b" \t")  # the parser has removed what stands before it
+        self._headers.append((name, value))
+        self._head_size += len(name) + len(value)
+        if len(name) == 6 and name.lower() == b"expect":
+            self._expects = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        """Refuse what cannot be read, and tell a client that waits whether to send its body."""
+        self._in_head, self._in_body = False, True
+        self._progress = True
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
+            self._refuse("request.malformed", "not HTTP/1.1 or HTTP/1.0")
+            return
+        codings = self._field_values(b"transfer-encoding")
+        if codings and version == "1.0":
+            self._refuse("request.malformed", "a transfer coding in HTTP/1.0")
+        elif codings and [value.strip().lower() for value in codings] != [b"chunked"]:
+            self._refuse("request.malformed", "a transfer coding other than chunked")
+        if not self._expects or self.closed or version == "1.0":
+            return
+        declared = self._field_values(b"content-length")
+        if declared and int(declared[0]) > MAX_BODY:
+            self._size = int(declared[0])
+            self._complete()
+            self.closed = True
+        else:
+            self._do(lambda: _CONTINUE)
+
+    def _field_values(self, wanted: bytes) -> list[bytes]:
+        length = len(wanted)
+        return [value for name, value in self._headers if len(name) == length and name.lower() == wanted]
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body; one that is too large is read and not kept."""
+        self._progress = True
+        self._size += len(data)
+        if self._size <= MAX_BODY:
+            self._body.append(data)
+            return
+        self._body.clear()
+        if self._size > MAX_DISCARDED and not self.closed:
+            self._complete()
+            self.closed = True
+
+    def on_message_complete(self) -> None:
+        """Answer the request."""
+        if self.closed:
+            return
+        self._complete()
+        self._in_body = False
+        if not self._parser.should_keep_alive():
+            self.closed = True
+
+    # -- answers
+
+    def _complete(self) -> None:
+        try:
+            head = self._heads.get(
+                self._parser.get_method(), self._url, tuple(self._headers), self._head_size + len(self._url)
+            )
+        except ValueError as error:
+            self._refuse("request.malformed", str(error))
+            return
+        if self._size > MAX_BODY:
+            self._do(partial(self._refuser.refuse_oversized, head.request, head.names, self._size))
+            return
+        body = self._body
+        request = head.request.with_body(body[0] if len(body) == 1 else b"".join(body))
+        if self.pending is None:
+            self._send(self._handle(request, head.names, admitted=head.admitted))
+        else:
+            self._waiting.append(partial(self._handle, request, head.names, admitted=head.admitted))
+
+    def _refuse(self, rule: str, detail: str) -> None:
+        names = self._heads.names([_text(value) for value in self._field_values(b"host")])
+        path = _text(self._url) if self._url.startswith(b"/") else "/"
+        self._do(partial(self._refuser.refuse, Request("", names.host, path), rule, detail=detail))
+        self.closed = True
+
+    def _do(self, step: Callable[[], Answer | bytes]) -> None:
+        """Take `step` now, or after the answer that is waited for."""
+        if self.pending is None:
+            self._send(step())
+        else:
+            self._waiting.append(step)
+
+    def _send(self, answer: Answer | Stream | Awaitable[Answer] | bytes) -> None:
+        if isinstance(answer, Answer):
+            self._out.append(to_bytes(answer))
+        elif isinstance(answer, bytes):
+            self._out.append(answer)
+        elif isinstance(answer, Stream):
+            fields = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+            head = f"HTTP/1.1 {answer.status} {answer.reason}\r\n{fields}Connection: close\r\n\r\n"
+            self._out.append(head.encode("latin-1", "replace"))
+            self.stream, self.closed = answer, True
+        else:
+            self.pending = answer
+
+
+def to_bytes(answer: Answer) -> bytes:
+    """Return `answer` as HTTP/1, with its provenance in `Ringback-…` headers."""
+    lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
+    lines += map(": ".join, answer.headers)
+    lines += map(": ".join, answer.source.headers())
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("latin-1", "replace") + answer.body
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")

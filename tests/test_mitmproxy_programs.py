@@ -1,0 +1,234 @@
+"""mitmproxy's own programs, started with the addon script: mitmdump, mitmweb, and mitmproxy in a terminal.
+
+They run with the mitmproxy of this interpreter; the suite runs under both majors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import termios
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "addons" / "ringback_addon.py"
+ANNOUNCE = ROOT / "tests" / "support" / "announce.py"
+
+SID = "AC" + "0123456789abcdef" * 2
+API = f"https://api.twilio.com/2010-04-01/Accounts/{SID}"
+FORM = {"From": "+15005550006", "To": "+14105550100", "Body": "by a program"}
+PASSWORD = "of-the-web-interface"
+
+# program: its options. mitmweb 12 wants a password, mitmweb 11 knows none.
+PROGRAMS = {"mitmdump": [], "mitmweb": ["--set", "web_open_browser=false"], "mitmproxy": []}
+
+
+@dataclass(frozen=True)
+class Program:
+    """A running program.
+
+    Attributes:
+        addresses: Where its proxy listens.
+        confdir: Where its CA is.
+    """
+
+    addresses: list[tuple[str, int]]
+    confdir: Path
+
+    def post(self, resource: str, form: dict[str, str]) -> httpx.Response:
+        """One request to the API through the proxy, which must be trusted by its own CA."""
+        with self.client() as client:
+            return client.post(f"{API}/{resource}.json", data=form)
+
+    def client(self) -> httpx.Client:
+        ca = str(self.confdir / "mitmproxy-ca-cert.pem")
+        proxy = f"http://127.0.0.1:{self.addresses[0][1]}"
+        trusting = ssl.create_default_context(cafile=ca)
+        return httpx.Client(proxy=proxy, verify=trusting, trust_env=False, auth=(SID, "a-test-token"))
+
+
+def command(program: str, confdir: Path, *options: str) -> list[str]:
+    entry = f"from mitmproxy.tools.main import {program}; {program}()"
+    return [
+        *(sys.executable, "-c", entry, "-s", str(SCRIPT), "--listen-port", "0"),
+        *("--set", f"confdir={confdir}", *PROGRAMS[program], *options),
+    ]
+
+
+def environment(home: Path, password: str | None = None) -> dict[str, str]:
+    basis = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm", "PYTHONUNBUFFERED": "1"}
+    return basis | ({"RINGBACK_PROXY_PASSWORD": password} if password else {})
+
+
+@contextlib.contextmanager
+def running(program: str, directory: Path, *options: str, password: str | None = None) -> Iterator[Program]:
+    """The program in a terminal of its own, from when its proxy listens."""
+    told, tell = os.pipe()
+    terminal, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (40, 120))
+    confdir = directory / "confdir"
+    process = subprocess.Popen(
+        command(program, confdir, "-s", str(ANNOUNCE), *options),
+        env=environment(directory, password) | {"ANNOUNCE_FD": str(tell)},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        pass_fds=[tell],
+        start_new_session=True,
+    )
+    os.close(tell)
+    os.close(inside)
+    screen: list[bytes] = []
+    reading = threading.Thread(target=_read, args=(terminal, screen))
+    reading.start()
+    try:
+        with os.fdopen(told) as pipe:
+            line = pipe.readline()
+        assert line, f"{program} did not start: {b''.join(screen).decode(errors='replace')}"
+        yield Program([(host, port) for host, port in json.loads(line)], confdir)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        reading.join(timeout=30)
+        os.close(terminal)
+
+
+def _read(terminal: int, screen: list[bytes]) -> None:
+    """Keep the terminal empty until the program closes it."""
+    with contextlib.suppress(OSError):  # a terminal that its program has left gives an error on Linux
+        while data := os.read(terminal, 65536):
+            screen.append(data)
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    options = ["--set", f"web_port={free_port()}"] if request.param == "mitmweb" else []
+    with running(request.param, tmp_path_factory.mktemp(request.param), *options) as started:
+        yield started
+
+
+def free_port() -> int:
+    """A free port: mitmweb tells nobody which one the kernel chose for it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_answers_and_refuses(program: Program) -> None:
+    sent = program.post("Messages", FORM)
+    assert sent.status_code == 201
+    assert re.fullmatch("SM[0-9a-f]{32}", sent.json()["sid"])
+    assert sent.headers["Ringback-Source"].startswith("contract")
+    failed = program.post("Messages", FORM | {"To": "+15005550009"})
+    assert (failed.status_code, failed.json()["code"]) == (400, 21614)
+    with program.client() as client:
+        fetched = client.get(f"{API}/Messages/{sent.json()['sid']}.json")
+    assert (fetched.status_code, fetched.json()["code"]) == (403, 20008)
+    assert "Ringback-Reason" in fetched.headers
+
+
+@pytest.mark.parametrize("host", ["elsewhere.example", "127.1"])
+def test_a_request_as_to_a_server_is_not_forwarded(program: Program, host: str) -> None:
+    with socket.create_connection(program.addresses[0], timeout=20) as sock:
+        sock.sendall(f"GET /there HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        with sock.makefile("rb") as answer:
+            got = answer.read()
+    assert got.startswith(b"HTTP/1.1 404 ")
+    assert b'"code": 20404' in got
+
+
+def test_listens_on_loopback_alone(program: Program) -> None:
+    assert {host for host, _ in program.addresses} == {"127.0.0.1"}
+
+
+def test_listens_elsewhere_with_a_password(tmp_path: Path) -> None:
+    with running("mitmdump", tmp_path, "--listen-host", "0.0.0.0", password="of-the-proxy") as started:
+        assert {host for host, _ in started.addresses} == {"0.0.0.0"}
+        with started.client() as client, pytest.raises(httpx.ProxyError, match="407"):
+            client.get(API)
+
+
+def test_settings_count(tmp_path: Path) -> None:
+    """The same seed gives the same sids in two runs."""
+    sids = []
+    for nth in ("first", "second"):
+        (tmp_path / nth).mkdir()
+        with running("mitmdump", tmp_path / nth, "--set", "ringback_seed=7") as started:
+            sids.append([started.post("Messages", FORM).json()["sid"] for _ in range(2)])
+    assert sids[0] == sids[1]
+    assert sids[0][0] != sids[0][1]
+
+
+def test_mitmweb_shows_the_verdict(tmp_path: Path) -> None:
+    port = free_port()
+    secured = "web_password" in _options("mitmweb")
+    options = ["--set", f"web_port={port}", *(["--set", f"web_password={PASSWORD}"] if secured else [])]
+    with running("mitmweb", tmp_path, *options) as started:
+        started.post("Messages", FORM | {"From": "+15005550007"})
+        shown = httpx.get(f"http://127.0.0.1:{port}/flows", params={"token": PASSWORD}, trust_env=False)
+    (flow,) = shown.json()
+    assert flow["response"]["status_code"] == 400
+    assert flow["marked"] == "\N{BLUE BOOK}"
+    assert "Messages.from.not-owned" in flow["comment"]
+    assert "page=test-sms-messages-parameters-From" in flow["comment"]
+
+
+def _options(program: str) -> str:
+    """All options that the program has."""
+    entry = f"from mitmproxy.tools.main import {program}; {program}()"
+    return subprocess.run(
+        [sys.executable, "-c", entry, "--options"], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@pytest.mark.parametrize(
+    "program,options,told",
+    [
+        ("mitmdump", ["--set", "ignore_hosts=twilio"], "ignore_hosts could let Twilio's hosts past Ringback"),
+        (
+            "mitmdump",
+            ["--set", "allow_hosts=a.example"],
+            "allow_hosts could let Twilio's hosts past Ringback",
+        ),
+        ("mitmdump", ["--set", "tcp_hosts=.*"], "tcp_hosts could let Twilio's hosts past Ringback"),
+        ("mitmdump", ["--listen-host", "0.0.0.0"], "set RINGBACK_PROXY_PASSWORD"),
+        ("mitmdump", ["--set", "ringback_mode=sideways"], "'sideways' is not one of: offline, auto, online"),
+        ("mitmdump", ["--set", "ringback_contract=/no/such/file"], "/no/such/file: cannot be read"),
+        ("mitmdump", ["--set", "ringback_redact=to,boddy"], "did you mean Body?"),
+        ("mitmweb", ["--set", "ignore_hosts=twilio"], "ignore_hosts could let Twilio's hosts past Ringback"),
+        ("mitmweb", ["--listen-host", "0.0.0.0"], "set RINGBACK_PROXY_PASSWORD"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_refuses_to_start(program: str, options: list[str], told: str, tmp_path: Path) -> None:
+    web = ["--set", f"web_port={free_port()}"] if program == "mitmweb" else []
+    done = subprocess.run(
+        command(program, tmp_path / "confdir", *web, *options),
+        env=environment(tmp_path),
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert told in said
+    assert "Traceback" not in said
