@@ -81,7 +81,7 @@ class Option:
         choices: The allowed texts, or none.
         metavar: The value's name in `--help`, or None.
         short: A second spelling on the command line, such as `-q`, or an empty string.
-        completes: The shell completes names of files or directories, or nothing.
+        completes: The shell completes names of files, of directories or of cassettes, or nothing.
         live: Without effect offline.
     """
 
@@ -93,7 +93,7 @@ class Option:
     choices: tuple[str, ...] = ()
     metavar: str | None = None
     short: str = ""
-    completes: Literal["", "file", "dir"] = ""
+    completes: Literal["", "file", "dir", "cassette"] = ""
     live: bool = False
 
     @property
@@ -166,7 +166,7 @@ class Option:
             if not isinstance(one, wanted) or isinstance(one, bool):
                 text = {int: "a whole number", float: "a number", str: "text in quotes"}[wanted[-1]]
                 raise SettingsError(place, f"{one!r} is not {text}", self.name)
-        if directory is not None and self.completes:
+        if directory is not None and self.completes in {"file", "dir"}:
             values = [str(directory / str(one)) for one in values]
         read = tuple(self._read(one, place) for one in values)
         return read if self.is_list else read[0]
@@ -365,6 +365,7 @@ class Settings:
         "Cassette of clients that name none as the proxy URL's user.",
         _cassette_name,
         metavar="NAME",
+        completes="cassette",
     )
     repeats: Repeats = _option(
         "last",

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from ringback import __version__
 from ringback.__main__ import EXIT_OUTPUT
-from ringback.cli import COMMANDS, ringback
+from ringback.cli import COMMANDS, LazyGroup, ringback
+from ringback.cli.proxy import say
 from support.proxying import ringback as run_ringback
 
 if TYPE_CHECKING:
@@ -62,6 +63,43 @@ def test_mistakes_are_usage_errors(arguments: list[str]) -> None:
     assert got.exit_code == 2
     assert "nonsense" in got.output
     assert "Traceback" not in got.output
+
+
+def test_the_command_alone_says_what_to_type_next() -> None:
+    got = CliRunner().invoke(ringback, [])
+    assert (got.exit_code, got.stderr) == (0, "")
+    assert "ringback run -- pytest" in got.output
+    assert len(got.output.splitlines()) < 10
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["conract"], "Did you mean `ringback contract`?"),
+        (["Serve"], "Did you mean `ringback serve`?"),
+        (["true", "--x"], "To run a program: `ringback run -- true --x`."),
+        (["xyzzy"], "`ringback --help` lists the commands."),
+    ],
+)
+def test_a_mistyped_command_is_told_what_was_meant(arguments: list[str], said: str) -> None:
+    got = CliRunner().invoke(ringback, arguments)
+    assert got.exit_code == 2
+    assert f"Error: No such command {arguments[0]!r}. {said}\n" in got.stderr
+
+
+@pytest.mark.parametrize("value, coloured", [("1", False), ("", True)])
+def test_no_color_turns_colours_off(monkeypatch: pytest.MonkeyPatch, value: str, coloured: bool) -> None:
+    @click.command()
+    def loud() -> None:
+        say("look", colour="red")
+
+    monkeypatch.setenv("NO_COLOR", value)
+    group = LazyGroup("x", commands={"loud": loud})
+    monkeypatch.setitem(COMMANDS, "loud", ("loud", ""))
+    monkeypatch.setattr(group, "get_command", lambda *_: loud)
+    got = CliRunner().invoke(group, ["loud"], color=True)
+    assert (got.stderr == "\x1b[31mringback: look\x1b[0m\n") is coloured
+    assert "ringback: look" in got.stderr
 
 
 def pages() -> Iterator[tuple[str, ...]]:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from ringback import __version__
 from ringback.cli.options import settings_options
-from ringback.cli.proxy import summary, write_ready
+from ringback.cli.proxy import summary, wrap, write_ready
 from ringback.contract import Answer, Source
 from ringback.settings import Settings
 from ringback.tally import Tally
@@ -120,6 +120,18 @@ def test_a_port_may_be_any_and_0_is_a_free_one(option: str) -> None:
     for port in (-1, 65536):
         with pytest.raises(click.UsageError, match="not in the range"):
             given(option, str(port))
+
+
+# -- messages
+
+
+def test_a_message_is_wrapped_between_words_on_a_terminal() -> None:
+    url = "https://example.com/a-very-long-address/that-is-wider-than-the-line"
+    line = f"ringback:   go to {url} and read it there"
+    parts = wrap(line, 30)
+    assert [part.strip() for part in parts.splitlines()] == ["ringback:   go to", url, "and read it there"]
+    assert parts.splitlines()[1].startswith("    https"), "what follows is indented as the line is"
+    assert wrap(line, 200) == line
 
 
 # -- the ready file

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import Final
+import os
+from typing import Any, Final
 
 import click
 
@@ -39,18 +40,67 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Make the context; NO_COLOR (no-color.org) turns colours off."""
+        context = super().make_context(*args, **extra)
+        if os.environ.get("NO_COLOR"):
+            context.color = False
+        return context
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of a mistyped one tell the nearest, of another program how to run it.
+
+        Raises:
+            UsageError: There is no such command.
+        """
+        name = args[0]
+        if name in COMMANDS or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(f"No such command {name!r}. {_advice(args)}", ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _advice(words: list[str]) -> str:
+    """Return what somebody who typed `words` after `ringback` may have meant."""
+    import shutil  # noqa: PLC0415 - only for a mistake
+    from difflib import get_close_matches  # noqa: PLC0415 - as above
+
+    near = get_close_matches(words[0].lower(), COMMANDS, 1)
+    if near:
+        return f"Did you mean `ringback {near[0]}`?"
+    if shutil.which(words[0]):
+        return f"To run a program: `ringback run -- {' '.join(words)}`."
+    return "`ringback --help` lists the commands."
+
+
+_NEXT: Final = """\
+Ringback answers a program's Twilio requests as Twilio's test credentials do, offline.
+
+  ringback run -- pytest    run your tests, or any other program
+  ringback contract         show the magic numbers and what each of them gives
+  ringback doctor           check the languages found on this machine
+  ringback --help           list all commands"""
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def ringback() -> None:
+@click.pass_context
+def ringback(ctx: click.Context) -> None:
     """Answer like Twilio's test credentials: offline, for any language's SDK.
 
     \b
     ringback run -- pytest          your program, unchanged, without a network
     ringback contract explain POST Messages From=+15005550001 To=+15005550006
     """  # noqa: D301 - click wants a real backspace
+    if ctx.invoked_subcommand is None:
+        click.echo(_NEXT)

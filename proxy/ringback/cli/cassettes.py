@@ -21,7 +21,7 @@ from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.verify import check, files_of, load, redacted_view
 from ringback.cli import tables
-from ringback.cli.options import table_option
+from ringback.cli.options import complete_cassette, table_option
 from ringback.contract.form import NamingError, parameters_named
 from ringback.counting import many
 from ringback.exchange import error_code
@@ -64,7 +64,7 @@ def list_cassettes(directory: Path) -> None:
 
 
 @command.command(short_help="Show the interactions of a cassette, or one of them.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_cassette)
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @_DIRECTORY
 def show(name: str, number: int | None, directory: Path) -> None:
@@ -163,7 +163,7 @@ def _as_json(
 
 
 @command.command(short_help="Take secrets and form fields out of cassettes.")
-@click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@click.argument("wanted", metavar="[NAME]...", nargs=-1, shell_complete=complete_cassette)
 @click.option("--redact", "fields", metavar="FIELD,...", help="Form fields whose values get pseudonyms.")
 @_DIRECTORY
 @click.pass_context

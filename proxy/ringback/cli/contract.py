@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import click
 
 from ringback.cli import tables
-from ringback.cli.options import table_option
+from ringback.cli.options import complete_resource, table_option
 from ringback.contract import Contract, ContractError, Credentials, Names, Request, answer, load
 from ringback.contract.listing import HEADINGS, as_json, markdown, rows
 from ringback.contract.stamps import make_stamps
@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, contracts: tuple[Path, ...], **forms: bool) -
 
 @command.command(short_help="Tell what one request would get, and why.")
 @click.argument("method")
-@click.argument("resource")
+@click.argument("resource", shell_complete=complete_resource)
 @click.argument("fields", metavar="[KEY=VALUE]...", nargs=-1)
 @_FILES
 @click.option("--xml", is_flag=True, help="Ask for XML, as a path without .json does.")

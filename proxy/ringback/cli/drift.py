@@ -17,7 +17,7 @@ import click
 
 from ringback.cassettes.names import READ_SUFFIXES
 from ringback.cli.drift_live import RATE, SID, TOKEN
-from ringback.cli.options import argued, as_words, table_option
+from ringback.cli.options import argued, as_words, complete_rule, table_option
 from ringback.cli.proxy import say
 from ringback.drift.accepted import FILE as ACCEPTED
 
@@ -78,7 +78,13 @@ class _WithSubcommands(click.Command):
     show_default=True,
     help="The least severity that makes the exit code 1.",
 )
-@click.option("--only", multiple=True, metavar="GLOB", help="Only claims like this, e.g. 'Messages.to.*'.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_rule,
+    help="Only claims like this, e.g. 'Messages.to.*'.",
+)
 @click.option("--wire", multiple=True, type=click.Choice(["json", "xml"]), help="Ask in this format only.")
 @click.option("--max-live", type=click.IntRange(1), metavar="N", help="Send no more than N requests.")
 @click.option(

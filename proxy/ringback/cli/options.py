@@ -98,11 +98,13 @@ class _Text(click.ParamType):  # type: ignore[type-arg] # click 8.1 has no such 
 
     def shell_complete(
         self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
-        param: click.Parameter,  # noqa: ARG002 - as above
+        ctx: click.Context,
+        param: click.Parameter,
         incomplete: str,
     ) -> list[CompletionItem]:
-        """Complete one of the choices, or the name of a file or directory."""
+        """Complete one of the choices, or the name of a file, directory or cassette."""
+        if self._entry.completes == "cassette":
+            return complete_cassette(ctx, param, incomplete)
         if self._entry.completes:
             return [CompletionItem(incomplete, type=self._entry.completes)]
         return [CompletionItem(one) for one in self._entry.choices if one.startswith(incomplete)]
@@ -148,6 +150,35 @@ def settings_options(name: Command) -> Callable[[Callable[..., Any]], Callable[.
         return wrapped
 
     return decorate
+
+
+def complete_cassette(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a cassette in the directory that the command line, or a setting, names."""
+    from ringback.cassettes.names import cassette_names  # noqa: PLC0415 - only for a completion
+
+    directory = ctx.params.get("directory") or ctx.params.get("cassettes")
+    if directory is None:
+        try:
+            directory = _found(ctx).value(OPTIONS["cassettes"])
+        except (SettingsError, click.UsageError):
+            return []
+    return [CompletionItem(name) for name in cassette_names(Path(directory)) if name.startswith(incomplete)]
+
+
+def complete_resource(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a resource that the contract has."""
+    from ringback import contract  # noqa: PLC0415 - only for a completion
+
+    names = [one.resource for one in contract.load().resources]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_rule(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of one of the documentation's claims."""
+    from ringback.drift.claims import ClaimSet  # noqa: PLC0415 - only for a completion
+
+    names = sorted(ClaimSet().claims)
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def usage_error(error: SettingsError, context: click.Context | None) -> click.UsageError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +45,28 @@ EXIT_START = 5
 
 
 def say(text: str, *, colour: str | None = None) -> None:
-    """One line for people, on stderr; where nobody can read it, the rest goes on."""
+    """Print a message for people on stderr; where nobody can read it, the rest goes on.
+
+    On a terminal it is wrapped at the terminal's width, between words; a file or a pipe gets one line.
+    """
+    line = f"ringback: {text}"
     with suppress(OSError):
-        click.secho(f"ringback: {text}", err=True, fg=colour)
+        if sys.stderr is not None and sys.stderr.isatty():
+            line = wrap(line, shutil.get_terminal_size().columns)
+        click.secho(line, err=True, fg=colour)
+
+
+def wrap(line: str, width: int) -> str:
+    """Break `line` between words so that no part is wider than `width`; a longer word stays whole."""
+    if len(line) <= width:
+        return line
+    import textwrap  # noqa: PLC0415 - most lines are short
+
+    text = line.removeprefix("ringback: ")
+    indent = "  " + " " * (len(text) - len(text.lstrip()))
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 class _Told(logging.Handler):
