@@ -26,6 +26,7 @@ SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
 
 LARGEST_ERROR: Final = 64 * 1024  # bytes; Twilio's errors have some hundred
 PROVENANCE_PREFIX: Final = "ringback-"
+MOCK: Final = "mock"  # the `Ringback-Source` of a mock upstream's answers, and of recordings of them
 _XML_CODE: Final = re.compile(rb"<Code>[ \t\r\n]{0,16}([0-9]{4,6})[ \t\r\n]{0,16}</Code>")
 _DIGITS: Final = re.compile(r"[0-9]{4,6}")
 CACHED_TEXTS: Final = 4096  # results kept of each function
@@ -107,6 +108,8 @@ class Source:
         line: The line of the documentation page, if it speaks of this; for those who have its text.
         text: How well the wire text is known, where that differs from the outcome.
         page: The anchor of the page's section that speaks of this, e.g. `test-sms-messages-parameters-To`.
+        origin: The URL of the mock upstream that gave the answer, or that gave it when it was recorded; None
+            for the live API itself.
     """
 
     kind: SourceKind
@@ -116,6 +119,7 @@ class Source:
     line: int | None = None
     text: Basis | None = None
     page: str | None = None
+    origin: str | None = None
     _written: Headers | None = field(default=None, init=False, repr=False, compare=False)
 
     def headers(self) -> Headers:
@@ -134,10 +138,13 @@ class Source:
                 ("basis", self.basis),
                 ("text", self.text if self.text != self.basis else None),
                 ("page", self.page),
+                ("origin", None if self.kind == "live" else self.origin),
             )
             if value
         ]
         fields = [("Ringback-Source", header_value("; ".join(parts)))]
+        if self.origin and self.kind == "live":
+            fields.append(("Ringback-Origin", header_value(self.origin)))
         if self.reason:
             fields.append(("Ringback-Reason", header_value(self.reason)))
         return tuple(fields)

@@ -9,7 +9,9 @@ import pytest
 from ringback.cassettes.errors import RedactionError
 from ringback.cassettes.metadata import (
     check_key,
+    origin_of,
     provenance,
+    recorded_source,
     redacted_fields,
     redacted_fields_of,
     source_of,
@@ -77,3 +79,14 @@ def test_an_answer_tells_whether_it_was_recorded_or_documented(
 ) -> None:
     one = Interaction(request(), answer(), ((FIELD_SOURCE, said),) if said else ())
     assert source_of("mine", 4, one) == Source("cassette", "mine#5", basis, line=line)  # type: ignore[arg-type]  # a str
+
+
+def test_a_recording_of_a_mock_upstream_names_it_and_is_not_live() -> None:
+    said = recorded_source(Source("live", origin="http://127.0.0.1:4010"))
+    assert said == "mock; origin=http://127.0.0.1:4010"
+    one = Interaction(request(), answer(), ((FIELD_SOURCE, said),))
+    assert origin_of(one) == "http://127.0.0.1:4010"
+    replayed = dict(source_of("c", 0, one).headers())["Ringback-Source"]
+    assert replayed.endswith("; origin=http://127.0.0.1:4010")
+    assert recorded_source(Source("live")) == "live"
+    assert origin_of(Interaction(request(), answer(), ((FIELD_SOURCE, "live"),))) is None

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ringback.cassettes.vcr_format import load_foreign
 from ringback.drift.compare import compare
@@ -172,3 +173,26 @@ def test_what_a_pseudonym_got_is_not_held_against_the_documentation(
     (found,) = read_recordings([file], CLAIM_SET.contract, load_foreign)
     assert (found.observation is not None) is judged
     assert found.why == ("" if judged else "To recorded as pseudonyms (--redact), which get other answers")
+
+
+def test_a_recording_of_a_mock_upstream_is_that_origin_s_and_never_mixed_with_the_live_api_s(
+    tmp_path: Path,
+) -> None:
+    file = cassette([exchange() for _ in range(3)], tmp_path / "c.yaml")
+    kept = yaml.safe_load(file.read_text())
+    for item, said in zip(
+        kept["interactions"], ("live", "mock; origin=http://127.0.0.1:1", "mock"), strict=True
+    ):
+        item["response"]["headers"]["Ringback-Source"] = [said]
+        item["response"]["body"]["string"] = '{"code": 21999, "message": "m", "status": 400}'
+    file.write_text(yaml.safe_dump(kept))
+    seen = [one.observation for one in read_recordings([file], CLAIM_SET.contract, load_foreign)]
+    assert [(one.origin, one.who) for one in seen if one] == [
+        ("", "proven"),
+        ("http://127.0.0.1:1", "proven"),
+        ("a mock upstream", "proven"),
+    ]
+    findings = collect_findings(CLAIM_SET, [compare(CLAIM_SET, one) for one in seen if one])
+    codes = [one for one in findings if one.kind == "code"]
+    assert [one.origin for one in codes] == ["", "http://127.0.0.1:1", "a mock upstream"]
+    assert len({one.fingerprint for one in codes}) == 3

@@ -9,7 +9,7 @@ from ringback.cassettes.matching import MATCHING_VERSION, MatchIgnore
 from ringback.cassettes.pseudonyms import KEY_VARIABLE, key_id
 from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
 from ringback.cassettes.vcr_format import FIELD_SOURCE
-from ringback.exchange import Source
+from ringback.exchange import MOCK, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +81,19 @@ def check_key(path: Path, wanted: str, key: bytes) -> None:
         )
 
 
+def recorded_source(source: Source) -> str:
+    """Return the recorded `Ringback-Source` of an answer: `live`, or the mock upstream that gave it."""
+    return f"{MOCK}; origin={source.origin}" if source.origin else source.kind
+
+
+def origin_of(found: Interaction) -> str | None:
+    """Return the URL of the mock upstream that gave a recorded answer, or None."""
+    kind, *rest = [part.strip() for part in (found.said(FIELD_SOURCE) or "").split(";")]
+    if kind != MOCK:
+        return None
+    return next((part[7:] for part in rest if part.startswith("origin=")), "") or "a mock upstream"
+
+
 def source_of(name: str, number: int, found: Interaction) -> Source:
     """What an answer from recording `number` (0-based) of the cassette `name` says of itself."""
     basis: Basis = "recorded"
@@ -90,4 +103,4 @@ def source_of(name: str, number: int, found: Interaction) -> Source:
     if kind == DOCUMENTED:
         basis = "documented"
         line = next((int(part[5:]) for part in rest if part.startswith("line=") and part[5:].isdigit()), None)
-    return Source("cassette", f"{name}#{number + 1}", basis, line=line)
+    return Source("cassette", f"{name}#{number + 1}", basis, line=line, origin=origin_of(found))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ringback.cassettes import layout, redaction, vcr_format
 from ringback.cassettes.errors import CassetteBusyError, CassetteError, RedactionError, recording_error
-from ringback.cassettes.metadata import known_of, redacted_fields_of
+from ringback.cassettes.metadata import known_of, recorded_source, redacted_fields_of
 from ringback.cassettes.names import SUFFIX, free_path
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, Interaction
@@ -574,7 +574,7 @@ class InteractionWriter:
         clean = self._redaction.redact(request)
         said = (
             (FIELD_RECORDED, self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")),
-            (FIELD_SOURCE, answer.source.kind),
+            (FIELD_SOURCE, recorded_source(answer.source)),
         )
         item = vcr_format.dump(Interaction(clean.request, clean.answer(answer), said))
         return clean.key, item

@@ -15,7 +15,7 @@ from ringback.cassettes import documentation, editing, names, pseudonyms
 from ringback.cassettes.errors import CassetteError, reading_error
 from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.matching import plain_key
-from ringback.cassettes.metadata import redacted_fields_of
+from ringback.cassettes.metadata import origin_of, redacted_fields_of
 from ringback.cassettes.names import cassette_names
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
@@ -263,7 +263,8 @@ def _row(directory: Path, name: str, faults: list[CassetteError]) -> tuple[str, 
 
 
 def _kind(one: Interaction) -> str:
-    return (one.said(FIELD_SOURCE) or "vcrpy").partition(";")[0]
+    origin = origin_of(one)
+    return f"mock {origin}" if origin else (one.said(FIELD_SOURCE) or "vcrpy").partition(";")[0]
 
 
 def _label(one: LocatedInteraction) -> str:

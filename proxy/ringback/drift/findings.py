@@ -81,6 +81,7 @@ class DriftFinding:
         rows: The first of these exchanges side by side with the documentation and the offline answer.
         reproduce: The command that shows it again.
         note: A line for the reader, e.g. why the entry that accepted it no longer does.
+        origin: The mock upstream whose answers show it, empty for the live API.
     """
 
     rule: str
@@ -104,6 +105,7 @@ class DriftFinding:
     rows: tuple[SideBySideRow, ...] = field(default=(), compare=False)
     reproduce: str = ""
     note: str = ""
+    origin: str = ""
 
     @property
     def page(self) -> str:
@@ -149,8 +151,13 @@ def collect_findings(
         comparisons: What was looked at.
         reproduce: Gives the command that shows a rule's finding again.
     """
-    seen = [comparison for comparison in comparisons if not comparison.skipped]
-    groups = _merge_formats([*_outcomes(seen), *_checks(seen)])
+    by_origin: dict[str, list[Comparison]] = defaultdict(list)
+    for comparison in comparisons:
+        if not comparison.skipped:
+            by_origin[comparison.observation.origin].append(comparison)
+    groups = [
+        group for seen in by_origin.values() for group in _merge_formats([*_outcomes(seen), *_checks(seen)])
+    ]
     findings = [_finding(claim_set, group, reproduce) for group in groups]
     return sorted(
         findings,
@@ -305,6 +312,7 @@ def _finding(claim_set: ClaimSet, group: _Group, reproduce: Callable[[str], str]
     documented = difference.documented
     if group.wide and claim is not None and difference.kind not in {"value", "status"}:
         documented = claim.says
+    origin = first.observation.origin
     line = claim.line if group.wide and claim else difference.line
     return DriftFinding(
         rule=group.rule,
@@ -314,7 +322,8 @@ def _finding(claim_set: ClaimSet, group: _Group, reproduce: Callable[[str], str]
         pointer=difference.pointer,
         documented=documented,
         observed=difference.observed.replace(first.observation.account, "{account}"),
-        fingerprint=fingerprint(group.rule, difference.kind, difference.cause),
+        fingerprint=fingerprint(*filter(None, (group.rule, difference.kind, difference.cause, origin))),
+        origin=origin,
         line=line,
         cited=claim_set.cite(line),
         basis=claim.basis if group.wide and claim else difference.basis,

@@ -52,6 +52,11 @@ class Observation:
     who: Who = "unknown"
 
     @property
+    def origin(self) -> str:
+        """The mock upstream that answered, empty for the live API."""
+        return self.answer.source.origin or ""
+
+    @property
     def account(self) -> str:
         """The account in the path, or a placeholder where the path has none."""
         found = _ACCOUNT.search(self.request.path)

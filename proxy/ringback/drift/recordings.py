@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ringback.cassettes.names import READ_SUFFIXES
 from ringback.drift.observation import Observation, form_of, who_asked
+from ringback.exchange import MOCK, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -180,11 +181,15 @@ def _observation(
 ) -> Observation:
     request, answer = interaction.request, interaction.answer
     who: Who = who_asked(contract, request, answer)
-    if kind == "live":
+    if kind in {"live", MOCK}:
         who = "proven"
     elif assume_test:
         who = "test"
     recorded = _said(interaction.provenance, "ringback-recorded") or answer.header("Date")
+    if kind == MOCK:
+        said = _said(interaction.provenance, "ringback-source") or ""
+        origin = said.partition("origin=")[2].partition(";")[0].strip() or "a mock upstream"
+        answer = answer.with_source(Source("live", origin=origin))
     return Observation(request, answer, where, _moment(recorded), who)
 
 

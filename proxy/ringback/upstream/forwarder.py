@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.errors import CodingError
 from ringback.counting import many
-from ringback.exchange import PROVENANCE_PREFIX, Answer, Source, error_code, header_value
+from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Source, error_code, header_value
 from ringback.upstream.client import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof, Proofs
 
@@ -124,6 +124,11 @@ class Gateway:
         self._proofs = Proofs(self._send)
         self.probes = 0
 
+    @property
+    def origin(self) -> str | None:
+        """Return the mock upstream's URL; None where the answers are Twilio's own."""
+        return self._routes.origin
+
     async def prove(self, request: Request) -> Proof:
         """Return the proof that `request`'s credentials are test credentials.
 
@@ -157,10 +162,15 @@ class Gateway:
     async def _exchange(self, request: Request) -> Answer:
         answer = await self._client.exchange(self._routes.of(request.host), request)
         said = answer.header("Ringback-Source")
-        if said is not None and not said.startswith("live"):
+        mocked = self.origin is not None and said is not None and said.startswith(MOCK)
+        if said is not None and not mocked and not said.startswith("live"):
             # HTTPS_PROXY may still name an offline one: its answers must not pass for the live API's.
             raise UpstreamError("upstream.proxy", "another Ringback answered in place of the live API")
-        return answer
+        # Nobody but this process says where an answer came from.
+        fields = tuple(
+            (name, value) for name, value in answer.headers if not name.lower().startswith(PROVENANCE_PREFIX)
+        )
+        return replace(answer, headers=fields, source=Source("live", origin=self.origin))
 
 
 class Forwarder:
@@ -275,11 +285,6 @@ class Forwarder:
     async def _live(self, forward: Forward, answer: Answer) -> Answer:
         different = self._compare(forward.expected, answer)
         self._tally.compare(different)
-        # Nobody but this process says where an answer came from.
-        fields = tuple(
-            (name, value) for name, value in answer.headers if not name.lower().startswith(PROVENANCE_PREFIX)
-        )
-        answer = Answer(answer.status, answer.reason, fields, answer.body, LiveSource("live"))
         recorded = ""
         # What only says that there is no answer now is none that anybody wants for ever.
         if not _missing(answer):
@@ -288,7 +293,8 @@ class Forwarder:
             if self._observe:
                 self._unobserved.append((forward.request, answer, recorded))
                 asyncio.get_running_loop().call_later(_AFTER_ANSWER, self._observe_next)
-        return answer.with_source(LiveSource("live", difference=different, recorded=recorded))
+        source = LiveSource("live", origin=answer.source.origin, difference=different, recorded=recorded)
+        return answer.with_source(source)
 
     def _observe_next(self) -> None:
         if self._unobserved and self._observe:
@@ -301,7 +307,10 @@ class Forwarder:
         self._tally.fall_back(none.rule, none.detail)
         answer = forward.fallback_answer()
         source = answer.source
-        known = {name: getattr(source, name) for name in ("kind", "rule", "basis", "reason", "line", "text")}
+        known = {
+            name: getattr(source, name)
+            for name in ("kind", "rule", "basis", "reason", "line", "text", "page")
+        }
         return answer.with_source(FallbackSource(**known, fallback=none.rule, detail=none.detail))
 
 

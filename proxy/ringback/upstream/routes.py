@@ -180,6 +180,14 @@ class Routes:
     upstream: Address | None = None
     egress: Egress = field(default_factory=Egress)
 
+    @property
+    def origin(self) -> str | None:
+        """Return the mock upstream's URL; None where the answers are Twilio's own."""
+        at = self.upstream
+        if at is None or at.host == "twilio.com" or at.host.endswith(".twilio.com"):
+            return None
+        return str(at)
+
     def of(self, host: str) -> Route:
         """Return the route to the API host `host`: always TLS, except to a mock upstream whose URL says http.
 

@@ -69,6 +69,7 @@ def _finding(finding: DriftFinding) -> dict[str, Any]:
             "basis": finding.basis,
         },
         "observed": finding.observed,
+        "origin": finding.origin or None,
         "first_seen": _date(finding.first_seen),
         "last_seen": _date(finding.last_seen),
         "seen": finding.seen,

@@ -66,7 +66,8 @@ def _case(suite: ET.Element, name: str, finding: DriftFinding | None, *, fails: 
 
 
 def _message(finding: DriftFinding) -> str:
-    return f"documented {finding.documented}, live {finding.observed}"
+    who = f"mock {finding.origin}" if finding.origin else "live"
+    return f"documented {finding.documented}, {who} {finding.observed}"
 
 
 def _lines(finding: DriftFinding) -> list[str]:

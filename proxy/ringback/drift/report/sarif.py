@@ -53,12 +53,13 @@ def _rule(name: str, says: str, page: str) -> dict[str, Any]:
 
 def _result(finding: DriftFinding, index: int, *, accepted: bool) -> dict[str, Any]:
     page = f" (page: {finding.page})" if finding.cited else ""
+    who = f"Mock upstream {finding.origin}" if finding.origin else "Live"
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
         "kind": "fail",
-        "message": {"text": f"Documented: {finding.documented}{page}. Live: {finding.observed}."},
+        "message": {"text": f"Documented: {finding.documented}{page}. {who}: {finding.observed}."},
         "partialFingerprints": {"ringbackDrift/v1": finding.fingerprint},
         "locations": [_location(item.where, item.request) for item in finding.sightings[:1]],
         "relatedLocations": [

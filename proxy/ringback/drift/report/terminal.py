@@ -61,7 +61,8 @@ def _finding(finding: DriftFinding, console: Console) -> None:
     for name, value in (
         ("where", place),
         ("documented", finding.documented),
-        ("live", finding.observed),
+        ("mock" if finding.origin else "live", finding.observed),
+        ("origin", finding.origin),
         ("page", finding.page + (f"  {finding.cited.url}" if finding.cited else "")),
         ("seen", _seen(finding)),
         ("also", finding.note),
