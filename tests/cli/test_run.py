@@ -332,15 +332,18 @@ def test_an_inherited_proxy_and_exceptions_do_not_lead_past(home: Path) -> None:
 
 def test_the_child_finds_the_ready_file(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "ready.json"
-    inner = "import json, os, sys; print(json.load(open(sys.argv[1]))['proxy'], os.environ['HTTPS_PROXY'])"
+    inner = (
+        "import json, os, sys; found = json.load(open(sys.argv[1]));"
+        "print(found['proxy'], os.environ['HTTPS_PROXY'], found['pid'] == os.getppid())"
+    )
     done = run(
         home,
         *(sys.executable, "-c", inner, str(file)),
         options=("--allow-none", "--ready-file", str(file)),
     )
-    proxy, told = done.stdout.split()
-    assert proxy == told.rstrip("/")
-    assert not file.exists(), "it is gone with the proxy"
+    proxy, told, started_by = done.stdout.split()
+    assert (proxy, started_by) == (told.rstrip("/"), "True")
+    assert not file.exists(), "it goes with its proxy"
 
 
 def test_a_proxy_that_cannot_start_starts_no_child(home: Path, tmp_path: Path) -> None:

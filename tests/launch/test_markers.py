@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.markers import ProcessMarker, bypass_hint, seen_runtimes, stopped_bypasses
+from ringback.launch.hints import on_trust
+from ringback.launch.markers import (
+    CLEARED,
+    NAMES,
+    ProcessMarker,
+    bypass_hint,
+    seen_runtimes,
+    stopped_bypasses,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +62,15 @@ def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
         ("tox -e py", "pass_env"),
         ("dotnet Send.dll", "needs its `UseProxy`"),
         ("mono send.exe", "cert-sync --quiet --user"),
+        ("perl send.pl", "`perl`: HTTP::Tiny, LWP and Mojo go past"),
+        ("cargo test", "`cargo`: reqwest goes past the proxy with `no_proxy()`"),
+        ("mix test", "`mix`: Erlang's :httpc reads no variable"),
+        ("Rscript send.R", "`Rscript`: httr and curl trust the system's roots alone"),
+        ("deno run send.ts", "`deno`: npm packages"),
+        ("bun test", "`bun`: superagent and agents"),
+        ("wget --no-proxy https://api.twilio.com/", "`wget --no-proxy` goes past the proxy"),
+        ("wget https://api.twilio.com/", "`wget` uses https_proxy unless"),
+        ("node --permission send.js", "`node --permission` may not read Ringback's preload"),
         ("./send", "No Python, Node.js or Java was seen to start"),
     ],
 )
@@ -140,3 +157,60 @@ def test_a_java_image_that_no_agent_can_be_loaded_into(tmp_path: Path) -> None:
     assert "belongs to a Java image without java.instrument" in bypass_hint(words, tmp_path)
     (tmp_path / "release").write_text('MODULES="java.base java.instrument"\n')
     assert "java.instrument" not in bypass_hint(words, tmp_path)
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+def test_every_runtime_that_leaves_markers_has_a_hint(runtime: str, tmp_path: Path) -> None:
+    _started(tmp_path, runtime)
+    assert f"{NAMES[runtime]} 1.2 started and reached no Twilio host: " in bypass_hint(["make"], tmp_path)
+
+
+def test_an_environment_that_the_program_cleared_is_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "bypassed-python-7").write_text(f"api.twilio.com\ntest.py\n{CLEARED}\n")
+    (said,) = bypass_hint(["python", "test.py"], tmp_path).splitlines()
+    assert "its environment has no HTTPS_PROXY any more" in said
+    assert "clear=True" in said
+
+
+def test_a_stopped_client_s_cause_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "bypassed-ruby-7").write_text("api.twilio.com\nsend.rb\n")
+    (said,) = bypass_hint(["ruby", "send.rb"], tmp_path).splitlines()
+    assert said.startswith("Ruby (send.rb) was on its way to api.twilio.com")
+
+
+@pytest.mark.parametrize("command", [["sh", "{}"], ["{}"], ["sh", "-c", "{}"], ["bash", "-e", "{}"]])
+def test_a_script_s_options_of_curl_and_wget_are_found(command: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "send.sh"
+    script.write_text(
+        "#!/bin/sh\ncurl -s \\\n  --noproxy '*' https://api.twilio.com/ | wc\nwget -q --no-config x\n"
+    )
+    words = [word.format(script) for word in command]
+    said = bypass_hint(words, tmp_path)
+    assert "`curl --noproxy` goes past the proxy" in said
+    assert "`wget --no-config` goes past the proxy, or without its CA" in said
+
+
+@pytest.mark.parametrize(
+    "command, seen, said",
+    [
+        ("python3 send.py", [], "pycurl.CAINFO"),
+        ("make test", ["python"], "pycurl.CAINFO"),
+        ("bundle exec rspec", [], "Typhoeus takes `cainfo"),
+        ("perl send.pl", [], "CURLOPT_CAINFO"),
+        ("Rscript send.R", [], "httr::set_config"),
+        ("mix test", [], "`cacertfile: System.get_env"),
+        ("cargo run", [], "rustls-tls-native-roots"),
+        ("curl --cacert mine.pem https://api.twilio.com/", [], "`curl --cacert`"),
+        ("php send.php", [], "CURLOPT_CAINFO"),
+        ("./send", [], "update-ca-certificates"),
+    ],
+)
+def test_a_client_that_distrusts_the_ca_gets_its_language_s_line(
+    command: str, seen: list[str], said: str
+) -> None:
+    assert said in on_trust(command.split(), seen)
+
+
+def test_mono_has_its_own_store() -> None:
+    assert on_trust(["mono", "send.exe"]).startswith("`mono` has a trust store of its own")
+    assert "update-ca-certificates" not in on_trust(["mono", "send.exe"])

@@ -87,7 +87,8 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
     from ringback.cli.starting import start  # noqa: PLC0415 - as above
     from ringback.launch.directory import answered_in_inner_launches, report_to_outer_launch  # noqa: PLC0415 - as above
-    from ringback.launch.markers import bypass_hint, stopped_bypasses  # noqa: PLC0415 - as above
+    from ringback.launch.hints import on_trust  # noqa: PLC0415 - as above
+    from ringback.launch.markers import bypass_hint, seen_runtimes, stopped_bypasses  # noqa: PLC0415 - as above
     from ringback.server.run import serve  # noqa: PLC0415 - as above
 
     with start(options) as begun:
@@ -106,10 +107,12 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
             await _linger(child, command_line[0], options.linger, launch.directory)
             counted, inner = running.responder.tally, answered_in_inner_launches(launch.directory)
             silent = counted.total + inner == 0 and not options.allow_none
-            why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, command_line, silent=silent)
+            trusting = on_trust(command_line, {marker.runtime for marker in seen_runtimes(launch.directory)})
+            why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, trusting, silent=silent)
             # Who ends a program by a signal does not ask why it had sent nothing yet.
-            if not why and (stopped_bypasses(launch.directory) or (silent and code < EXIT_SIGNALLED)):
-                why = bypass_hint(command_line, launch.directory, launch.environment)
+            if stopped_bypasses(launch.directory) or (not why and silent and code < EXIT_SIGNALLED):
+                hint = bypass_hint(command_line, launch.directory, launch.environment)
+                why = f"{why}\n{hint}".lstrip()
         tally, used = running.responder.tally, running.responder.used
         found = findings(running)
 
@@ -126,16 +129,12 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
     return EXIT_CASSETTES if code == 0 and failing else code
 
 
-def _seen_by_the_proxy(counted: Tally, root: Path, command: Sequence[str], *, silent: bool) -> str:
+def _seen_by_the_proxy(counted: Tally, root: Path, trusting: str, *, silent: bool) -> str:
     """Explain by the connections that came why requests did not; empty where they do not tell."""
-    from ringback.launch.hints import on_trust  # noqa: PLC0415 - see _proxied
-
     if counted.distrusted:
-        return (
-            f"{_DISTRUST.format(many(counted.distrusted, 'connection'), root)}\n{on_trust(command)}".rstrip()
-        )
+        return f"{_DISTRUST.format(many(counted.distrusted, 'connection'), root)}\n{trusting}"
     if silent and counted.silent:
-        return f"{_HUNG_UP.format(many(counted.silent, 'connection'), root)}\n{on_trust(command)}".rstrip()
+        return f"{_HUNG_UP.format(many(counted.silent, 'connection'), root)}\n{trusting}"
     if silent and counted.challenged:
         return _CHALLENGED.format(many(counted.challenged, "request"))
     return ""

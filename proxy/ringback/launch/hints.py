@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ringback.launch.runtimes import JAVA_IMAGE_ADVICE, image_without_agents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # What a client of this runtime must do, for somebody who looks at his program.
 NEEDS = {
     "python": "requests, httpx and aiohttp go past the proxy with `trust_env=False` or proxies of their own, "
     "urllib3 without a `ProxyManager`, http.client without `set_tunnel`; a mock (responses, vcrpy, "
     "unittest.mock) answers before the proxy can",
-    "node": "an agent of the program's own (`httpsAgent`, `new https.Agent`, undici's `dispatcher`) goes "
-    "past the proxy; a mock (nock, msw, jest.mock) answers before the proxy can",
+    "node": "an agent of the program's own (`httpsAgent`, `new https.Agent`, undici's `dispatcher`) and "
+    "http2 go past the proxy; twilio-node reads HTTP_PROXY in upper case alone; a mock (nock, msw, jest.mock) "
+    "answers before the proxy can",
+    "deno": "npm packages that open their own connections (undici) go past the proxy, and without "
+    "`--allow-env` they cannot read HTTPS_PROXY; Deno's own fetch can",
+    "bun": "superagent and agents of the program's own go past the proxy, and Bun loads no preload of Node's "
+    "that would stop them: use Bun's fetch, axios or twilio",
     "java": "a proxy of the program's own (`setProxy`, `ProxySelector.of`, `Proxy.NO_PROXY`) wins, and what "
     "opens its own channels (Netty with WebClient, Apache's HttpAsyncClient) uses none unless it is given "
     "one; a mock (WireMock, Mockito) answers before the proxy can",
     "go": "an `http.Transport` of the program's own needs `Proxy: http.ProxyFromEnvironment`",
-    "ruby": "Net::HTTP goes past the proxy where it is given one of its own or nil; a mock (WebMock, VCR) "
+    "ruby": "Net::HTTP goes past the proxy where it is given one of its own or nil, and http.rb where no "
+    "`via(HOST, PORT)` names one; a mock (WebMock, VCR) "
     "answers before the proxy can",
     "php": "streams use a proxy only where their context names it, ext-curl none where CURLOPT_PROXY or "
     "CURLOPT_NOPROXY says so; a mock (Guzzle's MockHandler) answers before the proxy can",
+    "perl": "HTTP::Tiny, LWP and Mojo go past the proxy where they are given one of their own or none "
+    "(`proxy => undef`, `no_proxy`), and WWW::Curl trusts the system's roots alone",
+    "rust": "reqwest goes past the proxy with `no_proxy()` and ureq 2 without its feature `proxy-from-env`; "
+    "hyper has no proxy of its own; and `webpki-roots` trusts no CA but those compiled in: use native roots",
+    "elixir": "Erlang's :httpc reads no variable: call `:httpc.set_options(https_proxy: {{host, port}, []})` "
+    'and give it `cacertfile: System.get_env("SSL_CERT_FILE")`; a mock (Mox, Bypass) answers before it',
+    "r": "httr and curl trust the system's roots alone: `httr::set_config(httr::config(cainfo = "
+    'Sys.getenv("SSL_CERT_FILE")))`',
     "dotnet": "an `HttpClientHandler` of the program's own needs its `UseProxy` and no other `Proxy`",
 }
 
 _LONGEST = 256  # of a program's first line, as Linux reads it
+_MOST = 65536  # bytes of a shell script
+_SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
+_SHELL = re.compile(r"#!.*\b(sh|bash|dash|ksh|zsh)\b")
 
 # Programs that do not hand their environment on, by the name they are called with.
 CLEARING = {
@@ -50,11 +68,42 @@ OWN_ROOTS = {
     '`cert-sync --quiet --user "$(ringback ca --path)"` once for each CA.',
 }
 
+# The line that makes a client trust the CA which reads no variable for it, by the program that runs it.
+_LIBCURL = "a binding of libcurl trusts the system's roots alone: "
+TRUST = {
+    "python": f"In Python, {_LIBCURL}`c.setopt(pycurl.CAINFO, os.environ['SSL_CERT_FILE'])`.",
+    "ruby": f"In Ruby, {_LIBCURL}Typhoeus takes `cainfo: ENV['SSL_CERT_FILE']`, curb `cacert=`.",
+    "perl": f"In Perl, {_LIBCURL}`setopt(CURLOPT_CAINFO, $ENV{{SSL_CERT_FILE}})`.",
+    "php": "In PHP, Guzzle's `verify` and CURLOPT_CAINFO name other roots: leave them out, or let them name "
+    "getenv('SSL_CERT_FILE').",
+    "r": f"In R, {NEEDS['r']}.",
+    "elixir": 'In Elixir, give `cacertfile: System.get_env("SSL_CERT_FILE")` to the client\'s `ssl` options.',
+    "rust": "In Rust, `webpki-roots` trusts no CA but those compiled in: use the feature for native roots "
+    "(rustls-tls-native-roots), or native-tls.",
+    "bun": "In Bun, `tls: {{ ca: … }}` or `agent` names other roots: leave it out.",
+    "curl": "`curl --cacert` and `--capath` name other roots: leave them out.",
+    "wget": "`wget --no-config` and `--ca-certificate` name other roots: leave them out.",
+}
+STORE = (
+    "Or let this machine trust it (Debian, Ubuntu): ringback ca --export pem -o "
+    "/usr/local/share/ca-certificates/ringback.crt && update-ca-certificates"
+)
+
+# The runtime of a program, by the name that it is called with.
+_RUNTIME = (
+    dict.fromkeys(("ruby", "rspec", "rake", "bundle", "rails"), "ruby")
+    | dict.fromkeys(("php", "phpunit", "pest", "composer"), "php")
+    | dict.fromkeys(("perl", "prove", "carton"), "perl")
+    | dict.fromkeys(("cargo", "cargo-nextest"), "rust")
+    | dict.fromkeys(("elixir", "mix", "iex", "erl", "rebar3"), "elixir")
+    | dict.fromkeys(("R", "Rscript"), "r")
+    | {"deno": "deno", "bun": "bun", "bunx": "bun"}
+)
+
 # What is said of any other program, by the name that it is called with.
 _TOLD = (
     {name: f"`{name}`: {why}." for name, why in CLEARING.items()}
-    | {name: f"`{name}`: {NEEDS['ruby']}." for name in ("ruby", "rspec", "rake", "bundle", "rails")}
-    | {name: f"`{name}`: {NEEDS['php']}." for name in ("php", "phpunit", "pest", "composer")}
+    | {name: f"`{name}`: {NEEDS[runtime]}." for name, runtime in _RUNTIME.items()}
     | {
         "curl": "`curl` uses HTTPS_PROXY unless `--noproxy`, `--proxy` or its settings (~/.curlrc) say "
         "otherwise.",
@@ -69,10 +118,18 @@ def words_of(command: Sequence[str]) -> list[str]:
     return [word for argument in command for word in argument.split()]
 
 
-def on_trust(command: Sequence[str]) -> str:
-    """Advise how a program that the command names comes to trust the CA, if no variable makes it."""
-    names = dict.fromkeys(PurePath(word).name for word in words_of(command))
-    return " ".join(OWN_ROOTS[name] for name in names if name in OWN_ROOTS)
+def on_trust(command: Sequence[str], seen: Iterable[str] = ()) -> str:
+    """Advise how a client comes to trust the CA that no variable made trust it.
+
+    Args:
+        command: The command as it was given to `ringback run`.
+        seen: The runtimes that started with their shims.
+    """
+    names = list(dict.fromkeys(PurePath(word).name for word in words_of(command)))
+    lines = [OWN_ROOTS[name] for name in names if name in OWN_ROOTS]
+    runtimes = [_RUNTIME.get(name, re.sub(r"^(python|pypy)[0-9.]*$", "python", name)) for name in names]
+    lines += [TRUST[name] for name in dict.fromkeys([*runtimes, *seen]) if name in TRUST]
+    return "\n".join(lines if names[:1] == ["mono"] else [*lines, STORE])
 
 
 def from_command(
@@ -88,7 +145,17 @@ def from_command(
     for place, word in enumerate(words):
         if place == 0 or "/" in word:
             yield from _from_program(word, seen, environment)
+        elif PurePath(words[place - 1]).name in _SHELLS and not word.startswith("-"):
+            yield from _from_script(_text_of(word))
         yield from _from_word(word, words[place + 1 :], seen, environment)
+
+
+def _text_of(file: str) -> str:
+    try:
+        with Path(file).open("rb") as script:
+            return script.read(_MOST).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _from_word(
@@ -109,6 +176,13 @@ def _from_word(
         yield "`env -i` clears the environment, and the proxy's variables with it."
     elif name == "curl" and any(option.startswith("--noproxy") for option in rest):
         yield "`curl --noproxy` goes past the proxy: leave it out."
+    elif name == "wget":
+        yield from _wget(rest)
+    elif name == "node" and {"--permission", "--experimental-permission"} & set(rest):
+        yield (
+            "`node --permission` may not read Ringback's preload: add "
+            f"`--allow-fs-read={tempfile.gettempdir()}/ringback-*` and `--allow-net`."
+        )
     elif name in _TOLD:
         yield _TOLD[name]
 
@@ -119,14 +193,34 @@ def _from_program(word: str, seen: Mapping[str, str], environment: Mapping[str, 
     try:
         with Path(found).open("rb") as file:
             line = file.readline(_LONGEST).decode(errors="replace")
+            text = file.read(_MOST).decode(errors="replace") if _SHELL.match(line) else ""
     except OSError:
         return
+    yield from _from_script(text)
     if line.startswith("#!"):
         interpreter = line[2:].split()
         for place, part in enumerate(interpreter):
             yield from _from_word(part, interpreter[place + 1 :], seen, environment)
     if "java" not in seen and image_without_agents(Path(found)):
         yield JAVA_IMAGE_ADVICE.format(found)
+
+
+def _from_script(text: str) -> Iterator[str]:
+    """Yield the hints of the options that lead curl and wget past the proxy in a shell script."""
+    for call in re.finditer(r"\b(curl|wget)\b([^\n;|&]*)", text.replace("\\\n", " ")):
+        options = call[2].split()
+        if call[1] == "wget" and {"--no-proxy", "--no-config"} & set(options):
+            yield from _wget(options)
+        elif call[1] == "curl" and any(option.startswith("--noproxy") for option in options):
+            yield "`curl --noproxy` goes past the proxy: leave it out."
+
+
+def _wget(rest: Sequence[str]) -> Iterator[str]:
+    for option in ("--no-proxy", "--no-config"):
+        if option in rest:
+            yield f"`wget {option}` goes past the proxy, or without its CA: leave it out."
+            return
+    yield "`wget` uses https_proxy unless `--no-proxy`, `--no-config` or ~/.wgetrc say otherwise."
 
 
 def _python(name: str, rest: Sequence[str], seen: Mapping[str, str]) -> Iterator[str]:

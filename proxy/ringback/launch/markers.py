@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 NAMES = {"python": "Python", "node": "Node.js", "deno": "Deno", "bun": "Bun", "java": "Java", "ruby": "Ruby"}
 
 
+CLEARED = "HTTPS_PROXY is gone"  # a marker's third line
+_LOST = (
+    "its environment has no HTTPS_PROXY any more: the program or its test cleared it "
+    "(`mock.patch.dict(os.environ, clear=True)`, `process.env = {}`, `ENV.clear`)"
+)
+
+
 @dataclass(frozen=True)
 class ProcessMarker:
     """A marker that one process left.
@@ -28,6 +35,7 @@ class ProcessMarker:
         version: The runtime's version; empty for a bypass.
         host: The host of Twilio's that it looked up; empty for a start.
         program: The program's command line, for a bypass.
+        cleared: Whether its environment had lost HTTPS_PROXY by then.
     """
 
     runtime: str
@@ -35,6 +43,7 @@ class ProcessMarker:
     version: str = ""
     host: str = ""
     program: str = ""
+    cleared: bool = False
 
 
 def seen_runtimes(directory: Path) -> tuple[ProcessMarker, ...]:
@@ -49,8 +58,9 @@ def stopped_bypasses(directory: Path) -> tuple[ProcessMarker, ...]:
     """List the processes of a launch whose client was stopped on its way past the proxy."""
     found = []
     for runtime, pid, text in _marker_files(directory, "bypassed"):
-        host, _, program = text.partition("\n")
-        found.append(ProcessMarker(runtime, pid, host=host, program=program.strip()))
+        host, program, note = (*text.split("\n"), "", "", "")[:3]
+        marker = ProcessMarker(runtime, pid, host=host, program=program.strip(), cleared=note == CLEARED)
+        found.append(marker)
     return tuple(found)
 
 
@@ -62,13 +72,19 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
         directory: The launch's directory, before it is removed.
         environment: The environment that the command was given.
     """
-    seen = {mark.runtime: mark.version for mark in seen_runtimes(directory)}
+    seen = {marker.runtime: marker.version for marker in seen_runtimes(directory)}
+    stopped = stopped_bypasses(directory)
     lines = [
-        f"{NAMES[mark.runtime]} ({mark.program or f'process {mark.pid}'}) was on its way to {mark.host} "
-        f"past the proxy and was stopped: {NEEDS[mark.runtime]}."
-        for mark in stopped_bypasses(directory)
+        f"{NAMES[marker.runtime]} ({marker.program or f'process {marker.pid}'}) was on its way to "
+        f"{marker.host} past the proxy and was stopped: {_LOST if marker.cleared else NEEDS[marker.runtime]}."
+        for marker in stopped
     ]
-    lines += from_command(words_of(command), seen, environment or {})
+    needs = {f": {NEEDS[marker.runtime]}." for marker in stopped}
+    lines += [
+        line
+        for line in from_command(words_of(command), seen, environment or {})
+        if not any(line.endswith(need) for need in needs)  # said above
+    ]
     if not lines:
         lines = [
             f"{NAMES[runtime]} {version} started and reached no Twilio host: {NEEDS[runtime]}."
@@ -79,7 +95,7 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
             (
                 "No Python, Node.js or Java was seen to start. A compiled program must read HTTPS_PROXY and "
                 "SSL_CERT_FILE from its environment, and nothing in between may clear them. In Go, "
-                f"{NEEDS['go']}. In .NET, {NEEDS['dotnet']}."
+                f"{NEEDS['go']}. In .NET, {NEEDS['dotnet']}. In Rust, {NEEDS['rust']}."
             )
         ]
     return "\n".join(dict.fromkeys(lines))

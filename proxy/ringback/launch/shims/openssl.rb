@@ -49,7 +49,9 @@ module RingbackGuard
   def self.stop(host)
     return unless host.is_a?(String) && host =~ /(\A|\.)twilio\.com\.?\z/i
 
-    leave_marker('bypassed', "#{host}\n#{[$PROGRAM_NAME, *ARGV].join(' ')}\n")
+    program = [$PROGRAM_NAME, *ARGV].join(' ').tr("\n", ' ')
+    lost = ENV['HTTPS_PROXY'] || ENV['https_proxy'] ? '' : 'HTTPS_PROXY is gone'
+    leave_marker('bypassed', "#{host}\n#{program}\n#{lost}\n")
     raise SocketError, "Ringback stopped a connection to #{host} that would have gone past its proxy: " \
                        'this client does not use HTTPS_PROXY'
   end

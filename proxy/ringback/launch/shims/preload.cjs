@@ -158,7 +158,9 @@ function silenceExperimentalProxy() {
 function guardLookups() {
   const dns = require('dns');
   const refusal = (host) => {
-    leaveMark('bypassed', `${host}\n${process.argv.slice(1).join(' ')}\n`);
+    const lost = process.env.HTTPS_PROXY || process.env.https_proxy ? '' : 'HTTPS_PROXY is gone';
+    const program = process.argv.slice(1).join(' ').replace(/\n/g, ' ');
+    leaveMark('bypassed', `${host}\n${program}\n${lost}\n`);
     const error = new Error(
       `Ringback stopped a connection to ${host} that would have gone past its proxy: this client does not use HTTPS_PROXY`,
     );

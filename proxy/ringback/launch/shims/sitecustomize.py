@@ -132,7 +132,9 @@ def stop(host):
         return
     if isinstance(host, bytes) and not isinstance(host, str):
         host = host.decode("ascii", "replace")
-    leave_mark("bypassed", "%s\n%s\n" % (host, " ".join(getattr(sys, "argv", None) or [])))
+    known = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
+    program = " ".join(getattr(sys, "argv", None) or []).replace("\n", " ")
+    leave_mark("bypassed", "%s\n%s\n%s\n" % (host, program, "" if known else "HTTPS_PROXY is gone"))
     import socket
 
     raise socket.gaierror(
