@@ -19,8 +19,8 @@ NEEDS = {
     "urllib3 without a `ProxyManager`, http.client without `set_tunnel`; a mock (responses, vcrpy, "
     "unittest.mock) answers before the proxy can",
     "node": "an agent of the program's own (`httpsAgent`, `new https.Agent`, undici's `dispatcher`) and "
-    "http2 go past the proxy; twilio-node reads HTTP_PROXY in upper case alone; a mock (nock, msw, jest.mock) "
-    "answers before the proxy can",
+    "http2 go past the proxy; twilio-node reads HTTP_PROXY in upper case alone; a mock (nock, msw, jest.mock)"
+    " answers before the proxy can",
     "deno": "npm packages that open their own connections (undici) go past the proxy, and without "
     "`--allow-env` they cannot read HTTPS_PROXY; Deno's own fetch can",
     "bun": "superagent and agents of the program's own go past the proxy, and Bun loads no preload of Node's "
@@ -31,7 +31,7 @@ NEEDS = {
     "go": "an `http.Transport` of the program's own needs `Proxy: http.ProxyFromEnvironment`",
     "ruby": "Net::HTTP goes past the proxy where it is given one of its own or nil, and http.rb where no "
     "`via(HOST, PORT)` names one; a mock (WebMock, VCR) "
-    "answers before the proxy can",
+    " answers before the proxy can",
     "php": "streams use a proxy only where their context names it, ext-curl none where CURLOPT_PROXY or "
     "CURLOPT_NOPROXY says so; a mock (Guzzle's MockHandler) answers before the proxy can",
     "perl": "HTTP::Tiny, LWP and Mojo go past the proxy where they are given one of their own or none "
