@@ -16,6 +16,7 @@ PACKAGE = ROOT / "proxy" / "ringback"
 FOUND = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("README.md")]
 PAGES = sorted(page for page in FOUND if ".cache" not in page.parts)  # packages that tests have installed
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
@@ -60,6 +61,20 @@ def test_the_reference_has_every_header_that_answers_carry() -> None:
     headers = set(re.findall(r"[\"'](Ringback-[A-Z][A-Za-z-]+)[\"']", sources))
     assert headers >= {"Ringback-Source", "Ringback-Reason"}
     assert [header for header in sorted(headers) if f"`{header}`" not in REFERENCE] == []
+
+
+def test_paths_that_the_architecture_names_exist() -> None:
+    named = set(re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|json|md|toml)|(?:[\w.-]+/)+)`", ARCHITECTURE))
+    places = (PACKAGE, ROOT)
+    absent = [name for name in named if not any((place / name).exists() for place in places)]
+    assert sorted(absent) == []
+    assert len(named) > 40
+
+
+def test_paths_in_the_drawing_exist() -> None:
+    drawing = ARCHITECTURE.partition("```text")[2].partition("```")[0]
+    named = set(re.findall(r"[\w/]+\.py", drawing))
+    assert sorted(name for name in named if not (PACKAGE / name).exists()) == []
 
 
 def test_tests_that_the_security_page_names_exist() -> None:
