@@ -87,7 +87,8 @@ class Witness:
     def __enter__(self) -> Self:
         every = 3  # ETH_P_ALL
         self._raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(every))
-        self._raw.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), 64 * 1024 * 1024)
+        with contextlib.suppress(PermissionError):  # in a user namespace; drops are counted
+            self._raw.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), 64 * 1024 * 1024)
         self._raw.bind(("lo", every))
         self._marker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
