@@ -71,6 +71,12 @@ def test_paths_that_the_architecture_names_exist() -> None:
     assert len(named) > 40
 
 
+def test_every_part_is_in_the_architecture() -> None:
+    parts = {file.name for file in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    parts |= {f"{file.parent.name}/" for file in PACKAGE.glob("*/__init__.py")}
+    assert sorted(part for part in parts if f"`{part}" not in ARCHITECTURE) == []
+
+
 def test_paths_in_the_drawing_exist() -> None:
     drawing = ARCHITECTURE.partition("```text")[2].partition("```")[0]
     named = set(re.findall(r"[\w/]+\.py", drawing))
