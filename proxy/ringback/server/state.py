@@ -14,6 +14,7 @@ from ringback.net import is_loopback
 from ringback.responder import password_required, plain_answer
 from ringback.server.destination import Destination, canonical_host_name, reverse_request_refusal
 from ringback.server.http1 import Heads
+from ringback.tally import misled_warning
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -155,11 +156,29 @@ class ServerState:
         """Return the function that answers the requests of one connection."""
         if destination.way in {"connect", "socks", "transparent"}:
             handle: Handler = partial(self.responder.handle, user=destination.user)
-            return handle
+            return self._counting_tunnelled(handle) if destination.way == "connect" else handle
         peer = transport.get_extra_info("peername")[0]
         if destination.way == "reverse":
             return partial(self._handle_reverse, peer, tls)
         return partial(self._handle_proxy_request, peer)
+
+    def _counting_tunnelled(self, handle: Handler) -> Handler:
+        """Wrap the handler of a CONNECT tunnel: warn of clients that take the reply to CONNECT for the answer.
+
+        The first request is enough: such a client opens a connection for each.
+        """
+        counted = False
+
+        def counting(request: Request, names: Names, *, admitted: Admitted | None = None) -> Response:
+            nonlocal counted
+            if not counted:
+                counted = True
+                client = self.responder.tally.count_tunnelled(request.header("User-Agent") or "")
+                if client is not None:
+                    logger.warning("%s", misled_warning(client))
+            return handle(request, names, admitted=admitted)
+
+        return counting
 
     def _handle_reverse(
         self, peer: str, tls: bool, request: Request, names: Names, *, admitted: Admitted | None = None

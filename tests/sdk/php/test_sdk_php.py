@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.launching import needs
+from support.product import SID, TOKEN
 
 if TYPE_CHECKING:
     from support.product import Product
@@ -104,3 +105,16 @@ def test_symfonys_twilio_notifier(product: Product) -> None:
         pytest.skip("Symfony's Twilio notifier is not installed here (Debian: php-symfony-twilio-notifier)")
     done = product.run([php, "-r", SETUP + SYMFONY])
     assert (done.returncode, done.stdout) == (0, "SM\n21211\nSM\n21211\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "agent, named",
+    [("twilio-php/5.16.0 (PHP 7.4.33)", True), ("twilio-php/5.37.0 (PHP 7.4.33)", False), ("curl/8", False)],
+)
+def test_an_sdk_that_takes_the_reply_to_connect_for_the_answer_is_named(
+    agent: str, named: bool, product: Product
+) -> None:
+    url = f"https://api.twilio.com/2010-04-01/Accounts/{SID}/Messages.json"
+    done = product.run([needs("curl"), "-sS", "-A", agent, "-u", f"{SID}:{TOKEN}", "-d", "To=1", url])
+    assert (f"ringback: {agent[:17]} read a wrong answer" in done.stderr) == named
+    assert (f"ringback:   1 x {agent[:17]} read a wrong answer" in done.stderr) == named
