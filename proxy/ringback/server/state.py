@@ -163,7 +163,7 @@ class ServerState:
         return partial(self._handle_proxy_request, peer)
 
     def _counting_tunnelled(self, handle: Handler) -> Handler:
-        """Wrap the handler of a CONNECT tunnel: warn of clients that take the reply to CONNECT for the answer.
+        """Wrap the handler of a CONNECT tunnel: warn of a client that takes the reply to CONNECT for answers.
 
         The first request is enough: such a client opens a connection for each.
         """
