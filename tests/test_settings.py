@@ -26,6 +26,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "repeats": [("error", "error"), ("last", "last"), ("error", "error")],
     "cassette": [("a", "a"), ("b", "b"), ("c", "c")],
     "redact": [("To", ("To",)), ("Body", ("Body",)), ("From", ("From",))],
+    "match_ignore": [("To", ("To",)), ("Body=[0-9]+", ("Body=[0-9]+",)), ("A,B", ("A,B",))],
     "upstream": [(f"https://h:{port}", f"https://h:{port}") for port in (1, 2, 3)],
     "egress_proxy": [(f"http://p:{port}", f"http://p:{port}") for port in (1, 2, 3)],
     "upstream_ca": [(ROOTS, Path(ROOTS))] * 3,
@@ -34,10 +35,10 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "drift_report": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     "ready_file": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("port", "reverse", "transparent", "seed")},
-    **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live",)},
+    **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live", "max_age")},
     **{name: [(str(n), n) for n in (1.5, 2.5, 3.5)] for name in ("connect_timeout", "timeout", "linger")},
 }
-FLAGS = ("block_other_hosts", "strict", "fail_on_unused", "allow_none", "quiet")
+FLAGS = ("block_other_hosts", "strict", "fail_on_unused", "replay_any", "allow_none", "quiet")
 
 
 def as_toml(name: str, text: str) -> str:

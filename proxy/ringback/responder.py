@@ -115,7 +115,7 @@ class Responder:
         secrets = tuple(one for one in (settings.credentials.token, settings.password) if one)
         self.journal.hide(*secrets)
         manager = CassetteManager(
-            CassetteOptions(settings.cassettes, settings.cassette, settings.repeats, settings.strict, redact),
+            replace(CassetteOptions.of(settings), redact=redact),
             settings.mode,
             secrets=secrets,
             report=logger.warning,
@@ -218,9 +218,9 @@ class Responder:
     ) -> Answer | Forward:
         """Return the answer to `request`, or that it is to be forwarded; nothing is counted yet."""
         passed = admitted or self.admit(request, names)
-        if isinstance(passed, Answer):
-            return passed
         user = self.cassette_of(user)
+        if isinstance(passed, Answer):
+            return self._recorded_instead(request, passed, user)
         found = self._recorded(request, user)
         if isinstance(found, Answer):
             return found
@@ -233,6 +233,19 @@ class Responder:
         if odd is not None:
             return self.refusal(request, "host.mismatch", detail=f"Host says {odd}")
         return Forward(request, expected, user, found.answer if found else None)
+
+    def _recorded_instead(self, request: Request, refusal: Answer, user: str | None) -> Answer:
+        """Return the recorded answer to a request for a refused resource (`--replay-any`), or the refusal.
+
+        A refusal names the recording that there is.
+        """
+        if self.cassettes is None or not refusal.source.rule.startswith("resource."):
+            return refusal
+        found = self.cassettes.recorded(request, user)
+        if isinstance(found, str):
+            reason = f"{refusal.source.reason}; {found}"
+            return refusal.with_source(replace(refusal.source, reason=reason))
+        return found or refusal
 
     def _recorded(self, request: Request, user: str | None) -> Answer | Miss | None:
         """Return the recorded answer, the miss where that is an error, or None."""

@@ -266,6 +266,13 @@ def _cassette_name(text: str) -> str:
     return text
 
 
+def _match_rule(text: str) -> str:
+    from ringback.cassettes.matching import MatchIgnore  # noqa: PLC0415 - rarely needed
+
+    MatchIgnore.parse([text])  # MatchIgnoreError is a ValueError
+    return text
+
+
 def _mock_upstream(text: str) -> str:
     if mock_upstream(text).userinfo:
         raise ValueError("it has a user name, which is never sent; write https://HOST:PORT")
@@ -375,6 +382,21 @@ class Settings:
     )
     strict: bool = _option(False, "Answer from cassettes alone: what they do not have is an error.")
     fail_on_unused: bool = _option(False, "Exit 4 when a recording was not used.", commands=_PROXY)
+    replay_any: bool = _option(
+        False, "Let recordings of any Twilio host and resource answer, offline; never sent or recorded."
+    )
+    match_ignore: tuple[str, ...] = _option(
+        (),
+        "Fields that do not count in matching, e.g. SendAt,Tags, or FIELD=PATTERN for parts of a value.",
+        _match_rule,
+        metavar="RULE",
+    )
+    max_age: int = _option(
+        0,
+        "Days after which a replayed recording is called old; with --strict that is an error. 0: never.",
+        _Number(int, 0),
+        metavar="DAYS",
+    )
     redact: tuple[str, ...] = _option(
         (),
         "Form fields that are recorded as pseudonyms, e.g. To,Body.",

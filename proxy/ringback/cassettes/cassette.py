@@ -7,7 +7,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from xml.sax.saxutils import escape
@@ -20,6 +20,7 @@ from ringback.cassettes.metadata import check_key, provenance, redacted_fields, 
 from ringback.cassettes.names import cassette_path, existing_path
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
+from ringback.cassettes.vcr_format import FIELD_RECORDED
 from ringback.counting import many
 from ringback.exchange import Answer, Source
 
@@ -183,6 +184,7 @@ def _cut(value: str) -> str:
 
 Repeats: TypeAlias = Literal["last", "error"]
 
+_MOST_JUDGED: Final = 5000  # unused interactions that are judged one by one
 _LONGEST_LABEL: Final = 120  # characters
 _MOST_REPORTED: Final = 10  # different reasons why something was not recorded
 
@@ -196,6 +198,7 @@ class CassetteSettings:
         mode: `offline` replays, `auto` adds what is new, `online` records afresh.
         repeats: What a request gets after its last recording: that one again, or nothing.
         ignored: Fields that do not count when requests are compared.
+        max_age: Days after which an interaction is old; 0 for never.
         redaction: What the user asked to be taken out; without its key, which is fetched when it is needed.
         fetch_key: Gives the key of pseudonyms.
         clock: Gives the time that is noted with a recording.
@@ -206,6 +209,7 @@ class CassetteSettings:
     mode: Mode
     repeats: Repeats
     ignored: MatchIgnore
+    max_age: int
     redaction: Redaction
     fetch_key: Callable[[], bytes]
     clock: Callable[[], datetime]
@@ -237,6 +241,8 @@ class Cassette:
         missed: How many were not.
         recorded: How many interactions were recorded and last.
         failed: How many could not be recorded.
+        old: How many were answered from interactions older than the settings allow.
+        refused: How many requests were refused although an interaction of theirs is in it.
         unanswered: How many have no live answer that could be recorded.
     """
 
@@ -244,7 +250,9 @@ class Cassette:
         self, name: str, settings: CassetteSettings, executor: Executor, path: Path | None = None
     ) -> None:
         self.name = name
-        self.replayed = self.missed = self.recorded = self.failed = self.unanswered = 0
+        self.replayed = self.missed = self.recorded = self.failed = self.unanswered = self.refused = (
+            self.old
+        ) = 0
         self._settings = settings
         self._executor = executor
         self._lock = threading.Lock()
@@ -301,6 +309,8 @@ class Cassette:
             answer = self._reader.answer(number)
             self._uses[key] = use + 1
             self.replayed += 1
+            if self._settings.max_age and self._is_old(number):
+                self.old += 1
         return clean.restore(answer)
 
     def rewind(self) -> None:
@@ -323,8 +333,36 @@ class Cassette:
         """
         return self._writer.submit(request, answer)
 
-    def unused(self, limit: int | None = None) -> tuple[int, tuple[UnusedInteraction, ...]]:
-        """How many recordings no request was answered from, and the first `limit` of them."""
+    def _is_old(self, number: int) -> bool:
+        recorded = self._reader.interaction(number).said(FIELD_RECORDED)
+        try:
+            when = datetime.fromisoformat(recorded or "")
+        except ValueError:
+            return False  # nobody knows
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return self._settings.clock() - when > timedelta(days=self._settings.max_age)
+
+    def number_of(self, request: Request) -> int:
+        """Return the number, from 1, of the first interaction of `request`; 0 if there is none."""
+        clean = self._redaction.redact(request)
+        key = bytes.fromhex(clean.key.without(self._reader.ignored).digest)
+        with self._lock:
+            return next(iter(self._reader.numbers(key)), -1) + 1
+
+    def count_refused(self) -> None:
+        """Note that a request was refused although the cassette has an interaction for it."""
+        with self._lock:
+            self.refused += 1
+
+    def unused(
+        self, limit: int | None = None, usable: Callable[[Request], bool] | None = None
+    ) -> tuple[int, tuple[UnusedInteraction, ...]]:
+        """Count the interactions that no request was answered from, and list the first `limit` of them.
+
+        Args:
+            limit: How many are listed.
+            usable: Tells whether a recorded request could be answered at all; the others do not count.
+        """
         with self._lock:
             if self._settings.mode == "online":
                 return 0, ()
@@ -333,6 +371,8 @@ class Cassette:
                 for key, numbers in self._reader.keys().items()
                 for number in numbers[max(self._uses.get(key, 0), self._reached.get(key, 0)) :]
             )
+            if usable is not None and len(left) <= _MOST_JUDGED:
+                left = [number for number in left if usable(self._reader.request(number))]
             shown = tuple(
                 UnusedInteraction(
                     number + 1,
@@ -486,6 +526,7 @@ class CassetteDirectory:
         mode: `offline` replays, `auto` adds what is new, `online` records afresh.
         repeats: After its last recording a request gets that one again (`last`), or misses (`error`).
         ignored: Fields that do not count when requests are compared.
+        max_age: Days after which an interaction counts as old; 0 for never.
         redact: Form fields whose values get pseudonyms; a cassette that exists already keeps its own.
         secrets: Values to search for besides each request's own credentials, such as a configured token.
         environ: The environment variables, for RINGBACK_REDACT_KEY.
@@ -500,6 +541,7 @@ class CassetteDirectory:
         mode: Mode = "offline",
         repeats: Repeats = "last",
         ignored: MatchIgnore | None = None,
+        max_age: int = 0,
         redact: Iterable[str] = (),
         secrets: Iterable[str] = (),
         environ: Mapping[str, str] = os.environ,
@@ -518,6 +560,7 @@ class CassetteDirectory:
             mode=mode,
             repeats=repeats,
             ignored=ignored or MatchIgnore(),
+            max_age=max_age,
             redaction=Redaction(tuple(redact), b"", frozenset(secrets)),
             fetch_key=self._fetch_key,
             clock=clock,

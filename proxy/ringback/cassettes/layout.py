@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.matching import MatchKey
     from ringback.cassettes.redaction import Redaction
     from ringback.cassettes.vcr_format import Interaction
-    from ringback.exchange import Answer
+    from ringback.exchange import Answer, Request
 
 _HEAD: Final = re.compile(
     rb"version: 1\n(metadata:(?: \{\})?\n(?:[ #][^\n]*\n|\n)*)?interactions:\n", re.MULTILINE
@@ -437,11 +437,12 @@ class CassetteReader:
             return data[: self._index.starts[number]].count(b"\n") + 1
 
     def match_key(self, number: int) -> MatchKey:
-        """What recording `number` is looked up by."""
-        request = (
-            self._loaded[number].request if self.foreign else vcr_format.parse_request(self.text(number))
-        )
-        return matching.plain_key(request).without(self.ignored)
+        """Return the key that interaction `number` is looked up by."""
+        return matching.plain_key(self.request(number)).without(self.ignored)
+
+    def request(self, number: int) -> Request:
+        """Return the request of interaction `number`, without the cost of reading its answer."""
+        return self._loaded[number].request if self.foreign else vcr_format.parse_request(self.text(number))
 
     def likely(self, asked: MatchKey) -> list[tuple[int, MatchKey]]:
         """Some recordings that may be like `asked`, with their keys: never more than a few hundred.

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ringback.cassettes import names
 from ringback.cassettes.errors import CassetteError, UnusableCassetteError
+from ringback.exchange import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
-    from ringback.contract import Answer, Request
-    from ringback.exchange import Mode
+    from ringback.cassettes.matching import MatchIgnore
+    from ringback.exchange import Mode, Request
+    from ringback.settings import Settings
 
 Repeats: TypeAlias = Literal["last", "error"]
 
@@ -40,6 +42,9 @@ class CassetteOptions:
         repeats: What a request gets after its last recording.
         strict: Whether a miss is an error instead of the contract's affair.
         redact: Form fields that are recorded as pseudonyms.
+        match_ignore: Fields, and parts of values, that do not count when requests are compared.
+        replay_any: Whether recordings of requests that are refused otherwise answer them, offline.
+        max_age: Days after which an interaction is called old; 0 for never.
     """
 
     directory: Path = Path("cassettes")
@@ -47,6 +52,23 @@ class CassetteOptions:
     repeats: Repeats = "last"
     strict: bool = False
     redact: tuple[str, ...] = ()
+    match_ignore: tuple[str, ...] = ()
+    replay_any: bool = False
+    max_age: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> CassetteOptions:
+        """Make them of the settings of a proxy."""
+        return cls(
+            settings.cassettes,
+            settings.cassette,
+            settings.repeats,
+            settings.strict,
+            settings.redact,
+            settings.match_ignore,
+            settings.replay_any,
+            settings.max_age,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +79,12 @@ class CassetteUsage:
         name: Its name.
         replayed: Requests answered from it.
         missed: Requests that it had nothing for.
-        recorded: Exchanges recorded into it.
-        failed: Exchanges that could not be recorded.
-        unused: CassetteReader that no request was answered from.
+        recorded: Interactions recorded into it.
+        failed: Interactions that could not be recorded.
+        unused: Interactions that no request was answered from and that could answer one.
         labels: The first few of those, in words.
+        refused: Requests refused although it has an interaction for them, see `--replay-any`.
+        old: Interactions older than `--max-age` that answered requests.
     """
 
     name: str
@@ -70,11 +94,13 @@ class CassetteUsage:
     failed: int
     unused: int
     labels: tuple[str, ...] = field(default=())
+    refused: int = 0
+    old: int = 0
 
     @property
     def touched(self) -> bool:
         """Whether any request had to do with it."""
-        return bool(self.replayed or self.missed or self.recorded or self.failed)
+        return bool(self.replayed or self.missed or self.recorded or self.failed or self.refused)
 
 
 class CassetteManager:
@@ -135,6 +161,26 @@ class CassetteManager:
         except CassetteError as error:
             raise UnusableCassetteError(str(error)) from None
 
+    def recorded(self, request: Request, user: str | None) -> Answer | str | None:
+        """Say what the cassette that `user` names has for a request that test credentials cannot make.
+
+        Returns:
+            The recorded answer, if `--replay-any` is on, offline; else a hint that there is one; None where
+            there is none.
+        """
+        try:
+            cassette = self._cassette(user or self.wanted.name)
+            number = cassette.number_of(request) if cassette is not None else 0
+            if cassette is None or not number:
+                return None
+            if not (self.wanted.replay_any and self.mode == "offline"):
+                cassette.count_refused()
+                return f"interaction {number} of cassette {cassette.name} is this request: see --replay-any"
+            found = cassette.lookup(request)
+        except (CassetteError, UnusableCassetteError):
+            return None
+        return found if isinstance(found, Answer) else None
+
     async def record(self, request: Request, answer: Answer, user: str | None) -> str:
         """Record an interaction; it lasts when this returns. A failure is reported, and the client served.
 
@@ -179,7 +225,8 @@ class CassetteManager:
         """Finish recordings, and report what became of the cassettes."""
         if self._directory is None:
             return ()
-        found = [_used(cassette) for cassette in self._directory.opened]
+        usable = None if self.wanted.replay_any and self.mode == "offline" else _usable()
+        found = [_used(cassette, usable) for cassette in self._directory.opened]
         self._directory.close(self.partial)
         self._cassettes.clear()
         self._directory = None
@@ -206,6 +253,11 @@ class CassetteManager:
             return False  # the user hears what is wrong with it
         return name not in self._places and not names.cassette_files(self.wanted.directory, name)
 
+    def _ignored(self) -> MatchIgnore:
+        from ringback.cassettes.matching import MatchIgnore  # noqa: PLC0415 - see the module
+
+        return MatchIgnore.parse(self.wanted.match_ignore)
+
     def _open(self, name: str) -> Cassette:
         from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - see the module
 
@@ -214,6 +266,8 @@ class CassetteManager:
                 self.wanted.directory,
                 mode=self.mode,
                 repeats=self.wanted.repeats,
+                ignored=self._ignored(),
+                max_age=self.wanted.max_age,
                 redact=self.wanted.redact,
                 secrets=self._secrets,
                 report=self._report,
@@ -224,10 +278,25 @@ class CassetteManager:
             raise UnusableCassetteError(str(error)) from None
 
 
-def _used(cassette: Cassette) -> CassetteUsage:
-    count, shown = cassette.unused(_SHOWN)
+def _usable() -> Callable[[Request], bool]:
+    """Make the test whether a recorded request passes the gate, so that its recording can be used at all."""
+    judge: list[Callable[[Request], bool]] = []  # made with the first unused interaction
+
+    def usable(request: Request) -> bool:
+        if not judge:
+            from ringback.cassettes.documentation import passes_gate  # noqa: PLC0415 - see the module
+
+            judge.append(passes_gate())
+        return judge[0](request)
+
+    return usable
+
+
+def _used(cassette: Cassette, usable: Callable[[Request], bool] | None) -> CassetteUsage:
+    count, shown = cassette.unused(_SHOWN, usable)
     labels = tuple(f"{cassette.path}:{one.line} {one.label}" if one.line else one.label for one in shown)
     counts: dict[str, Any] = {
-        name: getattr(cassette, name) for name in ("replayed", "missed", "recorded", "failed")
+        name: getattr(cassette, name)
+        for name in ("replayed", "missed", "recorded", "failed", "refused", "old")
     }
     return CassetteUsage(cassette.name, **counts, unused=count, labels=labels)

@@ -117,7 +117,7 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
         found = findings(running)
 
     report_to_outer_launch(os.environ, tally.total + inner)
-    failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused)
+    failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused, strict=options.strict)
     if not options.quiet or tally.refused or failing:
         lines = summary(tally, options.mode, used, found, list_unused=options.fail_on_unused)
         inside = f"  {many(inner, 'request')} answered by the Ringback that ran inside this one"

@@ -78,7 +78,8 @@ def _end(
     report_to_outer_launch(os.environ, tally.total)
     for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
         say(line)
-    return EXIT_CASSETTES if cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused) else 0
+    failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused, strict=options.strict)
+    return EXIT_CASSETTES if failing else 0
 
 
 @contextmanager

@@ -86,6 +86,7 @@ def _cassettes(tally: Tally, used: Sequence[CassetteUsage], *, list_unused: bool
     for one in used:
         counts = [("replayed", one.replayed), ("recorded", one.recorded), ("NOT recorded", one.failed)]
         counts += [("missed", one.missed), ("unused", one.unused)]
+        counts += [("refused though recorded (--replay-any)", one.refused), ("too old (--max-age)", one.old)]
         said = ", ".join(f"{count} {what}" for what, count in counts if count)
         if said:
             lines.append(f"  cassette {one.name}: {said}")
@@ -97,9 +98,16 @@ def _cassettes(tally: Tally, used: Sequence[CassetteUsage], *, list_unused: bool
     return lines
 
 
-def cassettes_fail(tally: Tally, used: Sequence[CassetteUsage], *, fail_on_unused: bool) -> bool:
-    """Whether cassettes are a reason to fail: a strict miss, or a recording that nobody used."""
-    return bool(tally.missed or (fail_on_unused and any(one.unused for one in used)))
+def cassettes_fail(
+    tally: Tally, used: Sequence[CassetteUsage], *, fail_on_unused: bool, strict: bool = False
+) -> bool:
+    """Report whether cassettes are a reason to fail.
+
+    They are for a strict miss, for a recording that nobody used where that is asked for, and in a strict run
+    for a recorded request that was refused or answered from a recording that is too old.
+    """
+    refused = strict and any(one.refused or one.old for one in used)
+    return bool(tally.missed or refused or (fail_on_unused and any(one.unused for one in used)))
 
 
 def _live(tally: Tally) -> list[str]:
