@@ -32,13 +32,15 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "upstream_ca": [(ROOTS, Path(ROOTS))] * 3,
     "contract": [(f"{name}.yaml", (Path(f"{name}.yaml"),)) for name in "abc"],
     "cassettes": [(name, Path(name)) for name in "abc"],
+    "log_format": [("json", "json"), ("text", "text"), ("json", "json")],
+    "journal_file": [(f"{name}.jsonl", Path(f"{name}.jsonl")) for name in "abc"],
     "drift_report": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     "ready_file": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("port", "reverse", "transparent", "seed")},
-    **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live", "max_age")},
+    **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live", "max_age", "journal")},
     **{name: [(str(n), n) for n in (1.5, 2.5, 3.5)] for name in ("connect_timeout", "timeout", "linger")},
 }
-FLAGS = ("block_other_hosts", "strict", "fail_on_unused", "replay_any", "allow_none", "quiet")
+FLAGS = ("block_other_hosts", "strict", "fail_on_unused", "replay_any", "allow_none", "quiet", "verbose")
 
 
 def as_toml(name: str, text: str) -> str:

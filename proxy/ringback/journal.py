@@ -28,6 +28,7 @@ from ringback.exchange import Headers, Source, basic_auth, error_code, first_hea
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import TextIO
 
     from ringback.exchange import Answer, Request
@@ -318,6 +319,14 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def write_to(self, path: Path) -> None:
+        """Write every record to `path` too, from now on.
+
+        Raises:
+            OSError: The file cannot be opened.
+        """
+        self._file = path.open("w", encoding="utf-8")
 
     def hide(self, *hidden: str) -> None:
         """Keep none of these secrets either, from now on."""

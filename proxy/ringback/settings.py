@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from ringback.exchange import Mode
 
 Repeats: TypeAlias = Literal["last", "error"]
+LogFormat: TypeAlias = Literal["text", "json"]
 Command: TypeAlias = Literal["addon", "run", "serve"]
 T = TypeVar("T")
 
 MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
+LOG_FORMATS: Final[tuple[LogFormat, ...]] = ("text", "json")
 REPEATS: Final[tuple[Repeats, ...]] = ("last", "error")
 PREFIX: Final = "RINGBACK_"
 PASSWORD_VARIABLE: Final = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
@@ -307,6 +309,13 @@ def _report(text: str) -> Path:
     return path
 
 
+def _output(text: str) -> Path:
+    path = _file(text)
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise ValueError(f"{text}: nothing can be written there")
+    return path
+
+
 def _any_credentials() -> Credentials:
     from ringback.contract import Credentials  # noqa: PLC0415 - the contract takes long to import
 
@@ -456,8 +465,35 @@ class Settings:
         completes="file",
         commands=_PROXY,
     )
+    journal: int = _option(
+        10_000,
+        "How many requests are kept for the Inbox, `ringback requests` and /ringback/; 0 keeps none.",
+        _Number(int, 0),
+        metavar="N",
+        commands=_PROXY,
+    )
+    journal_file: Path | None = _option(
+        None,
+        "Write each request here too, as JSON lines without secrets.",
+        _output,
+        metavar="FILE",
+        completes="file",
+        commands=_PROXY,
+    )
+    log_format: LogFormat = _option(
+        "text",
+        "Form of the line for each request; json prints it also where no person reads.",
+        _one_of(LOG_FORMATS),
+        choices=LOG_FORMATS,
+        commands=_PROXY,
+    )
+    verbose: bool = _option(
+        False, "Print a line for each request; `serve` does so on a terminal.", short="-v", commands=_PROXY
+    )
     allow_none: bool = _option(False, "Do not fail when no Twilio request came.", commands=("run",))
-    quiet: bool = _option(False, "No summary unless something is wrong.", short="-q", commands=("run",))
+    quiet: bool = _option(
+        False, "No summary unless something is wrong, no line for each request.", short="-q", commands=_PROXY
+    )
     linger: float = _option(
         10.0,
         "How long to go on answering what COMMAND leaves running, such as a daemon, after its end.",

@@ -10,10 +10,13 @@ import click
 
 from ringback import __version__
 
-# command: (its module, its line in the help)
+# command: (its module, and its name there where that is not `command`; its line in the help)
 COMMANDS: Final = {
     "run": ("run", "Run a program whose Twilio requests are answered here."),
     "serve": ("serve", "Run the proxy in the foreground."),
+    "requests": ("requests:requests", "List what a running proxy answered."),
+    "wait": ("requests:wait", "Wait until a program has sent something."),
+    "stop": ("requests:stop", "Stop the running proxy."),
     "contract": ("contract", "Show the documented contract, or explain one request."),
     "cassettes": ("cassettes", "List, show, check and redact recordings."),
     "drift": ("drift", "Hold the live API, or recordings, against the documentation."),
@@ -37,7 +40,8 @@ class LazyGroup(click.Group):
         """Import the command called `cmd_name`."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"ringback.cli.{COMMANDS[cmd_name][0]}").command
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(f"ringback.cli.{module}"), name or "command")
         assert isinstance(command, click.Command)
         return command
 

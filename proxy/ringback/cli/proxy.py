@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ringback import __version__
+from ringback.cli import request_log
 from ringback.cli.summary import cassettes_fail, findings, summary
 from ringback.launch.runtimes import Proxy, reachable
 from ringback.net import write_atomically
@@ -20,6 +21,7 @@ from ringback.net import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ringback.journal import Journal
     from ringback.server.run import BoundPorts
     from ringback.settings import Settings
 
@@ -30,6 +32,7 @@ __all__ = [
     "cassettes_fail",
     "child_proxy",
     "findings",
+    "keep_journal",
     "say",
     "show_log",
     "summary",
@@ -82,6 +85,23 @@ def show_log() -> None:
     logger = logging.getLogger("ringback")
     if not any(isinstance(handler, _Told) for handler in logger.handlers):
         logger.addHandler(_Told(logging.WARNING))
+
+
+def keep_journal(journal: Journal, options: Settings, *, lines: bool = False) -> None:
+    """Keep the journal, write its file and print its lines as the options say.
+
+    Args:
+        journal: The proxy's.
+        options: The options.
+        lines: Whether a line is printed for each request where the options do not say.
+    """
+    journal.capacity = options.journal
+    if options.journal_file is not None:
+        try:
+            journal.write_to(options.journal_file)
+        except OSError as error:
+            say(f"--journal-file {options.journal_file}: {error.strerror}", colour="yellow")
+    request_log.follow(journal, options, default=lines)
 
 
 def write_ready(options: Settings, running: BoundPorts, root: Path, bundle: Path) -> dict[str, Any]:

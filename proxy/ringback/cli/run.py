@@ -17,9 +17,11 @@ from ringback.cli.proxy import (
     EXIT_NONE,
     cassettes_fail,
     findings,
+    keep_journal,
     say,
     summary,
 )
+from ringback.cli.request_log import failures
 from ringback.counting import many
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
             for warning in launch.warnings:
                 say(warning, colour="yellow")
             begun.ready(running)
+            keep_journal(running.responder.journal, options)
             try:
                 code = await child.run(command_line, launch.environment)
             except NotRunError as error:
@@ -123,6 +126,10 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
         inside = f"  {many(inner, 'request')} answered by the Ringback that ran inside this one"
         for line in lines + ([inside] if inner else []):
             say(line)
+    if code or failing:
+        refused = failures(running.responder.journal)
+        for line in ["requests that were refused or missed:", *refused] if refused else []:
+            say(f"  {line}")
     if why:
         _tell_bypass(command_line[0], _said(code, silent, counted.challenged), why)
         code = code or EXIT_NONE

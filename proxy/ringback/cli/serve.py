@@ -17,6 +17,7 @@ from ringback.cli.proxy import (
     EXIT_CASSETTES,
     cassettes_fail,
     findings,
+    keep_journal,
     say,
     summary,
 )
@@ -63,6 +64,7 @@ async def _serve(options: Settings) -> int:
         async with serve(begun.config) as running:
             with _found_by_others(begun.ready(running)) as state:
                 _announce(running, state, begun.authority.lasting_pem)
+                keep_journal(running.responder.journal, options, lines=sys.stderr.isatty())
                 await stop.wait()
         tally, used = running.responder.tally, running.responder.used
         found = findings(running)
@@ -76,9 +78,10 @@ def _end(
     from ringback.launch.directory import report_to_outer_launch  # noqa: PLC0415 - see run
 
     report_to_outer_launch(os.environ, tally.total)
-    for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
-        say(line)
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused, strict=options.strict)
+    if not options.quiet or tally.refused or failing:
+        for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
+            say(line)
     return EXIT_CASSETTES if failing else 0
 
 
@@ -110,4 +113,6 @@ def _announce(running: BoundPorts, state: dict[str, Any], root: Path) -> None:
         say(f"  other machines reach it on port {running.port}, with the proxy password")
     # With a password, curl would need it too, and not as it gives one to a proxy.
     health = "" if state["user"] else f"health: curl {state['proxy']}/ringback/health   "
+    if not state["user"]:
+        say(f"  Inbox: {state['proxy']}/ringback/")
     say(f"  {health}stop: Ctrl-C")
