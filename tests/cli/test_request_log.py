@@ -12,7 +12,7 @@ from ringback.contract import Names, load
 from ringback.contract.stamps import SeededStamps
 from ringback.journal import Filter, Journal
 from ringback.responder import Responder
-from support.clients import FORM_TYPE, GOOD, basic, http, path, post
+from support.clients import FORM_TYPE, GOOD, basic, http, path, post, respond
 from support.proxying import requesting, ringback, serve
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ def shown(responder: Responder, width: int = 0, *, colour: bool = False) -> str:
 
 
 def test_a_message_its_numbers_and_its_text(responder: Responder) -> None:
-    responder.respond(post("Messages", {**FORM, "Body": "Your code is 481231"}), NAMES)
+    respond(responder, post("Messages", {**FORM, "Body": "Your code is 481231"}), NAMES)
     got = shown(responder).partition(" ")[2]
     assert got == ('Messages +15005550006 -> +14105550101 201 Messages.from.valid "Your code is 481231"')
 
 
 def test_an_error_has_its_code_and_its_text(responder: Responder) -> None:
-    responder.respond(post("Messages", {**FORM, "To": "+15005550001", "Body": "x"}), NAMES)
+    respond(responder, post("Messages", {**FORM, "To": "+15005550001", "Body": "x"}), NAMES)
     assert " 400 21211 Messages.to.invalid \"The 'To' number" in shown(responder)
 
 
 def test_a_line_fits_the_terminal(responder: Responder) -> None:
-    responder.respond(post("Messages", {**FORM, "Body": "\N{GRINNING FACE}" * 1600}), NAMES)
+    respond(responder, post("Messages", {**FORM, "Body": "\N{GRINNING FACE}" * 1600}), NAMES)
     got = shown(responder, 100)
     assert got.endswith("...")
     assert len(got) + got.count("\N{GRINNING FACE}") <= 100
@@ -51,21 +51,21 @@ def test_a_line_fits_the_terminal(responder: Responder) -> None:
 
 def test_a_terminal_is_told_nothing_by_a_message(responder: Responder) -> None:
     text = "\x1b]0;owned\x07\r\n\N{RIGHT-TO-LEFT OVERRIDE}\x9b31m"
-    responder.respond(post("Messages", {"From": "+15005550006", "To": text, "Body": text}), NAMES)
+    respond(responder, post("Messages", {"From": "+15005550006", "To": text, "Body": text}), NAMES)
     assert shown(responder).isprintable()
 
 
 @pytest.mark.parametrize("to, code", [("+14105550101", "32"), ("+15005550001", "33")])
 def test_colours_tell_the_outcome(responder: Responder, to: str, code: str) -> None:
-    responder.respond(post("Messages", {**FORM, "To": to, "Body": "x"}), NAMES)
+    respond(responder, post("Messages", {**FORM, "To": to, "Body": "x"}), NAMES)
     assert f"\x1b[{code}m" in shown(responder, colour=True)
 
 
 def test_what_was_refused_is_listed_the_last_ones(responder: Responder) -> None:
-    responder.respond(post("Messages", {**FORM, "Body": "x"}), NAMES)
+    respond(responder, post("Messages", {**FORM, "Body": "x"}), NAMES)
     assert failures(responder.journal) == []
     for _ in range(12):
-        responder.respond(post("Recordings", GOOD["Messages"]), NAMES)
+        respond(responder, post("Recordings", GOOD["Messages"]), NAMES)
     found = failures(responder.journal)
     assert found[0] == "(2 earlier)"
     assert len(found) == 11
