@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
-from ringback.cassettes import layout, store, verify
-from ringback.cassettes.errors import CassetteFormatError, reading_error, recording_error
-from ringback.cassettes.metadata import check_key, provenance, redacted_fields
+from ringback.cassettes import layout, store, vcr_format, verify
+from ringback.cassettes.errors import (
+    CassetteError,
+    CassetteFormatError,
+    RedactionError,
+    reading_error,
+    recording_error,
+)
+from ringback.cassettes.matching import MATCHING_VERSION
+from ringback.cassettes.metadata import check_key, known_of, provenance, redacted_fields
 from ringback.cassettes.names import SUFFIX
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.store import NEW_SUFFIX
@@ -16,8 +25,16 @@ from ringback.contract.form import plain_name
 from ringback.counting import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
+
+    from ringback.cassettes.vcr_format import Interaction
+
+# Marker lines, and of a three-way conflict what both sides began from.
+_CONFLICT_LINES: Final = re.compile(
+    r"^(?:<{7} [^\n]*\n|\|{7}[^\n]*\n(?:(?!={7}\n)[^\n]*\n)*+={7}\n|={7}\n|>{7} [^\n]*(?:\n|\Z))",
+    re.MULTILINE,
+)
 
 
 def repair(path: Path, report: Callable[[str], None]) -> None:
@@ -116,6 +133,82 @@ def redact(path: Path, redaction: Redaction) -> int:
                 path.unlink()
     except FileNotFoundError as error:
         raise reading_error(path, error) from error
+    except OSError as error:
+        raise recording_error(path, error) from error
+    return len(parts)
+
+
+def merge(paths: Sequence[Path]) -> int:
+    """Write the interactions of all `paths` into the first, redacted; equal ones of two files count once.
+
+    A file with merge conflict markers gives both sides of each conflict.
+
+    Returns:
+        How many interactions the first file has now.
+
+    Raises:
+        RedactionError: They have pseudonyms for different fields, or by different keys.
+        CassetteError: One is no cassette, or cannot be read or written.
+    """
+    merged: list[Interaction] = []
+    known: dict[str, Any] | None = None
+    metadata: dict[str, Any] = {}
+    try:
+        for path in paths:
+            found, theirs = _both_sides(path)
+            if known is not None and redacted_fields(known_of(theirs)) != redacted_fields(known):
+                raise RedactionError(f"{path} has pseudonyms (--redact) for other fields than {paths[0]}")
+            if known is None:
+                known, metadata = known_of(theirs), theirs
+            had, seen = Counter(map(vcr_format.dump, merged)), Counter[bytes]()
+            for one in found:
+                item = vcr_format.dump(one)
+                seen[item] += 1
+                if seen[item] > had[item]:
+                    merged.append(one)
+        said = {**provenance(Redaction()), **(known or {}), "matching": MATCHING_VERSION}
+        parts = layout.entries(merged, Redaction())
+        head = layout.head({**metadata, "ringback": said})
+        os.close(store.write_whole(paths[0], [head, *parts], overwrite=True))
+    except OSError as error:
+        raise recording_error(paths[0], error) from error
+    return len(parts)
+
+
+def _both_sides(path: Path) -> tuple[list[Interaction], dict[str, Any]]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not vcr_format.CONFLICT.search(text):
+        loaded = verify.load(path)
+        return [one.interaction for one in loaded.placed], loaded.metadata
+    try:
+        found, metadata = vcr_format.load_foreign(_CONFLICT_LINES.sub("", text))
+    except vcr_format.InteractionError as error:
+        raise CassetteFormatError(path, error.line or 1, f"with both sides kept: {error}") from None
+    return list(found), metadata
+
+
+def delete(path: Path, numbers: Collection[int]) -> int:
+    """Take the interactions `numbers`, from 1, out of the cassette at `path`; the others are redacted.
+
+    Returns:
+        How many are left.
+
+    Raises:
+        CassetteError: It has no such interaction, is no cassette, or cannot be read or written.
+    """
+    try:
+        with store.locked(path):
+            loaded = verify.load(path)
+            absent = [number for number in numbers if not 0 < number <= len(loaded.placed)]
+            if absent:
+                raise CassetteError(f"{path} has {many(len(loaded.placed), 'interaction')}, no {absent[0]}")
+            left = [one.interaction for at, one in enumerate(loaded.placed, 1) if at not in numbers]
+            parts = layout.entries(left, Redaction())
+            said = {**provenance(Redaction()), **known_of(loaded.metadata), "matching": MATCHING_VERSION}
+            head = layout.head({**loaded.metadata, "ringback": said})
+            os.close(store.write_whole(path.with_suffix(SUFFIX), [head, *parts], overwrite=True))
+            if path.suffix != SUFFIX:
+                path.unlink()
     except OSError as error:
         raise recording_error(path, error) from error
     return len(parts)

@@ -482,6 +482,7 @@ def _one_line(reason: str) -> str:
     return " ".join(reason.split())[:_LONGEST_REASON]
 
 
+CONFLICT: Final = re.compile(r"^<{7} ", re.MULTILINE)
 _ITEM: Final = re.compile(r"^- ", re.MULTILINE)
 
 
@@ -503,6 +504,11 @@ def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
     try:
         return load_foreign(text, as_json=path.suffix == READ_SUFFIXES[2])
     except InteractionError as error:
+        conflict = CONFLICT.search(text)
+        if conflict:
+            line = text.count("\n", 0, conflict.start()) + 1
+            detail = f"it has merge conflict markers; `ringback cassettes merge {path}` keeps both sides"
+            raise CassetteFormatError(path, line, detail) from None
         starts = item_starts(text)
         begun = text.count("\n", 0, starts[error.number - 1]) + 1 if 0 < error.number <= len(starts) else 1
         detail = f"{error}; correct it there or take it out" if error.number else str(error)

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from ringback.exchange import Headers
 
 _CREDENTIALS: Final = frozenset(("authorization", "proxy-authorization", "cookie"))
+# What people and tools write in place of a credential, alone or after its name or scheme.
+_PLACEHOLDER: Final = re.compile(
+    r"(?:.*[=:\s][\"']?)?(?:DUMMY|REDACTED|FILTERED|SCRUBBED|PLACEHOLDER|HIDDEN|X{3,}|\*{3,}|<[^<>]*>|\[[^\[\]]*\])",
+    re.IGNORECASE,
+)
+_LONGEST_PLACEHOLDER: Final = 80  # characters
 _SHORTEST: Final = 8  # of values that are secret whatever they look like
 
 
@@ -131,6 +137,8 @@ class _Search:
                 self.text(value, "", f"{where} {name[:40]}")
 
     def _note(self, what: str, value: str) -> None:
+        if len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value):
+            return
         self.found.setdefault("".join(char if char.isprintable() else "?" for char in what), value)
 
 

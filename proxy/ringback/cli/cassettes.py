@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.verify import CassetteFinding, LocatedInteraction, ReadCassette
 
 EXIT_FINDINGS: Final = 1
+EXIT_NOTHING: Final = 2  # nothing was checked
 SECRET_VARIABLES: Final = ("RINGBACK_TEST_AUTH_TOKEN", "TWILIO_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD")
 _NOT_USED: Final = "{}: not used, because {} has the same name"
 
@@ -129,6 +130,8 @@ def verify_files(
         for path, used in unused.items():
             click.echo(_NOT_USED.format(path, used), err=True)
         click.echo(f"{many(len(files), 'cassette')} checked, {many(len(found), 'finding')}", err=True)
+    if not files:
+        ctx.exit(EXIT_NOTHING)
     if found:
         ctx.exit(EXIT_FINDINGS)
 
@@ -196,6 +199,40 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         click.echo(f"not redacted: {tables.printable(str(each))}", err=True)
     if failed:
         ctx.exit(EXIT_FINDINGS)
+
+
+@command.command(short_help="Join cassettes, or both sides of a merge conflict.")
+@click.argument(
+    "paths",
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    nargs=-1,
+    required=True,
+)
+def merge(paths: tuple[Path, ...]) -> None:
+    """Write the interactions of all FILEs into the first one, redacted.
+
+    Interactions that are equal in two files count once. A FILE with merge conflict markers gives both sides.
+    """
+    try:
+        count = editing.merge(paths)
+    except CassetteError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{paths[0]}: {many(count, 'interaction')}")
+
+
+@command.command(short_help="Take interactions out of a cassette.")
+@click.argument("name")
+@click.argument("numbers", metavar="NUMBER...", type=click.IntRange(min=1), nargs=-1, required=True)
+@_DIRECTORY
+def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
+    """Take the interactions NUMBER (as `show` counts them) out of the cassette NAME."""
+    path = _path(directory, name)
+    try:
+        left = editing.delete(path, numbers)
+    except CassetteError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(left, 'interaction')} left")
 
 
 @command.command("documentation", short_help="Write the documentation page's examples as a cassette.")

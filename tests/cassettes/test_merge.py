@@ -1,0 +1,77 @@
+"""Cassettes joined, merge conflicts resolved, interactions deleted, and placeholders for credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from ringback.cassettes import verify
+from ringback.cassettes.errors import CassetteFormatError
+from ringback.cli.cassettes import command
+from ringback.contract import load
+from support.exchanges import FORM, Shelf, answer, numbered, request, written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE, TWO, THREE = ((request({"Body": str(n)}), answer(number=n)) for n in (1, 2, 3))
+
+
+def run(*words: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(command, [str(word) for word in words])
+    return result.exit_code, result.output
+
+
+def replayed(shelf: Shelf) -> list[int | None]:
+    with shelf.library() as library:
+        cassette = library.open()
+        return [numbered(cassette, asked) for asked, _ in (ONE, TWO, THREE)]
+
+
+@pytest.mark.parametrize("base", ["", "||||||| base\n"])
+@pytest.mark.parametrize("theirs", ["|", "vcrpy"])
+def test_both_sides_of_a_conflict_are_kept(shelf: Shelf, base: str, theirs: str) -> None:
+    file = shelf.write(ONE)
+    common = file.read_text()
+    shelf.write(TWO)
+    mine = file.read_text().removeprefix(common)
+    file.write_text(common)
+    shelf.write(THREE)
+    other = file.read_text().removeprefix(common)
+    file.write_text(f"{common}<<<<<<< ours\n{mine}{base}=======\n{other}>>>>>>> {theirs}\n")
+    with pytest.raises(CassetteFormatError, match=r"merge conflict markers.*cassettes merge"):
+        verify.load(file)
+    assert run("merge", file)[0] == 0
+    assert replayed(shelf) == [1, 2, 3]
+    assert {finding.rule for finding in verify.check(file, load())} <= {"contract"}
+
+
+def test_two_files_are_joined_and_equal_interactions_count_once(shelf: Shelf) -> None:
+    other = shelf.write(ONE, THREE, name="other")
+    file = shelf.write(ONE, TWO)
+    assert run("merge", file, other) == (0, f"{file}: 3 interactions\n")
+    assert replayed(shelf) == [1, 2, 3]
+
+
+def test_interactions_are_deleted_by_number(shelf: Shelf) -> None:
+    shelf.write(ONE, TWO, THREE)
+    assert run("delete", "default", "1", "3", "--cassettes", shelf.directory)[0] == 0
+    assert replayed(shelf) == [None, 2, None]
+    code, said = run("delete", "default", "2", "--cassettes", shelf.directory)
+    assert (code, "no 2" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "value", ["DUMMY", "REDACTED", "Basic <credentials>", "[FILTERED]", "xxxxxxxx", "Bearer ***"]
+)
+def test_a_placeholder_is_no_secret(shelf: Shelf, value: str) -> None:
+    asked = request({"Body": "x"}, headers=(FORM,))
+    asked = type(asked)("POST", asked.host, "/2010-04-01/x", (("authorization", value), FORM), b"Body=x")
+    file = written(shelf, (asked, answer({"n": 1})))
+    assert [one for one in verify.check(file, load()) if one.rule == "secret"] == []
+
+
+def test_nothing_checked_is_no_success(tmp_path: Path) -> None:
+    assert run("verify", tmp_path)[0] == 2
