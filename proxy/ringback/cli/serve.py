@@ -113,6 +113,5 @@ def _announce(running: BoundPorts, state: dict[str, Any], root: Path) -> None:
         say(f"  other machines reach it on port {running.port}, with the proxy password")
     # With a password, curl would need it too, and not as it gives one to a proxy.
     health = "" if state["user"] else f"health: curl {state['proxy']}/ringback/health   "
-    if not state["user"]:
-        say(f"  Inbox: {state['proxy']}/ringback/")
+    say(f"  Inbox: {state['proxy']}/ringback/")
     say(f"  {health}stop: Ctrl-C")
