@@ -40,11 +40,13 @@ def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(shelf.directory.parent)
     monkeypatch.setenv("RINGBACK_REDACT_KEY", "x" * 20)
     shelf.write(
-        *((request({"To": "+14105550100", "From": "+15005550006", "Body": "x"}), answer()) for _ in range(2))
+        *((request({"To": "+14105550100", "From": "+15005550006", "Body": "x"}), answer()) for _ in range(5))
     )
+    (shelf.directory.parent / "other").mkdir()
     lines = block("sh").splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 9
     for line in lines:
+        (shelf.directory.parent / "other" / "default.yaml").write_bytes(shelf.file().read_bytes())
         result = CliRunner().invoke(
             command, line.removeprefix("ringback cassettes ").split(), catch_exceptions=False
         )

@@ -9,7 +9,8 @@ import ssl
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,11 +25,22 @@ from vcr.errors import CannotOverwriteExistingCassetteException
 from ringback.cassettes import vcr_format
 from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
 from ringback.exchange import Answer, Request, Source
-from support.exchanges import KEY, SID, TOKEN, Shelf, answer, found, missed, numbered, record, request
+from support.exchanges import (
+    KEY,
+    OTHER_SID,
+    SID,
+    TOKEN,
+    Shelf,
+    answer,
+    found,
+    missed,
+    numbered,
+    record,
+    request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 STRICT = {"record_mode": "none", "match_on": ["method", "uri", "body"]}
 PLACEHOLDER_URL = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT_PLACEHOLDER}/Messages"
@@ -311,3 +323,16 @@ def test_a_copy_replays_as_well(shelf: Shelf) -> None:
     shutil.copy(shelf.write((request(), answer(number=1))), shelf.file("copy"))
     with shelf.library() as library:
         assert numbered(library.open("copy"), request()) == 1
+
+
+def test_the_text_of_the_documentation_replays_for_any_account(shelf: Shelf) -> None:
+    form = {"To": "+14105550100", "Body": "hello"}
+    shelf.write((request(form), answer(number=7)))
+    page = (Path(__file__).parents[2] / "docs" / "cassettes.md").read_text(encoding="utf-8")
+    text = page.partition("## Replay with vcrpy")[2].partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(text, "docs/cassettes.md", "exec"), names)
+    url = f"https://api.twilio.com/2010-04-01/Accounts/{OTHER_SID}/Messages.json"
+    with names["twilio"].use_cassette(str(shelf.file())):
+        got = requests.post(url, data=form, auth=(OTHER_SID, "x"), timeout=5)
+    assert got.json()["n"] == 7
