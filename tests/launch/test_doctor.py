@@ -64,6 +64,14 @@ def test_a_client_that_was_answered_by_somebody_else() -> None:
 def test_an_answer_that_was_not_understood() -> None:
     finding = _judged("JSONDecodeError", arrived=True)
     assert "did not understand" in finding.advice
+    assert not finding.ok
+
+
+def test_an_sdk_that_reads_another_code_is_not_well() -> None:
+    """As twilio-php before 5.37 does behind an HTTP proxy."""
+    finding = _judged("SDK 5.16.0\nanswers read as 200, 0", arrived=True, code=0)
+    assert not finding.ok
+    assert finding.said == "answers read as 200, 0"
 
 
 def test_the_probes_login() -> None:

@@ -51,8 +51,8 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Report whether the request was answered by the proxy."""
-        return bool(self.proxied and self.trusted)
+        """Report whether the request was answered by the proxy, and the answer was understood."""
+        return bool(self.proxied and self.trusted) and not self.advice
 
 
 def run_probe(

@@ -20,10 +20,12 @@ from typing import TypeAlias
 HOST = "api.doctor.twilio.com"
 SID = "AC" + "0" * 32
 TOKEN = "0" * 32
-URL = f"https://{HOST}/2010-04-01/Accounts/{SID}/Messages.json"
+PATH = f"/2010-04-01/Accounts/{SID}/Messages.json"
+URL = f"https://{HOST}{PATH}"
 FORM = "To=%2B14105550100&From=%2B15005550006&Body=doctor"
 BASIC = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDowMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMA=="
 CREATED = "201"
+INVALID_CODE = 21211  # Twilio's error for the magic number +15005550001
 # Said by a program whose SDK is not installed.
 ABSENT = "no SDK"
 
@@ -113,9 +115,24 @@ rescue LoadError
   abort {ABSENT!r}
 end
 puts "SDK #{{Twilio::VERSION}}"
-data = {{ 'To' => '+14105550100', 'From' => '+15005550006', 'Body' => 'doctor' }}
-login = [{SID!r}, {TOKEN!r}]
-puts Twilio::HTTP::Client.new.request({HOST!r}, 443, 'POST', {URL!r}, {{}}, data, {{}}, login).status_code
+from = '+15005550006'
+found = ['+14105550100', '+15005550001'].map do |to|
+  if defined?(Twilio::HTTP::Client)
+    data = {{ 'To' => to, 'From' => from, 'Body' => 'doctor' }}
+    login = [{SID!r}, {TOKEN!r}]
+    answer = Twilio::HTTP::Client.new.request({HOST!r}, 443, 'POST', {URL!r}, {{}}, data, {{}}, login)
+    answer.status_code == 201 ? 201 : answer.body['code']
+  else # twilio-ruby 4
+    begin
+      Twilio::REST::Client.new({SID!r}, {TOKEN!r}, host: {HOST!r}).account.messages.create(
+        to: to, from: from, body: 'doctor'
+      ).sid && 201
+    rescue Twilio::REST::RequestError => error
+      error.code
+    end
+  end
+end
+puts found == [201, {INVALID_CODE}] ? 201 : "answers read as #{{found.inspect}}"
 """
 PHP = f"""
 $curl = curl_init({URL!r});
@@ -124,13 +141,28 @@ curl_setopt_array($curl, [CURLOPT_RETURNTRANSFER => true, CURLOPT_POSTFIELDS => 
 if (curl_exec($curl) === false) {{ fwrite(STDERR, curl_error($curl)); exit(1); }}
 echo curl_getinfo($curl, CURLINFO_RESPONSE_CODE), "\\n";
 """
-PHP_SDK = f"""
-@include 'vendor/autoload.php';
-if (!class_exists('Twilio\\\\VersionInfo')) {{ fwrite(STDERR, {ABSENT!r}); exit(1); }}
-echo 'SDK ', Twilio\\VersionInfo::string(), "\\n";
-$data = ['To' => '+14105550100', 'From' => '+15005550006', 'Body' => 'doctor'];
-$answer = (new Twilio\\Http\\CurlClient())->request('POST', {URL!r}, [], $data, [], {SID!r}, {TOKEN!r});
-echo $answer->getStatusCode(), "\\n";
+PHP_SDK = f"""<?php
+@include getcwd() . '/vendor/autoload.php';
+$old = !class_exists('Twilio\\VersionInfo');
+if ($old && !class_exists('Services_Twilio_TinyHttp')) {{ fwrite(STDERR, {ABSENT!r}); exit(1); }}
+echo 'SDK ', $old ? '4' : Twilio\\VersionInfo::string(), "\\n";
+$found = array();
+foreach (array('+14105550100', '+15005550001') as $to) {{
+  $data = array('To' => $to, 'From' => '+15005550006', 'Body' => 'doctor');
+  if ($old) {{
+    $http = new Services_Twilio_TinyHttp('https://{HOST}/');
+    $http->authenticate({SID!r}, {TOKEN!r});
+    $headers = array('Content-Type' => 'application/x-www-form-urlencoded');
+    list($status, $_, $body) = $http->post({PATH!r}, $headers, http_build_query($data));
+    $body = json_decode($body, true);
+  }} else {{
+    $client = new Twilio\\Http\\CurlClient();
+    $answer = $client->request('POST', {URL!r}, array(), $data, array(), {SID!r}, {TOKEN!r});
+    list($status, $body) = array($answer->getStatusCode(), $answer->getContent());
+  }}
+  $found[] = isset($body['sid']) ? $status : (isset($body['code']) ? $body['code'] : 'nothing');
+}}
+echo $found == array(201, {INVALID_CODE}) ? '201' : 'answers read as ' . implode(', ', $found), "\\n";
 """
 PERL = f"""
 require HTTP::Tiny;
@@ -141,7 +173,22 @@ my $answer = $client->request('POST', {URL!r}, {{ content => {FORM!r}, headers =
 die $answer->{{content}} if $answer->{{status}} == 599;
 print $answer->{{status}}, "\\n";
 """
-DENO = f"""
+LWP = f"""
+eval {{ require LWP::UserAgent; require LWP::Protocol::https }} or die '{ABSENT}';
+my @headers = ('Authorization' => {BASIC!r}, 'Content-Type' => 'application/x-www-form-urlencoded');
+my $answer = LWP::UserAgent->new->post({URL!r}, @headers, Content => {FORM!r});
+die $answer->status_line if $answer->header('Client-Warning');
+print $answer->code, "\\n";
+"""
+MOJO = f"""
+eval {{ require Mojo::UserAgent; require IO::Socket::SSL }} or die '{ABSENT}';
+my %headers = ('Authorization' => {BASIC!r}, 'Content-Type' => 'application/x-www-form-urlencoded');
+my $answer = Mojo::UserAgent->new->post({URL!r}, \\%headers, {FORM!r});
+die $answer->error->{{message}} unless $answer->res->code;
+print $answer->res->code, "\\n";
+"""
+# For Deno and Bun.
+FETCH = f"""
 const headers = {{ Authorization: {BASIC!r} }};
 const answer = await fetch({URL!r}, {{ method: 'POST', body: new URLSearchParams({FORM!r}), headers }});
 console.log(answer.status);
@@ -214,6 +261,7 @@ def _dotnet(directory: Path) -> list[str]:
 
 _CERT_SYNC = 'cert-sync --quiet --user "$(ringback ca --path)"'
 _LOGIN = ["-H", f"Authorization: {BASIC}"]
+_PHP_SOCKS = "curl.cainfo counts; before 5.37 see whether auto_prepend_file is set again on the way to PHP"
 _PATHS = "see whether PYTHONPATH or a sitecustomize is set again on the way to Python"
 
 PROBES = (
@@ -259,9 +307,7 @@ PROBES = (
     ClientProbe(
         "PHP", "php", ("--version",), "curl", _inline("-r", PHP), "ext-curl must be installed (php-curl)"
     ),
-    ClientProbe(
-        "PHP", "php", ("--version",), "twilio-php", _inline("-r", PHP_SDK), "curl.cainfo counts", sdk=True
-    ),
+    ClientProbe("PHP", "php", ("--version",), "twilio-php", _file("sdk.php", PHP_SDK), _PHP_SOCKS, sdk=True),
     ClientProbe(
         ".NET",
         "dotnet",
@@ -281,7 +327,38 @@ PROBES = (
         sdk=True,
     ),
     ClientProbe(
-        "Deno", "deno", ("--version",), "fetch", _inline("eval", DENO), "HTTPS_PROXY and DENO_CERT count"
+        "Perl",
+        "perl",
+        ("-e", "printf '%vd', $^V"),
+        "LWP",
+        _inline("-e", LWP),
+        "LWP reads HTTPS_PROXY with PERL_LWP_ENV_PROXY=1, and PERL_LWP_SSL_CA_FILE",
+        sdk=True,
+    ),
+    ClientProbe(
+        "Perl",
+        "perl",
+        ("-e", "printf '%vd', $^V"),
+        "Mojo::UserAgent",
+        _inline("-e", MOJO),
+        "Mojo reads HTTPS_PROXY with MOJO_PROXY=1, and MOJO_CA_FILE",
+        sdk=True,
+    ),
+    ClientProbe(
+        "Bun",
+        "bun",
+        ("--version",),
+        "fetch",
+        _file("probe.mjs", FETCH, "run"),
+        "HTTPS_PROXY and NODE_EXTRA_CA_CERTS count",
+    ),
+    ClientProbe(
+        "Deno",
+        "deno",
+        ("--version",),
+        "fetch",
+        _file("probe.mjs", FETCH, "run", "--allow-net"),
+        "HTTPS_PROXY and DENO_CERT count",
     ),
     ClientProbe(
         "curl",
