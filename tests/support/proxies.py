@@ -44,6 +44,7 @@ class Inside:
         port: The HTTP proxy's.
         socks_port: The SOCKS5 proxy's.
         reverse_port: That of the listener in the place of Twilio's API.
+        transparent_port: That of the listener for redirected connections.
         ca: The root that clients trust.
         pipe: To its process.
     """
@@ -51,6 +52,7 @@ class Inside:
     port: int
     socks_port: int
     reverse_port: int | None
+    transparent_port: int | None
     ca: Path
     pipe: Connection
 
@@ -80,12 +82,21 @@ def inside(
     program: Program = "server",
     idle_timeout: float | None = None,
     reverse: int | None = 0,
+    redirected_from: tuple[str, int] | None = None,
     environment: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Inside]:
-    """Run a proxy with these options, from when it accepts requests until the block ends."""
+    """Run a proxy with these options, from when it accepts requests until the block ends.
+
+    With `redirected_from` it has a transparent listener whose connections all went to that address.
+    """
     pipe, theirs = _SPAWN.Pipe()
-    how = {"idle_timeout": idle_timeout, "reverse": reverse, "program": program}
+    how = {
+        "idle_timeout": idle_timeout,
+        "reverse": reverse,
+        "program": program,
+        "redirected_from": redirected_from,
+    }
     process = _SPAWN.Process(target=_main, args=(directory, how, dict(environment or {}), options, theirs))
     process.start()
     theirs.close()
@@ -148,13 +159,19 @@ async def _until_closed(pipe: Connection) -> None:
 async def _server(
     authority: Authority, how: dict[str, Any], options: dict[str, Any], pipe: Connection
 ) -> None:
+    from ringback.server import listener  # noqa: PLC0415 - as above
     from ringback.server.run import IDLE_TIMEOUT, ProxyConfig, serve  # noqa: PLC0415 - as above
 
     how["idle_timeout"] = how["idle_timeout"] or IDLE_TIMEOUT
+    redirected_from = how.pop("redirected_from")
+    if redirected_from is not None:
+        how["transparent"] = 0
+        listener.original_address = lambda _: redirected_from  # in the place of the kernel
     socks = "RINGBACK_PROXY_PASSWORD" not in os.environ
     config = ProxyConfig(settings_with(options), authority.directory, socks=socks, **how)
     async with serve(config) as running:
-        pipe.send((running.port, running.socks_port, running.reverse_port, authority.root_pem))
+        ports = (running.port, running.socks_port, running.reverse_port, running.transparent_port)
+        pipe.send((*ports, authority.root_pem))
         await _until_closed(pipe)
 
 
@@ -183,7 +200,7 @@ async def _mitmproxy(
         assert not task.done()
         await asyncio.sleep(0)
     ports = {one.mode.type_name: one.listen_addrs[0][1] for one in server.servers}
-    pipe.send((ports["regular"], ports["socks5"], ports.get("reverse"), authority.root_pem))
+    pipe.send((ports["regular"], ports["socks5"], ports.get("reverse"), None, authority.root_pem))
     await _until_closed(pipe)
     master.shutdown()
     await task
