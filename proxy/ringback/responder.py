@@ -221,7 +221,11 @@ class Responder:
         user = self.cassette_of(user)
         if isinstance(passed, Answer):
             return self._recorded_instead(request, passed, user)
-        found = self._recorded(request, user)
+        # A limit is the same in every mode: what exceeds it is refused, whatever was recorded.
+        exceeds = (
+            request.header_size > contract.form.MAX_HEADERS or len(request.body) > contract.form.MAX_BODY
+        )
+        found = None if exceeds else self._recorded(request, user)
         if isinstance(found, Answer):
             return found
         if self.mode == "offline" and found is not None:

@@ -104,9 +104,7 @@ def test_the_mode_decides_who_answers_and_nothing_else(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
-def test_what_is_not_http_gets_one_answer(
-    offline: Inside, forwarding: Inside, data: bytes, way: str
-) -> None:
+def test_what_is_not_http_gets_one_answer(offline: Inside, forwarding: Inside, data: bytes, way: str) -> None:
     expected = everything(offline, way, data)
     assert expected.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 ", b"HTTP/1.1 421 "))
     assert everything(forwarding, way, data) == expected
