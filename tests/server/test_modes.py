@@ -1,7 +1,7 @@
 """The same requests in every mode, by every way in: the mode decides who answers, and nothing else.
 
-Offline is the yardstick. In `auto` and `online` a request that may be forwarded gets the mock upstream's answer;
-every other one gets the very answer that it gets offline: error pages, limits, malformed requests, ALPN.
+Offline is the yardstick. In `auto` and `online` a request that may be forwarded gets the mock upstream's
+answer; every other one gets the very answer that it gets offline: error pages, limits, malformed requests.
 """
 
 from __future__ import annotations
