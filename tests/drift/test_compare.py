@@ -9,6 +9,7 @@ import pytest
 
 from ringback.contract import Answer, Request, Source
 from ringback.drift.compare import compare
+from ringback.drift.findings import collect_findings
 from ringback.drift.observation import Observation, who_asked
 from support.drifting import ACCOUNT, CLAIM_SET, NOW, documented, edit, failing, look, probe
 
@@ -225,3 +226,25 @@ def test_a_401_of_a_recording_says_nothing_and_of_proven_credentials_everything(
     assert ("error", "refused", "") in differences(
         compare(CLAIM_SET, Observation(request, answer, "x", NOW, "proven"))
     )
+
+
+def test_one_cause_in_one_answer_is_one_finding() -> None:
+    page = b"<!doctype html><p>Maintenance"
+    html = (("Content-Type", "text/html"),)
+    sent, blocked = probe("example.message.sent"), probe("Messages.to.blocked")
+    cases: list[tuple[ClaimProbe, dict[str, Any], str]] = [
+        (sent, {"body": page, "headers": html}, "format.body"),
+        (sent, {"body": b"{}"}, "Messages.answer"),
+        (sent, {"body": b'{"meta": {}, "data": []}'}, "Messages.answer"),
+        (blocked, {"body": b"{}"}, "error.code"),
+        (blocked, {"body": b'{"error": "no", "detail": "x"}'}, "error.code"),
+    ]
+    for item, changes, rule in cases:
+        request = item.request(ACCOUNT)
+        answer = replace(documented(request), **changes)
+        if "headers" in changes:
+            others = (one for one in documented(request).headers if one[0] != "Content-Type")
+            answer = replace(answer, headers=(*html, *others))
+        compared = compare(CLAIM_SET, Observation(request, answer, "", NOW, "proven"))
+        found = collect_findings(CLAIM_SET, [compared])
+        assert [one.rule.removesuffix(".21610") for one in found] == [rule], changes

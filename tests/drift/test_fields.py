@@ -165,3 +165,35 @@ def test_what_is_documented_in_words() -> None:
     assert said["status"] == '"queued"'
     (capabilities,) = (field for field in NUMBERS.answer if field.json == "capabilities")
     assert describe(capabilities, expected) == "an object"
+
+
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_a_trial_account_is_reported_and_no_drift(form: str) -> None:
+    sent = probe("example.message.sent", form)
+    body = "Sent from your Twilio trial account - " + dict(sent.form)["Body"]
+
+    def trial(answer: Answer) -> Answer:
+        said = dict(sent.form)["Body"].encode()
+        return replace(answer, body=answer.body.replace(said, body.encode()))
+
+    compared = look_at(sent, trial)
+    assert [check.difference for check in compared.checks if check.difference] == []
+    assert "account.trial" in compared.known
+    assert "account.trial" not in look_at(sent).known
+
+
+@pytest.mark.parametrize("segments, differs", [("2", False), ("1", True), ("3", True)])
+def test_the_segments_of_a_trial_account_are_counted_with_its_notice(segments: str, differs: bool) -> None:
+    sent = probe("example.message.sent")
+    form = tuple((name, "x" * 130 if name == "Body" else value) for name, value in sent.form)
+    long = replace(sent, form=form)
+    body = "Sent from your Twilio trial account - " + "x" * 130
+    compared = look_at(long, edit(body=body, num_segments=segments))
+    assert bool([check for check in compared.checks if check.difference]) == differs
+
+
+def test_another_notice_before_a_body_is_drift() -> None:
+    sent = probe("example.message.sent")
+    compared = look_at(sent, edit(body="Sent by a trial account - " + dict(sent.form)["Body"]))
+    assert [check.specific for check in compared.checks if check.difference] == ["Messages.answer.body"]
+    assert "account.trial" not in compared.known

@@ -170,7 +170,7 @@ def may_be_rule(glob: str, resources: Collection[str]) -> bool:
         resources: The names of the documented resources.
     """
     first, _, rest = glob.partition(".")
-    of_resource = rest.startswith("answer.") or rest.endswith(_UNASKED)
+    of_resource = f"{rest}.".startswith("answer.") or rest.endswith(_UNASKED)
     return bool(rest) and (first in _FAMILIES or (first in resources and of_resource))
 
 

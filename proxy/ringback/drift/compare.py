@@ -24,7 +24,7 @@ from ringback.drift.observation import form_of, format_of, outside_id, plain
 from ringback.exchange import error_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ringback.contract import Format
     from ringback.contract.form import Fields
@@ -88,7 +88,17 @@ def compare(claim_set: ClaimSet, observation: Observation) -> Comparison:
         look.outside()
     if contract.is_api(request.host):
         check_headers(claim_set.facts.headers, observation, form, look.notes)
-    return Comparison(observation, form, tuple(look.notes.checks), outcome, frozenset(look.notes.known))
+    return Comparison(observation, form, _one_cause(look.notes.checks), outcome, frozenset(look.notes.known))
+
+
+def _one_cause(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Leave out the Content-Type of a body of another format: it is the same difference once more."""
+    body = any(check.specific == "format.body" and check.difference for check in checks)
+    return tuple(
+        check
+        for check in checks
+        if not (body and check.difference and check.specific == "header.content-type")
+    )
 
 
 def outcome_kind(documented: int | None, status: int, code: int | None) -> Kind | None:

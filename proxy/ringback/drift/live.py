@@ -118,7 +118,7 @@ def _shows(claim_set: ClaimSet, probe: ClaimProbe, claim: str) -> bool:
     """Whether the documented answer to `probe` is one that `claim` is about."""
     kind, _, rest = claim.partition(".")
     offline = claim_set.offline(probe.request("AC" + "0" * 32))
-    if rest.startswith("answer."):
+    if f"{rest}.".startswith("answer."):
         return offline.status < 400 and probe.path.removesuffix(".json").endswith(f"/{kind}")
     if kind == "text":
         return rest.partition(".")[0].encode() in offline.body

@@ -15,6 +15,7 @@ from ringback.counting import many
 from ringback.drift.accepted import take_out_accepted
 from ringback.drift.checks import SEVERITIES, Severity, at_least
 from ringback.drift.claims import may_be_rule
+from ringback.drift.fields import TRIAL_ACCOUNT
 from ringback.drift.findings import DriftFinding, collect_findings, looked_at
 
 if TYPE_CHECKING:
@@ -226,6 +227,8 @@ def reproduce_command(arguments: Sequence[str]) -> Callable[[str], str]:
 
 
 def _says(claim_set: ClaimSet, name: str) -> str:
+    if name == TRIAL_ACCOUNT:
+        return "it is a trial account: bodies begin with Twilio's notice, and segments are counted with it"
     erratum = next((item for item in claim_set.contract.errata if item.id == name), None)
     if erratum is not None:
         return f"erratum of the page: {erratum.page}"
