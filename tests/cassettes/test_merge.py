@@ -75,3 +75,13 @@ def test_a_placeholder_is_no_secret(shelf: Shelf, value: str) -> None:
 
 def test_nothing_checked_is_no_success(tmp_path: Path) -> None:
     assert run("verify", tmp_path)[0] == 2
+
+
+def test_files_below_and_with_other_names_are_not_passed_over_in_silence(shelf: Shelf) -> None:
+    file = shelf.write(ONE)
+    below = shelf.directory / "test_sms"
+    below.mkdir()
+    odd = below / "test_x[a].yaml"
+    odd.write_bytes(file.read_bytes())
+    assert set(verify.files_of([shelf.directory])) == {file, odd}
+    assert "test_x[a].yaml: not listed" in run("list", "--cassettes", shelf.directory)[1].replace("\n", "")

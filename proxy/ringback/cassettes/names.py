@@ -82,6 +82,19 @@ def free_path(directory: Path, name: str, why: str) -> Path:
     return path
 
 
+def unnamed_files(directory: Path) -> tuple[Path, ...]:
+    """Return the files below `directory` that look like cassettes and have no cassette name, sorted."""
+    return tuple(
+        sorted(
+            path
+            for path in directory.rglob("*")
+            if path.suffix in READ_SUFFIXES
+            and path.is_file()
+            and not (path.parent == directory and is_name(path.stem))
+        )
+    )
+
+
 def cassette_names(directory: Path) -> tuple[str, ...]:
     """The names of all cassettes in `directory`, sorted; none if there is no such directory."""
     if not directory.is_dir():

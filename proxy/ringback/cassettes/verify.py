@@ -257,12 +257,12 @@ def _load_foreign(path: Path, data: bytes) -> ReadCassette:
 
 
 def files_of(paths: Iterable[Path]) -> Iterator[Path]:
-    """All files that `paths`, directories or files, hold and that have to do with cassettes."""
+    """Yield the files of cassettes in `paths`: files, and directories with all below them."""
     for path in paths:
         if path.is_dir():
             yield from sorted(
                 file
-                for file in path.iterdir()
+                for file in path.rglob("*")
                 if file.is_file()
                 and (
                     file.suffix in READ_SUFFIXES

@@ -50,6 +50,8 @@ def command() -> None:
 def list_cassettes(directory: Path) -> None:
     """List the cassettes in a directory."""
     found = cassette_names(directory)
+    for path in names.unnamed_files(directory):
+        click.echo(f"{tables.printable(str(path))}: not listed, no cassette name leads to it", err=True)
     if not found:
         click.echo(f"no cassettes in {directory}", err=True)
         return
@@ -101,7 +103,7 @@ def verify_files(
 ) -> None:
     """Check format, torn tails, secrets, and agreement with the contract; exit 1 if anything is found.
 
-    PATH is a directory or a cassette's file; without one, the directory of --cassettes.
+    PATH is a directory (with all below it) or a cassette's file; without one, the directory of --cassettes.
 
     The values of RINGBACK_TEST_AUTH_TOKEN, TWILIO_AUTH_TOKEN and RINGBACK_PROXY_PASSWORD are searched for,
     and everything that has the shape of a secret. A cassette with pseudonyms (--redact) is not held against
