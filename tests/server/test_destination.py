@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ringback.contract import Names
-from ringback.server.destination import Destination, canonical_host_name, is_this_machine
+from ringback.server.destination import Destination, canonical_host_name, is_host_name, is_this_machine
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,20 @@ def test_a_reverse_client_may_call_the_api_by_the_listeners_address() -> None:
 
 def test_host_names() -> None:
     assert canonical_host_name("API.Twilio.com.") == "api.twilio.com"
+
+
+@pytest.mark.parametrize(
+    "name, plain",
+    [
+        ("api.twilio.com", True),
+        ("xn--bcher-kva.example", True),
+        ("_sip._tcp.example", True),
+        ("fe80::1%eth0", True),
+        ("api.twilio.com%00.example.org", False),
+        ("b\u00fccher.example", False),
+        ("api.twi\u00adlio.com", False),
+        ("\uff41pi.twilio.com", False),
+    ],
+)
+def test_names_that_two_readers_take_for_different_hosts_are_no_host_names(name: str, plain: bool) -> None:
+    assert is_host_name(name) is plain

@@ -155,12 +155,12 @@ def _is_local(name: str) -> bool:
 # -- requests
 
 
-def _ends(wire: Wire) -> bool:
+def _ends(wire: Wire, patience: float = 0.2) -> bool:
     """Wait for an answer or for what the proxy may do instead, then read until it closes; whether it did."""
     if wire.sock.fileno() < 0:  # the handshake failed, and has closed it
         return True
     try:
-        wire.sock.settimeout(0.2)  # a proxy that would dial has done so by then
+        wire.sock.settimeout(patience)  # a proxy that would dial has done so by then
         with contextlib.suppress(TimeoutError):
             wire.sock.recv(1)
         wire.sock.settimeout(5)
@@ -480,7 +480,8 @@ def control(directory: Path, home: Path, witness: Witness) -> list[str]:
     directory.mkdir()
     with serve(home, directory) as running:
         before = len(witness.so_far())
-        plain(running.port, request(b"GET", b"http://plain.example/", host=b"plain.example"))
+        with Wire(running.port) as wire:  # answered once nobody could be found
+            _ends(wire.send(request(b"GET", b"http://plain.example/", host=b"plain.example")), 30)
         by_tls(running.port, "secure.example:443", "secure.example", request(host=b"secure.example"))
         tunnelled(running.port, "raw.example:80", request(host=b"raw.example"))
         by_tls(running.port, f"{NEAR}:443", "near.example", request(host=b"near.example"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 API: Final = "api.twilio.com"
 NOWHERE: Final = "255.255.255.255"  # to which the Java agent resolves Twilio's names
+NO_HOST_NAME: Final = "a host name is ASCII without percent signs; write an international one as xn--..."
 HEALTH_PREFIX: Final = "/ringback/"  # the proxy's own pages
 
 Way: TypeAlias = Literal["connect", "socks", "absolute", "server", "reverse", "transparent"]
@@ -81,6 +82,15 @@ def agreed_names(said: Iterable[str], target: tuple[str, int], sni: str | None) 
     # Several different Host fields become one name that cannot agree with anything.
     host = " and ".join(sorted(hosts)) if hosts else (canonical_host_name(sni) if sni else connected)
     return Names(host=host, connect=connected, sni=canonical_host_name(sni) if sni else None, port=target[1])
+
+
+def is_host_name(name: str) -> bool:
+    """Report whether a resolver or a proxy is asked for exactly `name`: ASCII, and `%` in IPv6 zones alone.
+
+    Of other names it is not certain which host they end at: `api.twilio.com` in full-width letters, or with
+    `%00` and more behind it, is one host for one reader and another for the next.
+    """
+    return name.isascii() and ("%" not in name or ":" in name)
 
 
 def canonical_host_name(name: str) -> str:

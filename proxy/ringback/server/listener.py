@@ -20,10 +20,12 @@ from ringback.exchange import basic_auth
 from ringback.server.connection import HttpConnection, TlsConnection
 from ringback.server.destination import (
     API,
+    NO_HOST_NAME,
     NOWHERE,
     Destination,
     canonical_host_name,
     client_refusal,
+    is_host_name,
     is_this_machine,
     leads_back,
     reverse_client_refusal,
@@ -361,6 +363,8 @@ class HttpProxyHandshake(Handshake):
         self._go_to(Destination("connect", host, port, user or None), ESTABLISHED)
 
     def _target_refusal(self, host: str, port: int) -> tuple[int, str] | None:
+        if not is_host_name(host):
+            return 400, NO_HOST_NAME
         own = self.transport.get_extra_info("sockname")
         if port in self.state.ports and (host == own[0] or is_this_machine(host)):
             return 404, "Ringback does not tunnel to itself"
@@ -393,6 +397,8 @@ class HttpProxyHandshake(Handshake):
                 self._refuse(502, "Ringback does not forward to itself")
         elif self.state.is_twilio(host):
             self._answer_plain(Destination("absolute", host, port), scheme)
+        elif not is_host_name(host):
+            self._refuse(400, NO_HOST_NAME)
         elif self.state.settings.block_other_hosts:
             self._refuse(403, f"Ringback blocks {host}: it was started with --block-other-hosts")
         else:
