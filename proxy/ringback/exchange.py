@@ -110,6 +110,7 @@ class Source:
         page: The anchor of the page's section that speaks of this, e.g. `test-sms-messages-parameters-To`.
         origin: The URL of the mock upstream that gave the answer, or that gave it when it was recorded; None
             for the live API itself.
+        years: The years in which the wire text was recorded or quoted, e.g. `2014-2020`.
     """
 
     kind: SourceKind
@@ -120,6 +121,7 @@ class Source:
     text: Basis | None = None
     page: str | None = None
     origin: str | None = None
+    years: str | None = None
     _written: Headers | None = field(default=None, init=False, repr=False, compare=False)
 
     def headers(self) -> Headers:
@@ -136,7 +138,7 @@ class Source:
             for name, value in (
                 ("rule", self.rule),
                 ("basis", self.basis),
-                ("text", self.text if self.text != self.basis else None),
+                ("text", self._age()),
                 ("page", self.page),
                 ("origin", None if self.kind == "live" else self.origin),
             )
@@ -149,6 +151,12 @@ class Source:
             fields.append(("Ringback-Reason", header_value(self.reason)))
         return tuple(fields)
 
+    def _age(self) -> str | None:
+        """How well the wire text is known and since when, or None where that says nothing new."""
+        if self.text is None or (self.text == self.basis and not self.years):
+            return None
+        return f"{self.text} {self.years}" if self.years else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -160,6 +168,7 @@ class Answer:
         headers: Response header fields in order, without the `Ringback-…` ones.
         body: The body, without content coding.
         source: Where it came from.
+        delay: Seconds that the server waits before it sends the answer.
     """
 
     status: int
@@ -167,6 +176,7 @@ class Answer:
     headers: Headers
     body: bytes
     source: Source
+    delay: float = 0
 
     def header(self, name: str) -> str | None:
         """The first value of the header field `name` (any case), or None."""

@@ -78,7 +78,10 @@ def test_every_other_host_of_twilios_is_out_of_reach_and_speaks_json(host: str, 
     failed = fail_of(got)
     assert (failed["status"], failed["code"], failed["message"]) == (403, 20008, FORBIDDEN)
     assert got.header("Content-Type") == "application/json"
-    assert got.source.reason == f"test credentials work on api.twilio.com only, not on {host}"
+    lookup = host == "lookups.twilio.com"
+    assert got.source.rule == ("resource.lookup" if lookup else "resource.product-host")
+    assert ("newer editions open GET /v2/PhoneNumbers" if lookup else host) in (got.source.reason or "")
+    assert "about 2017" in (got.source.reason or "")
     assert got.source.line == 17
 
 
@@ -234,12 +237,41 @@ def test_odd_but_good_credentials(header: str) -> None:
     assert judge(authorized(header)) == "admitted"
 
 
-@pytest.mark.parametrize("account", ["ACXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "ACyouraccountsid", "AC0"])
 @pytest.mark.parametrize("token", ["your_auth_token", "[AuthToken]", "0"])
-def test_placeholders_work(account: str, token: str) -> None:
-    request = replace(FINE, target=path(account=account), headers=(basic(account, token), FORM_TYPE))
+def test_placeholders_of_tokens_work(token: str) -> None:
+    request = replace(FINE, headers=(basic(ACCOUNT, token), FORM_TYPE))
     assert judge(request) == "admitted"
     assert ask(request).status == 201
+
+
+# Source: live tests with test credentials; a malformed AccountSid is 20404 before any 401, an empty one too.
+@pytest.mark.parametrize(
+    "account",
+    [
+        "",
+        "AC0",
+        "ACyouraccountsid",
+        "ACXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX",
+        "AC" + "0" * 31,
+        "AC" + "0" * 33,
+        "ac" + "0" * 32,
+        "SK" + "0" * 32,
+    ],
+)
+@pytest.mark.parametrize("authorized", ["itself", "another", "nobody"])
+def test_a_malformed_account_in_the_path_is_not_found_before_any_401(account: str, authorized: str) -> None:
+    user = account if authorized == "itself" else ACCOUNT
+    headers = (FORM_TYPE,) if authorized == "nobody" else (basic(user, TOKEN), FORM_TYPE)
+    got = ask(replace(FINE, target=path(account=account), headers=headers))
+    failed = fail_of(got)
+    assert (failed["status"], failed["code"]) == (404, 20404)
+    assert failed["message"] == f"The requested resource {path(account=account)} was not found"
+    assert (got.source.rule, got.source.basis) == ("account.malformed", "recorded")
+
+
+def test_another_well_formed_account_is_not_found_by_assumption() -> None:
+    got = ask(replace(FINE, target=path(account=OTHER)))
+    assert (got.status, got.source.rule, got.source.basis) == (404, "account.other", "assumed")
 
 
 def test_an_api_key_is_told_apart_and_named() -> None:
@@ -265,7 +297,8 @@ PAIR = Credentials(ACCOUNT, TOKEN)
     ],
 )
 def test_with_a_configured_pair_only_that_pair_passes(user: str, token: str, wanted: str) -> None:
-    request = replace(FINE, target=path(account=user), headers=(basic(user, token), FORM_TYPE))
+    account = user if user.startswith("AC") else ACCOUNT
+    request = replace(FINE, target=path(account=account), headers=(basic(user, token), FORM_TYPE))
     assert judge(request, None, PAIR) == wanted
 
 

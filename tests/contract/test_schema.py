@@ -24,7 +24,7 @@ USER_ROW = {"resource": "Messages", "parameter": "To", "value": "x", "error": 21
         (MagicRow, ROW | {"line": 0}, ">= 1"),
         (MagicRow, ROW | {"value": 5}, "Expected `str`"),
         (MagicRow, ROW | {"basis": "guessed"}, "Invalid enum value 'guessed'"),
-        (ErrorText, {"code": 21211, "message": "x", "status": 500}, "<= 499"),
+        (ErrorText, {"code": 21211, "message": "x", "status": 600}, "<= 599"),
         (ErrorText, {"code": 21211, "message": "x", "status": 201}, ">= 400"),
         (ErrorText, {"code": 21211, "message": "x", "resource": "Faxes"}, "Invalid enum value 'Faxes'"),
         (Parameter, {"type": "phone"}, "Invalid enum value 'phone'"),

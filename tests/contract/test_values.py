@@ -30,7 +30,7 @@ from ringback.contract.values import address_kind, fits
         ("number", "nan", False),
         ("url", "HTTPS://a.example", True),
         ("url", "http://user:pass@a.example:8080/p?q#f", True),
-        ("url", "http://[::1]:80/", True),
+        ("url", "http://[::1]:80/", False),
         ("url", "http://münchen.example/", True),
         ("url", "http://:80/", False),
         ("url", "http://a.example:0/", False),

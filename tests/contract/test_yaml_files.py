@@ -241,7 +241,7 @@ MISTAKES = {
         2,
         "Expected `int` >= 400",
     ),
-    "server's error": ("errors:\n- {code: 21211, message: x, status: 500}\n", 2, "Expected `int` <= 499"),
+    "server's error": ("errors:\n- {code: 21211, message: x, status: 600}\n", 2, "Expected `int` <= 599"),
     "message missing": (
         "errors:\n- code: 21211\n",
         2,

@@ -10,11 +10,12 @@ from ringback.contract.gate import Admitted, Credentials, Names, Refused, admit
 from ringback.contract.load import load
 from ringback.contract.render import answer, from_contract, refuse
 from ringback.contract.rules import decide
-from ringback.contract.schema import Format
+from ringback.contract.schema import AccountKind, Format, Texts
 from ringback.contract.stamps import AnswerStamp
 from ringback.exchange import Answer, Basis, Headers, Request, Source, SourceKind
 
 __all__ = [
+    "AccountKind",
     "Admitted",
     "Answer",
     "AnswerStamp",
@@ -31,6 +32,7 @@ __all__ = [
     "Request",
     "Source",
     "SourceKind",
+    "Texts",
     "admit",
     "answer",
     "decide",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -16,9 +17,12 @@ from ringback.contract.numbers import magic_key
 from ringback.contract.templates import Template, compile_template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ringback.contract.schema import (
+        AccountKind,
+        AddressRow,
+        Condition,
         Erratum,
         ErrorText,
         Example,
@@ -31,12 +35,13 @@ if TYPE_CHECKING:
         RefusedParameter,
         Requirement,
         Resource,
+        Texts,
     )
-    from ringback.exchange import Basis
+    from ringback.exchange import Basis, Source
 
 OTHER = "other"
 NO_NUMBER = "no-number"
-_PLACEHOLDERS = ("parameter", "value", "channel")
+_PLACEHOLDERS = ("parameter", "value", "channel", "masked")
 _VARYING = ("$request_id", "$duration")  # what the headers' values may refer to
 _PLANS = 1024  # sets of parameters for which it is remembered which steps they take
 _HOSTS = 1024  # host names of which it is remembered whether they are Twilio's
@@ -60,6 +65,10 @@ class Decision(msgspec.Struct, frozen=True):
         text_basis: How well the wire text is known.
         line: The line of the page, if it speaks of this.
         reason: What a user can do about it, where the bare code would mislead.
+        years: The years in which the wire text was recorded or quoted.
+        delay: Seconds before the answer is sent.
+        headers: Header fields added to the answer.
+        source: The answer's provenance where it is made already.
     """
 
     resource: Resource
@@ -71,6 +80,18 @@ class Decision(msgspec.Struct, frozen=True):
     text_basis: Basis | None = None
     line: int | None = None
     reason: str | None = None
+    years: str | None = None
+    delay: float = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    source: Source | None = None
+
+
+WEIGHTS: Final[dict[Basis, int]] = {"documented": 0, "recorded": 1, "assumed": 2, "user": 3}
+
+
+def weakest(bases: Iterable[Basis]) -> Basis:
+    """Return the least certain of `bases`; a user's own decision counts before all; `documented` for none."""
+    return max(bases, key=WEIGHTS.__getitem__, default="documented")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,8 @@ class Step:
         rows: The page's rows for it, by the normalised value.
         other: The row for every other value, or None.
         no_number: The same for an address that is no number, where the page speaks of numbers alone.
+        addresses: The rows of kinds of address.
+        conditions: What it needs beside it.
     """
 
     name: str
@@ -122,6 +145,8 @@ class Step:
     rows: dict[str, MagicRow]
     other: MagicRow | None
     no_number: MagicRow | None
+    addresses: dict[str, AddressRow]
+    conditions: tuple[Condition, ...]
 
     def magic(self, value: str) -> MagicRow | None:
         """The page's row for this very value, after normalising it."""
@@ -129,9 +154,37 @@ class Step:
 
     def otherwise(self, value: str) -> MagicRow | None:
         """The row for `value`, which is none that has a row of its own."""
-        if self.no_number is not None and values.address_kind(value, self.parameter) != "number":
-            return self.no_number
+        if self.no_number is not None:
+            return self.for_kind(values.address_kind(value, self.parameter))
         return self.other
+
+    def for_kind(self, kind: str | None) -> MagicRow | None:
+        """The row for an address of this kind that has no row of its own."""
+        return self.other if kind == "number" or self.no_number is None else self.no_number
+
+
+class Turn:
+    """The steps of one set of parameters.
+
+    Args:
+        steps: The steps, in order.
+        names: The resource's parameters that were sent.
+
+    Attributes:
+        steps: The steps, in order.
+        basis: How well it is known that test credentials take these parameters.
+        unproven: The parameters of which that is an assumption.
+        names: The resource's parameters that were sent.
+        passing: The decisions for requests that no step refuses, by the row that let them pass.
+    """
+
+    def __init__(self, steps: tuple[Step, ...], names: frozenset[str]) -> None:
+        self.steps = steps
+        self.names = names
+        sent = [step for step in steps if step.name in names]
+        self.basis: Basis = weakest(step.parameter.passes for step in sent)
+        self.unproven = tuple(step.name for step in sent if step.parameter.passes == "assumed")
+        self.passing: dict[str, Decision] = {}
 
 
 class Plan:
@@ -141,23 +194,23 @@ class Plan:
         steps: All of them, in order.
 
     Attributes:
-        passing: The outcomes of requests that no step refuses, by the row that let them pass.
+        blank: The parameters whose blank value is an error.
     """
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
-        self.passing: dict[str, Decision] = {}
+        self.blank = tuple(step for step in steps if step.parameter.blank is not None)
         self._steps = steps
         self._known = frozenset(step.name for step in steps)
-        self._made: dict[frozenset[str], tuple[Step, ...]] = {}
+        self._made: dict[frozenset[str], Turn] = {}
 
-    def turns(self, sent: Mapping[str, str]) -> tuple[Step, ...]:
+    def turn(self, sent: Mapping[str, str]) -> Turn:
         """The steps of the parameters in `sent`, and those that count even if their parameter is absent."""
         names = self._known.intersection(sent)
         made = self._made.get(names)
         if made is None:
             if len(self._made) >= _PLANS:
                 self._made.clear()
-            made = tuple([step for step in self._steps if step.required or step.name in names])
+            made = Turn(tuple([step for step in self._steps if step.required or step.name in names]), names)
             self._made[names] = made
         return made
 
@@ -173,6 +226,10 @@ class Contract:
         examples: The page's eight examples.
         errata: The page's own mistakes.
         page: The page's sections and facts, or None.
+        newer: Texts that live credentials get today; answered where `texts` is `newest`.
+        texts: Which texts are answered.
+        account: The kind of account; a trial account's messages begin with a notice.
+        local_urls: Let URLs pass that are not public.
 
     Raises:
         ValueError: A row names an error code without a text, or an example an erratum that is not there.
@@ -184,6 +241,10 @@ class Contract:
     examples: tuple[Example, ...] = ()
     errata: tuple[Erratum, ...] = ()
     page: Page | None = None
+    newer: tuple[ErrorText, ...] = ()
+    texts: Texts = "certain"
+    account: AccountKind = "upgraded"
+    local_urls: bool = False
     by_path: dict[str, Resource] = field(init=False, repr=False, compare=False)
     refusals: dict[str, Refusal] = field(init=False, repr=False, compare=False)
     api_host: re.Pattern[str] = field(init=False, repr=False, compare=False)
@@ -197,6 +258,9 @@ class Contract:
     _texts: dict[tuple[int, str | None, str | None], ErrorText] = field(init=False, repr=False, compare=False)
     _steps: dict[tuple[str, str], Step] = field(init=False, repr=False, compare=False)
     _citations: dict[int, Citation] = field(init=False, repr=False, compare=False)
+    _anchors: dict[int, str | None] = field(init=False, repr=False, compare=False)
+    _newest: dict[tuple[int, str | None], ErrorText] = field(init=False, repr=False, compare=False)
+    _counted: Counter[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -223,6 +287,10 @@ class Contract:
             },
         )
         put("_citations", {})
+        put("_anchors", {})
+        newest = self.newer if self.texts == "newest" else ()
+        put("_newest", {(text.replaces or text.code, text.resource): text for text in newest})
+        put("_counted", Counter())
         put("_api", lru_cache(_HOSTS)(lambda host: self.api_host.fullmatch(host) is not None))
         put("_twilio", lru_cache(_HOSTS)(self._reaches_twilio))
         self._check()
@@ -263,11 +331,23 @@ class Contract:
             KeyError: The contract has no text for it.
         """
         number, _, variant = str(code).partition("/")
+        if self._newest and not variant:
+            newer = self._newest.get((int(number), resource)) or self._newest.get((int(number), None))
+            if newer is not None:
+                return newer
         for owner in (resource, None):
             found = self._texts.get((int(number), owner, variant or None))
             if found:
                 return found
         raise KeyError(code)
+
+    def counts(self, resource: str, row: MagicRow) -> bool:
+        """Tell that `row` counts once more; one with `times` stops to count after that many requests."""
+        if row.times is None:
+            return True
+        key = f"{resource}.{row.id}"
+        self._counted[key] += 1
+        return self._counted[key] <= row.times
 
     def cite(self, line: int) -> Citation:
         """Return the citation of a line of the page: its section, anchor and fact.
@@ -290,10 +370,14 @@ class Contract:
 
     def page_name(self, line: int | None) -> str | None:
         """Return the anchor of the section that holds `line`, short enough for a header, or None."""
-        try:
-            return self.cite(line).anchor if line else None
-        except KeyError:
+        if line is None:
             return None
+        if line not in self._anchors:
+            try:
+                self._anchors[line] = self.cite(line).anchor
+            except KeyError:
+                self._anchors[line] = None
+        return self._anchors[line]
 
     def is_api(self, host: str) -> bool:
         """Whether `host` (lower case, no port) is Twilio's REST API, in any region or edge."""
@@ -313,14 +397,17 @@ class Contract:
 
     def _check(self) -> None:
         for resource in self.resources:
-            entries: tuple[MagicRow | Requirement | RefusedParameter, ...] = (
+            entries: tuple[MagicRow | Requirement | RefusedParameter | AddressRow | Condition, ...] = (
                 *resource.magic,
                 *resource.required,
                 *resource.refused,
+                *resource.addresses,
+                *resource.conditions,
             )
             codes: list[tuple[str, int | str | None]] = [(entry.id, entry.error) for entry in entries]
             codes += [(name, parameter.error) for name, parameter in resource.parameters.items()]
-            codes += [(name, parameter.most_error) for name, parameter in resource.parameters.items()]
+            for name, parameter in resource.parameters.items():
+                codes += [(name, parameter.most_error), (name, parameter.blank)]
             for name, code in codes:
                 if code is not None:
                     self._check_text(resource.resource, name, code)
@@ -360,9 +447,18 @@ def _steps(resource: Resource) -> tuple[Step, ...]:
             {key_of(row.value, resource.parameters[name]): row for row in rows[name] if row.value != OTHER},
             others[name],
             _no_number(resource.parameters[name], others[name]),
+            _addresses(resource, name, others[name]),
+            tuple(entry for entry in resource.conditions if entry.parameter == name),
         )
         for name in (*named, *rest)
     )
+
+
+def _addresses(resource: Resource, name: str, other: MagicRow | None) -> dict[str, AddressRow]:
+    """The rows of kinds of address; a user's own row for every other value means these too."""
+    if other is not None and other.basis != "documented":
+        return {}
+    return {row.kind: row for row in resource.addresses if row.parameter == name}
 
 
 def key_of(value: str, parameter: Parameter) -> str:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from ringback.contract.schema import Format, Refusal, Resource
     from ringback.exchange import Request
 
-_ACCOUNT = re.compile(r"AC[0-9A-Za-z]+")  # also placeholders such as the ACXXXX... of the page's samples
-_ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]+)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
+_ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
+_ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]*)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
+_LOOKUP = "lookups.twilio.com"
 _EXTENSION = re.compile(r"\.(json|xml)$")
 _NAME = re.compile(r"[A-Za-z]+/?")
 _NEAR = 0.8  # from which on difflib's ratio tells a slip: Message for Messages, not Media
@@ -101,17 +102,14 @@ def admit(contract: Contract, request: Request, names: Names, credentials: Crede
     wrong, detail = _transport(request, names)
     if wrong:
         return refuse(wrong, detail=detail)
-    header = request.header("Authorization")
-    who = _credentials(header) if header else "auth.missing"
-    if isinstance(who, str):
-        return refuse(who)
-    username, token = who
-    unfit = _judge(username, token, credentials)
+    account, name, below, malformed = _parts(path, contract.gate.version)
+    if malformed and contract.is_api(names.host):
+        return refuse("account.malformed", account=account or "")
+    username, token, unfit = _authenticate(request.header("Authorization"), credentials)
     if unfit:
         return refuse(unfit, username=username)
     if not contract.is_api(names.host):
-        return refuse("resource.product-host")
-    account, name, below = _parts(path, contract.gate.version)
+        return refuse("resource.lookup" if names.host == _LOOKUP else "resource.product-host")
     resource = contract.by_path.get(name) if below and request.method == "POST" else None
     if resource is not None and account == username:
         return Admitted(resource, account, token, form)
@@ -184,6 +182,12 @@ def _credentials(header: str) -> tuple[str, str] | str:
     return basic_auth(header) or "auth.malformed"
 
 
+def _authenticate(header: str | None, credentials: Credentials) -> tuple[str, str, str | None]:
+    """User name and token of an Authorization header, and the id of the rule that refuses them, or None."""
+    who = _credentials(header) if header else "auth.missing"
+    return ("", "", who) if isinstance(who, str) else (*who, _judge(*who, credentials))
+
+
 def _judge(username: str, token: str, credentials: Credentials) -> str | None:
     """The id of the rule that refuses this pair, or None."""
     if username.startswith("SK"):
@@ -200,11 +204,12 @@ def _judge(username: str, token: str, credentials: Credentials) -> str | None:
 
 
 @lru_cache(_REMEMBERED)
-def _parts(path: str, version: str) -> tuple[str | None, str, bool]:
-    """The account in a path (None without one), what is named below it, and whether it is below a slash."""
+def _parts(path: str, version: str) -> tuple[str | None, str, bool, bool]:
+    """Take a path apart: account or None, name below it, and the flags `below a slash` and `malformed`."""
     prefix = f"/{version}"
     found = _ACCOUNT_PATH.fullmatch(path[len(prefix) :]) if path.startswith(prefix) else None
     if found is None:
-        return None, "", False
+        return None, "", False, False
     name = _EXTENSION.sub("", found[2] or "")
-    return found[1], name, path.startswith(f"{prefix}/Accounts/{found[1]}/")
+    below = path.startswith(f"{prefix}/Accounts/{found[1]}/")
+    return found[1], name, below, not _ACCOUNT.fullmatch(found[1])

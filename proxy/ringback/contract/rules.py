@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ringback.contract import values
-from ringback.contract.contract import Decision
+from ringback.contract.contract import WEIGHTS, Decision, weakest
+from ringback.exchange import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ringback.contract.contract import Contract, Step
+    from ringback.contract.contract import Contract, Plan, Step, Turn
     from ringback.contract.form import Fields
     from ringback.contract.schema import MagicRow, Resource
     from ringback.exchange import Basis
@@ -37,22 +38,28 @@ class _Call(msgspec.Struct, frozen=True):
         parameter: str,
         value: str = "",
         reason: str | None = None,
+        row: MagicRow | None = None,
     ) -> Decision:
         text = self.contract.text(code, self.resource.resource)
         media = any(name == "MediaUrl" and sent for name, sent in self.fields)
         known = {"parameter": parameter, "value": value, "channel": "MMS" if media else "SMS"}
         if parameter not in self.form:
             known[parameter] = parameter  # a text about a missing parameter names it
+        if "{masked}" in text.message:
+            known["masked"] = f"{value[:-4]}XXXX"
         return Decision(
             resource=self.resource,
             rule=f"{self.resource.resource}.{rule}",
             basis=basis,
-            status=text.status,
+            status=(row and row.status) or text.status,
             code=text.code,
             message=fill(text.message, {**self.form, **known}),
             text_basis=text.basis,
             line=line,
             reason=reason,
+            years=text.years,
+            delay=row.delay if row else 0,
+            headers=tuple(row.headers.items()) if row and row.headers else (),
         )
 
 
@@ -77,43 +84,105 @@ def decide(contract: Contract, resource: Resource, fields: Fields, query: str = 
     form = {name: value for name, value in fields if value}
     call = _Call(contract, resource, fields, form, query)
     passed: MagicRow | None = None
+    doubt: Doubt | None = None
     plan = contract.plan(resource)
-    for step in plan.turns(form):
+    turn = plan.turn(form)
+    for step in turn.steps:
         found = _check(call, step)
         if found is None:
             continue
         if isinstance(found, Decision):
             return found
-        if passed is None or _tells_more(found, passed):
+        if isinstance(found, Doubt):
+            doubt = found if doubt is None or found.basis == "user" else doubt
+        elif passed is None or _tells_more(found, passed):
             passed = found
+    if len(form) != len(fields):  # something is blank or comes twice
+        refused = _check_blank(call, plan)
+        if refused is not None:
+            return refused
     row = passed.id if passed else "valid"
-    outcome = plan.passing.get(row)
+    outcome = turn.passing.get(row)
     if outcome is None:
-        outcome = plan.passing[row] = _passing(resource, passed)
+        outcome = turn.passing[row] = _passing(contract, resource, passed, turn)
+    if doubt is not None or len(turn.names) != len(form):
+        return _doubted(outcome, doubt, [name for name in form if name not in turn.names])
     return outcome
 
 
-_WEIGHTS: Final[dict[Basis, int]] = {"documented": 0, "recorded": 1, "assumed": 2, "user": 3}
+class Doubt(msgspec.Struct, frozen=True):
+    """A value that passes without anybody having reported that it does.
+
+    Attributes:
+        basis: `assumed`, or `user` where the user said that it shall pass.
+        reason: The value's peculiarity.
+    """
+
+    basis: Basis
+    reason: str
 
 
 def _tells_more(row: MagicRow, than: MagicRow) -> bool:
-    """Whether a success is due to `row` rather: what is known least decides, then what is most special."""
-    more = _WEIGHTS[row.basis] - _WEIGHTS[than.basis]
+    """Prefer the weakest basis, then the row for every other value: it says what was not checked."""
+    more = WEIGHTS[row.basis] - WEIGHTS[than.basis]
     return more > 0 or (more == 0 and than.value == "other")
 
 
-def _passing(resource: Resource, row: MagicRow | None) -> Decision:
-    """The outcome of a request that no step refuses, because of `row` if there is one."""
+def _passing(contract: Contract, resource: Resource, row: MagicRow | None, turn: Turn) -> Decision:
+    """The decision for a request that no step refuses: its weakest part gives the basis, and is named."""
+    basis: Basis = weakest([row.basis, turn.basis]) if row else "assumed"
+    reason = row.reason if row else None
+    if turn.unproven and basis == "assumed":
+        unproven = f"nobody reported how test credentials take {', '.join(turn.unproven)}: assumed to pass"
+        reason = f"{reason}; {unproven}" if reason else unproven
+    rule = f"{resource.resource}.{row.id if row else 'valid'}"
+    line = row.line if row else None
     return Decision(
         resource=resource,
-        rule=f"{resource.resource}.{row.id if row else 'valid'}",
-        basis=row.basis if row else "assumed",
-        line=row.line if row else None,
-        reason=row.reason if row else None,
+        rule=rule,
+        basis=basis,
+        line=line,
+        reason=reason,
+        source=Source("contract", rule, basis, reason, line, page=contract.page_name(line)),
+        delay=row.delay if row else 0,
+        headers=tuple(row.headers.items()) if row and row.headers else (),
     )
 
 
-def _check(call: _Call, step: Step) -> Decision | MagicRow | None:
+def _doubted(outcome: Decision, doubt: Doubt | None, unknown: list[str]) -> Decision:
+    """`outcome` with the basis and the reason of what else the request has.
+
+    Source: recorded; `MediaUrl0` was ignored.
+    """
+    bases: list[Basis] = [outcome.basis]
+    reasons = [outcome.reason] if outcome.reason else []
+    if doubt is not None:
+        bases.append(doubt.basis)
+        reasons.append(doubt.reason)
+    if unknown:
+        bases.append("recorded")
+        shown = ", ".join(ascii(name[:40])[1:-1] for name in unknown[:5])
+        reasons.append(f"no parameter of {outcome.resource.resource}, so ignored: {shown}")
+    return msgspec.structs.replace(outcome, basis=weakest(bases), reason="; ".join(reasons), source=None)
+
+
+def _check_blank(call: _Call, plan: Plan) -> Decision | None:
+    """The error of a parameter that is sent blank where blank is not absent."""
+    for step in plan.blank:
+        sent = [value for name, value in call.fields if name == step.name]
+        if sent and not all(sent) and step.parameter.blank is not None:
+            return call.error(
+                step.parameter.blank,
+                f"{step.name.lower()}.blank",
+                step.parameter.basis,
+                step.parameter.line,
+                parameter=step.name,
+                reason=f"{step.name} was sent blank: leave it out",
+            )
+    return None
+
+
+def _check(call: _Call, step: Step) -> Decision | MagicRow | Doubt | None:
     """The error that a parameter causes, else the row that lets it pass, if there is one."""
     name, parameter, form = step.name, step.parameter, call.form
     if name not in form:
@@ -125,17 +194,25 @@ def _check(call: _Call, step: Step) -> Decision | MagicRow | None:
         )
     if parameter.unless is not None and parameter.unless in form:
         return None
+    for condition in step.conditions:
+        if condition.needs not in form:
+            return call.error(
+                *(condition.error, condition.id, condition.basis, condition.line),
+                parameter=name,
+                value=form[name],
+                reason=condition.reason,
+            )
     return _check_repeated(call, step) if parameter.repeats else _check_value(call, step, form[name])
 
 
-def _check_repeated(call: _Call, step: Step) -> Decision | MagicRow | None:
+def _check_repeated(call: _Call, step: Step) -> Decision | MagicRow | Doubt | None:
     name, parameter = step.name, step.parameter
     sent = [value for field, value in call.fields if field == name and value]
     if parameter.most_error is not None and len(sent) > (parameter.most or 0):
         rule = f"{name.lower()}.too-many"
         return call.error(parameter.most_error, rule, parameter.basis, parameter.line, parameter=name)
-    found = (_check_value(call, step, value) for value in sent)
-    return next((each for each in found if each is not None), None)
+    found = [each for each in (_check_value(call, step, value) for value in sent) if each is not None]
+    return next((each for each in found if isinstance(each, Decision)), found[0] if found else None)
 
 
 def _check_absent(call: _Call, step: Step) -> Decision | None:
@@ -172,24 +249,90 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _check_value(call: _Call, step: Step, value: str) -> Decision | MagicRow | None:
+def _check_value(call: _Call, step: Step, value: str) -> Decision | MagicRow | Doubt | None:
     row = step.magic(value)
     if row is None:
         parameter = step.parameter
-        if not values.fits(value, parameter):
-            channel = ":" in value and parameter.other_kinds is not None
-            return call.error(
-                parameter.error,
-                f"{step.name.lower()}.malformed",
-                "assumed" if channel else parameter.basis,
-                None if channel else parameter.line,
-                parameter=step.name,
-                value=value,
-                reason=parameter.other_kinds if channel else None,
-            )
-        row = step.otherwise(value)
-    if row is None or row.error is None:
+        found: Decision | Doubt | None = None
+        if parameter.type == "address":
+            kind = values.address_kind(value, parameter)
+            if kind is None or kind in step.addresses:
+                found = _check_address(call, step, value, kind)
+            row = step.for_kind(kind)
+        else:
+            found = _check_type(call, step, value)
+            row = step.other
+        if row is None or isinstance(found, Decision):
+            return found
+    if row.times is not None and not call.contract.counts(call.resource.resource, row):
+        return msgspec.structs.replace(row, error=None, delay=0, headers={}, reason=None)
+    if row.error is None:
         return row
     return call.error(
-        row.error, row.id, row.basis, row.line, parameter=step.name, value=value, reason=row.reason
+        row.error, row.id, row.basis, row.line, parameter=step.name, value=value, reason=row.reason, row=row
+    )
+
+
+def _check_type(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
+    """The error of a value that is not of its parameter's type, or what is not known of one that is."""
+    if step.parameter.type == "url":
+        return _check_url(call, step, value)
+    return None if values.fits(value, step.parameter) else _malformed(call, step, value)
+
+
+def _malformed(call: _Call, step: Step, value: str, reason: str | None = None) -> Decision:
+    parameter = step.parameter
+    return call.error(
+        parameter.error,
+        f"{step.name.lower()}.malformed",
+        parameter.basis,
+        parameter.line,
+        parameter=step.name,
+        value=value,
+        reason=reason or values.advice(parameter),
+    )
+
+
+def _check_address(call: _Call, step: Step, value: str, kind: str | None) -> Decision | None:
+    """The error of an address that is none, or of a kind that has a row of its own."""
+    row = step.addresses.get(kind or ("channel" if ":" in value else "malformed")) if step.addresses else None
+    if row is not None and (
+        row.unless_same is None or _channel(call.form.get(row.unless_same, "")) != _channel(value)
+    ):
+        return call.error(
+            row.error, row.id, row.basis, row.line, parameter=step.name, value=value, reason=row.reason
+        )
+    if kind is not None:
+        return None
+    parameter = step.parameter
+    if ":" in value and parameter.other_kinds is not None:
+        rule = f"{step.name.lower()}.malformed"
+        return call.error(
+            *(parameter.error, rule, "assumed", None),
+            parameter=step.name,
+            value=value,
+            reason=parameter.other_kinds,
+        )
+    return _malformed(call, step, value)
+
+
+def _channel(address: str) -> str:
+    """The channel of an address, e.g. `whatsapp`; empty for a number."""
+    return address.partition(":")[0].lower() if ":" in address else ""
+
+
+def _check_url(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
+    judged = values.judge_url(value)
+    if judged.fault is None:
+        return Doubt("assumed", judged.doubt) if judged.doubt else None
+    if judged.local and call.contract.local_urls:
+        return Doubt("user", f"{step.name} passes because local URLs are allowed: {judged.fault}")
+    return call.error(
+        step.parameter.error,
+        f"{step.name.lower()}.malformed",
+        step.parameter.basis if judged.reported else "assumed",
+        step.parameter.line if judged.reported else None,
+        parameter=step.name,
+        value=value,
+        reason=judged.fault,
     )

@@ -6,6 +6,7 @@ the file, the entry and what was expected there.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -16,7 +17,9 @@ from ringback.exchange import Basis  # noqa: TC001 - msgspec reads the annotatio
 DATA: Final = Path(__file__).with_name("data")  # importlib.resources would take longer
 BUILT: Final = DATA / "contract.json"
 Code = Annotated[int, msgspec.Meta(ge=10000, le=99999)]
-Status = Annotated[int, msgspec.Meta(ge=400, le=499)]
+Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
+Delay = Annotated[float, msgspec.Meta(ge=0, le=600)]
+Times = Annotated[int, msgspec.Meta(ge=1)]
 Line = Annotated[int, msgspec.Meta(ge=1)]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Scalar = str | int | float | bool | None
@@ -28,13 +31,18 @@ ParameterType = Literal[
     "date-time",
     "enum",
     "integer",
+    "json-object",
     "method",
     "number",
     "sid",
     "string",
     "url",
+    "xml",
 ]
 Format = Literal["json", "xml"]
+Texts = Literal["certain", "newest"]
+AccountKind = Literal["upgraded", "trial"]
+OddAddress = Literal["channel", "malformed"]  # a colon after no known channel; no address at all
 AddressKind = Literal["number", "short-code", "alphanumeric", "whatsapp", "messenger", "client", "sip"]
 
 
@@ -55,12 +63,66 @@ class ContractEntry(
 
 
 class MagicRow(ContractEntry, frozen=True, kw_only=True):
-    """One row of the page's tables: this value of this parameter provokes this error, or passes."""
+    """One row of the page's tables: this value of this parameter provokes this error, or passes.
+
+    Attributes:
+        id: Its name within the resource.
+        parameter: The form parameter.
+        value: The value, or `other` for every other one.
+        error: The code of the error, or None where the value passes.
+        reason: Advice where the bare code would mislead.
+        status: The HTTP status instead of the error's own.
+        delay: Seconds before the answer is sent.
+        times: How often the row counts; after that its value passes.
+        headers: Header fields added to the answer.
+    """
 
     id: Slug
     parameter: str
     value: str
     error: Code | None
+    reason: str | None = None
+    status: Status | None = None
+    delay: Delay = 0
+    times: Times | None = None
+    headers: dict[str, str] = {}
+
+
+class AddressRow(ContractEntry, frozen=True, kw_only=True):
+    """One kind of address that a parameter takes, and the error that it provokes.
+
+    Attributes:
+        id: Its name within the resource.
+        parameter: The form parameter.
+        kind: The kind of address, `channel` (unknown text before a colon) or `malformed` (none at all).
+        error: The code of the error.
+        reason: Advice where the bare code would mislead.
+        unless_same: The parameter beside which the row does not count, if it is of the same channel.
+    """
+
+    id: Slug
+    parameter: str
+    kind: AddressKind | OddAddress
+    error: Code
+    reason: str | None = None
+    unless_same: str | None = None
+
+
+class Condition(ContractEntry, frozen=True, kw_only=True):
+    """A parameter that another one needs.
+
+    Attributes:
+        id: Its name within the resource.
+        parameter: The parameter that is sent.
+        needs: The parameter that must be there with it.
+        error: The code of the error where it is not.
+        reason: Advice, or None.
+    """
+
+    id: Slug
+    parameter: str
+    needs: str
+    error: Code
     reason: str | None = None
 
 
@@ -101,6 +163,10 @@ class Parameter(ContractEntry, frozen=True, kw_only=True):
         most: How many times it may be sent.
         most_error: The error for sending it more often.
         unless: The parameter that makes this one irrelevant.
+        minimum: For an integer: the smallest value.
+        maximum: For an integer: the largest value.
+        blank: The error for a value that is sent blank, where blank is not the same as absent.
+        passes: How well it is known that test credentials take a fitting value.
     """
 
     type: ParameterType
@@ -116,6 +182,10 @@ class Parameter(ContractEntry, frozen=True, kw_only=True):
     most: int | None = None
     most_error: Code | None = None
     unless: str | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    blank: Code | str | None = None
+    passes: Basis = "assumed"
 
 
 class Field(ContractEntry, frozen=True, kw_only=True):
@@ -139,13 +209,29 @@ class Field(ContractEntry, frozen=True, kw_only=True):
 
 
 class ErrorText(ContractEntry, frozen=True, kw_only=True):
-    """The wire text of one error code, optionally of one resource or variant of it."""
+    """The wire text of one error code, optionally of one resource or variant of it.
+
+    Attributes:
+        code: The code.
+        message: The text, with `{Name}` for form parameters.
+        status: The HTTP status.
+        resource: The resource whose text it is, or None for all.
+        variant: A second text of the same code, named `21205/malformed`.
+        replaces: For a newer text: the code whose text it follows, where the code itself changed.
+    """
 
     code: Code
     message: str
     status: Status = 400
     resource: ResourceName | None = None
     variant: str | None = None
+    replaces: Code | None = None
+
+    @property
+    def years(self) -> str | None:
+        """The years in which the text was recorded or quoted, e.g. `2014-2020`, or None."""
+        found = re.search(r"\d{4}(-\d{4})?", self.evidence or "")
+        return found[0] if found else None
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -162,14 +248,23 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     parameters: dict[str, Parameter]
     answer: tuple[Field, ...]
     refused: tuple[RefusedParameter, ...] = ()
+    addresses: tuple[AddressRow, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     number: str = ""  # what is bought where only an area code was asked for
 
 
 class Hosts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Regular expressions for Twilio's host names."""
+    """Twilio's host names: regular expressions, and the main one.
+
+    Attributes:
+        api: The REST API in all regions and edges.
+        product: Every host of Twilio's.
+        main: The REST API in us1, where most facts come from.
+    """
 
     api: str
     product: str
+    main: str = "api.twilio.com"
 
 
 class Refusal(ContractEntry, frozen=True, kw_only=True):
@@ -254,9 +349,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
 
 
 class ErrorFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The file of error texts."""
+    """The file of error texts: those that are certain for test credentials, and newer ones."""
 
     errors: tuple[ErrorText, ...]
+    newer: tuple[ErrorText, ...] = ()
 
 
 class ExampleFile(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -279,6 +375,7 @@ class Shipped(msgspec.Struct, frozen=True, omit_defaults=True):
 
     resources: tuple[Resource, ...]
     errors: tuple[ErrorText, ...]
+    newer: tuple[ErrorText, ...]
     gate: Gate
     examples: tuple[Example, ...]
     errata: tuple[Erratum, ...]

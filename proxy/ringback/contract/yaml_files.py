@@ -9,6 +9,7 @@ one and forgot the other. Every error names file, line and entry.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -39,6 +40,8 @@ T = TypeVar("T")
 RESOURCES = ("messages.yaml", "calls.yaml", "incoming_phone_numbers.yaml")
 DEEPEST: Final = 200  # a cassette has about 6 levels, a contract file 4
 _MANY: Final = 5_000  # so many opening marks are worth a closer look; the parser's stack ends at some 30,000
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "content-encoding"})
 _DASHES = re.compile(r"(?:[-?:] ){200}")
 _STARTS = (yaml.SequenceStartEvent, yaml.MappingStartEvent)
 _ENDS = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
@@ -79,15 +82,9 @@ def overlaid(contract: Contract, file: Path) -> Contract:
         changed.append(msgspec.structs.replace(resource, magic=(*kept, *own)))
     keys = {(error.code, error.resource, error.variant) for error in user.errors}
     errors = [error for error in contract.errors if (error.code, error.resource, error.variant) not in keys]
+    newer = tuple(error for error in contract.newer if (error.code, error.resource, None) not in keys)
     try:
-        return Contract(
-            resources=tuple(changed),
-            errors=(*errors, *user.errors),
-            gate=contract.gate,
-            examples=contract.examples,
-            errata=contract.errata,
-            page=contract.page,
-        )
+        return replace(contract, resources=tuple(changed), errors=(*errors, *user.errors), newer=newer)
     except ValueError as error:
         raise ContractError(f"{file}: {error}") from None
 
@@ -117,7 +114,20 @@ def _mistake(row: UserRow, resource: Resource, known: set[tuple[int, ResourceNam
         return f"{row.resource} has no parameter {row.parameter!r}; it has {', '.join(resource.parameters)}"
     if row.error is not None and not {(row.error, row.resource), (row.error, None)} & known:
         return f"error {row.error} has no text; add {{code: {row.error}, message: ...}} under errors"
+    wrong = [name for name, value in row.headers.items() if not _is_field(name, value)]
+    if wrong:
+        return f"{wrong[0]!r} cannot be a header field"
     return None
+
+
+def _is_field(name: str, value: str) -> bool:
+    """Tell that a header field can be sent: well-formed, and none that frames the answer."""
+    return (
+        bool(_TOKEN.fullmatch(name))
+        and name.lower() not in _FRAMING
+        and value.isascii()
+        and value.isprintable()
+    )
 
 
 def _row(row: UserRow) -> MagicRow:
@@ -131,6 +141,10 @@ def _row(row: UserRow) -> MagicRow:
         basis=row.basis,
         evidence=row.evidence,
         reason=row.reason,
+        status=row.status,
+        delay=row.delay,
+        times=row.times,
+        headers=row.headers,
     )
 
 
@@ -248,9 +262,11 @@ def built() -> bytes:
     def text(name: str) -> str:
         return (DATA / name).read_text(encoding="utf-8")
 
+    texts = checked(text("errors.yaml"), ErrorFile, "errors.yaml")
     shipped = Shipped(
         resources=tuple(checked(text(name), Resource, name) for name in RESOURCES),
-        errors=checked(text("errors.yaml"), ErrorFile, "errors.yaml").errors,
+        errors=texts.errors,
+        newer=texts.newer,
         gate=checked(text("gate.yaml"), Gate, "gate.yaml"),
         examples=checked(text("examples.yaml"), ExampleFile, "examples.yaml").examples,
         errata=checked(text("errata.yaml"), ErratumFile, "errata.yaml").errata,
