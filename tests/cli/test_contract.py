@@ -103,7 +103,7 @@ def test_the_wire_text_has_a_basis_of_its_own() -> None:
         ("Messages", "application/json"),
         ("Messages.xml", "application/xml"),
         ("Messages.json", "application/json"),
-        ("/2010-04-01/Accounts/ACx/Messages", "application/xml"),
+        ("/2010-04-01/Accounts/AC" + "0" * 32 + "/Messages", "application/xml"),
         (f"/2010-04-01/Accounts/AC{'0a' * 16}/Messages.json?a=/Accounts/ACb/", "application/json"),
     ],
 )
