@@ -52,7 +52,7 @@ def test_one_cause_in_json_and_xml_and_many_requests_is_one_finding() -> None:
         lambda item: (
             swap("api_version", "2027-01-01")
             if "/IncomingPhoneNumbers" in item.path
-            and CLAIM_SET.offline(item.request("AC1")).status < 400
+            and CLAIM_SET.offline(item.request("AC" + "1" * 32)).status < 400
             and item.method == "POST"
             else None
         )
@@ -90,7 +90,7 @@ def test_a_sender_that_stops_working_is_one_finding_about_it() -> None:
 
 def test_a_recipient_that_stops_working_is_not_blamed_on_the_sender() -> None:
     def change(item: ClaimProbe) -> Any:
-        reached = CLAIM_SET.offline(item.request("AC1")).source.rule in REACHED
+        reached = CLAIM_SET.offline(item.request("AC" + "1" * 32)).source.rule in REACHED
         return failing(21211) if reached else None
 
     (found,) = findings(change)
@@ -108,7 +108,7 @@ def test_all_resources_opening_is_one_finding_and_two_of_them_are_two() -> None:
 
 def test_other_resources_in_json_alone_are_a_format_and_no_other_outcome() -> None:
     as_json = {
-        item.claims: CLAIM_SET.offline(item.request("AC1")).body
+        item.claims: CLAIM_SET.offline(item.request("AC" + "1" * 32)).body
         for item in CLAIM_SET.probes
         if item.method == "GET" and item.format == "json"
     }
@@ -131,7 +131,7 @@ def test_a_status_that_all_errors_share_is_one_finding_and_one_of_them_is_about_
     def status(answer: Answer) -> Answer:
         return replace(answer, status=422, body=answer.body.replace(b"400", b"422"))
 
-    fails = [item for item in POSTS if CLAIM_SET.offline(item.request("AC1")).status == 400]
+    fails = [item for item in POSTS if CLAIM_SET.offline(item.request("AC" + "1" * 32)).status == 400]
     (all_of_them,) = findings(lambda item: status if item in fails else None)
     assert all_of_them.rule == "status.400"
     (one,) = findings(of_claim("Messages.to.blocked", status))
