@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ringback import __version__
 from ringback.__main__ import EXIT_OUTPUT
 from ringback.cli import COMMANDS, LazyGroup, ringback
-from ringback.cli.proxy import say
+from ringback.cli.output import say
 from support.proxying import ringback as run_ringback
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from click.testing import CliRunner
 
 from ringback import __version__
 from ringback.cli.options import settings_options
-from ringback.cli.proxy import summary, wrap, write_ready
+from ringback.cli.output import wrap
+from ringback.cli.startup import write_ready
+from ringback.cli.summary import summary
 from ringback.contract import Answer, Source
 from ringback.settings import Settings
 from ringback.tally import Tally

@@ -20,7 +20,7 @@ from ringback.cassettes.names import cassette_names
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
 from ringback.cassettes.verify import check, files_of, load, redacted_view
-from ringback.cli import tables
+from ringback.cli import output
 from ringback.cli.options import complete_cassette, table_option
 from ringback.contract.form import NamingError, parameters_named
 from ringback.counting import many
@@ -51,15 +51,17 @@ def list_cassettes(directory: Path) -> None:
     """List the cassettes in a directory."""
     found = cassette_names(directory)
     for path in names.unnamed_files(directory):
-        click.echo(f"{tables.printable(str(path))}: not listed, no cassette name leads to it", err=True)
+        click.echo(f"{output.printable(str(path))}: not listed, no cassette name leads to it", err=True)
     if not found:
         click.echo(f"no cassettes in {directory}", err=True)
         return
     faults: list[CassetteError] = []
     rows = [_row(directory, name, faults) for name in found]
-    tables.show(("name", "interactions", "bytes", "last recorded", "source", "redacted", "layout"), rows)
+    output.show_table(
+        ("name", "interactions", "bytes", "last recorded", "source", "redacted", "layout"), rows
+    )
     for fault in faults:
-        click.echo(tables.printable(str(fault)), err=True)
+        click.echo(output.printable(str(fault)), err=True)
     for name in found:
         used, *others = names.cassette_files(directory, name)
         for path in others:
@@ -84,7 +86,7 @@ def show(name: str, number: int | None, directory: Path) -> None:
             )
             for place, one in enumerate(cassette.placed, 1)
         ]
-        tables.show(("number", "line", "request", "answer", "recorded"), rows)
+        output.show_table(("number", "line", "request", "answer", "recorded"), rows)
         return
     if number > len(cassette.placed):
         has = many(len(cassette.placed), "interaction")
@@ -198,7 +200,7 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         else:
             click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(count, 'interaction')} redacted")
     for each in failed:
-        click.echo(f"not redacted: {tables.printable(str(each))}", err=True)
+        click.echo(f"not redacted: {output.printable(str(each))}", err=True)
     if failed:
         ctx.exit(EXIT_FINDINGS)
 
@@ -332,7 +334,7 @@ def _exchange(path: Path, one: LocatedInteraction) -> None:
     lines += ["", f"{answer.status} {answer.reason}"]
     lines += _message((*answer.headers, *shown.provenance), answer.body)
     for line in lines:
-        click.echo(tables.printable(line))
+        click.echo(output.printable(line))
 
 
 def _message(headers: Sequence[tuple[str, str]], body: bytes) -> list[str]:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import click
 
-from ringback.cli import tables
+from ringback.cli import output
 from ringback.cli.options import complete_resource, table_option
 from ringback.contract import Contract, ContractError, Credentials, Names, Request, answer, load
 from ringback.contract.listing import HEADINGS, as_json, markdown, rows
@@ -62,7 +62,7 @@ def command(ctx: click.Context, /, contracts: tuple[Path, ...], **forms: bool) -
             for erratum in contract.errata
         ]
         headings = ("name", "lines", "the page", "answered here")
-        tables.show(headings, entries, title="Errata of the page")
+        output.show_table(headings, entries, title="Errata of the page")
     else:
         _magic(contract)
 
@@ -122,7 +122,7 @@ def _magic(contract: Contract) -> None:
     """The table of magic inputs: one piped, one for each resource on a terminal, where width is dear."""
     found = rows(contract)
     if not sys.stdout.isatty():
-        tables.show(HEADINGS, [row.cells() for row in found])
+        output.show_table(HEADINGS, [row.cells() for row in found])
         return
     for resource in contract.resources:
         cells = [
@@ -130,7 +130,7 @@ def _magic(contract: Contract) -> None:
             for row in found
             if row.resource == resource.resource
         ]
-        tables.show(("parameter", "value", "answer", "basis"), cells, title=f"POST {resource.resource}")
+        output.show_table(("parameter", "value", "answer", "basis"), cells, title=f"POST {resource.resource}")
 
 
 def _cited(contract: Contract, line: int | None) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ringback.cli import tables
+from ringback.cli import output
 from ringback.launch.ca import AuthorityError, ensure_authority
 from ringback.launch.doctor import Diagnosis, run_probe
 from ringback.launch.environment import Proxy, prepare
@@ -150,12 +150,12 @@ def _show(findings: list[Diagnosis]) -> None:
     styles = ["" if finding.ok else "red" for finding in findings]
     advice = [finding.advice + (f" ({finding.said})" if finding.said else "") for finding in findings]
     if not sys.stdout.isatty():
-        tables.show(COLUMNS, [(*row, text) for row, text in zip(rows, advice, strict=True)])
+        output.show_table(COLUMNS, [(*row, text) for row, text in zip(rows, advice, strict=True)])
         return
-    tables.show(COLUMNS[:-1], rows, styles=styles)  # a terminal is too narrow for sentences in a column
+    output.show_table(COLUMNS[:-1], rows, styles=styles)  # a terminal is too narrow for sentences in a column
     for finding, text in zip(findings, advice, strict=True):
         if text:
-            click.echo(tables.printable(f"{finding.runtime} {finding.version}, {finding.client}: {text}"))
+            click.echo(output.printable(f"{finding.runtime} {finding.version}, {finding.client}: {text}"))
 
 
 def _word(value: bool | None) -> str:

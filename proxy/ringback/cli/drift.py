@@ -18,7 +18,7 @@ import click
 from ringback.cassettes.names import READ_SUFFIXES
 from ringback.cli.drift_live import RATE, SID, TOKEN
 from ringback.cli.options import argued, as_words, complete_rule, table_option
-from ringback.cli.proxy import say
+from ringback.cli.output import say
 from ringback.drift.accepted import FILE as ACCEPTED
 
 if TYPE_CHECKING:

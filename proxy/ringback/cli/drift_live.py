@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ringback.cli.proxy import say
+from ringback.cli.output import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ringback.cli.options import table_option
-from ringback.cli.proxy import say
+from ringback.cli.output import say
 
 if TYPE_CHECKING:
     from pathlib import Path

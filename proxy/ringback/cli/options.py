@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from ringback import settings
-from ringback.settings import OPTIONS, SettingsError, options_of, outside
+from ringback.settings import OPTIONS, PREFIX, SettingsError, options_of, outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from ringback.settings import Command, Outside
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+_FAMILIES: Final = ("RINGBACK_SDK_",)  # read by the tests, each by a name of its own
+# A test holds this to what the commands' options and the sources say: importing them all takes too long.
+READ_VARIABLES: Final = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        *(name.upper() for name in OPTIONS),
+        *("ENV_BEFORE", "HOME", "PROXY_PASSWORD", "PROXY_URL", "REDACT_KEY", "REQUIRE_SDKS"),
+        *("TEST_ACCOUNT_SID", "TEST_AUTH_TOKEN"),
+    )
+)
 
 _ARGUED: Final = (ParameterSource.COMMANDLINE,)
 _GIVEN: Final = (*_ARGUED, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
@@ -230,3 +241,19 @@ def _written(parameters: Iterable[str], sources: Container[ParameterSource | Non
         for one in context.command.params
     }
     return {name: options[name] for name in parameters if context.get_parameter_source(name) in sources}
+
+
+def unread_variables(names: Iterable[str]) -> list[str]:
+    """A sentence for each of `names` that begins like Ringback's and is none."""
+    plain = [name.removeprefix(PREFIX) for name in READ_VARIABLES]
+    told = []
+    for name in sorted(names):
+        # The shells' completion has a name that begins with an underscore.
+        if not name.startswith(PREFIX) or name in READ_VARIABLES or name.startswith(_FAMILIES):
+            continue
+        from difflib import get_close_matches  # noqa: PLC0415 - slow to import, and only for a mistake
+
+        near = get_close_matches(name.removeprefix(PREFIX), plain, 1)
+        advice = f"did you mean {PREFIX}{near[0]}?" if near else "see `ringback run --help`"
+        told.append(f"{name} is set, but nothing reads it: {advice}")
+    return told

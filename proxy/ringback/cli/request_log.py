@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from ringback.cli.output import say
 from ringback.tally import MISSES
 
 if TYPE_CHECKING:
@@ -112,3 +113,20 @@ def _cut(text: str, columns: int) -> str:
             break
         kept.append(char)
     return "".join(kept).rstrip() + "..." if columns > 3 else ""
+
+
+def keep_journal(journal: Journal, options: Settings, *, lines: bool = False) -> None:
+    """Keep the journal, write its file and print its lines as the options say.
+
+    Args:
+        journal: The proxy's.
+        options: The options.
+        lines: Whether a line is printed for each request where the options do not say.
+    """
+    journal.capacity = options.journal
+    if options.journal_file is not None:
+        try:
+            journal.write_to(options.journal_file)
+        except OSError as error:
+            say(f"--journal-file {options.journal_file}: {error.strerror}", colour="yellow")
+    follow(journal, options, default=lines)

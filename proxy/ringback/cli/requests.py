@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import click
 
-from ringback.cli import tables
+from ringback.cli import output
 from ringback.net import is_loopback
 from ringback.settings import PASSWORD_VARIABLE
 
@@ -194,7 +194,7 @@ def _show(found: list[dict[str, Any]], *, as_json: bool, alone: bool) -> None:
         for one in found:
             click.echo(json.dumps(one))
     elif alone:
-        tables.show(_HEADINGS, [_cells(one) for one in found])
+        output.show_table(_HEADINGS, [_cells(one) for one in found])
     else:
         for one in found:
             click.echo("  ".join(filter(None, _cells(one))))
@@ -215,4 +215,4 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
         one["rule"],
         text,
     )
-    return tuple(tables.printable(cell) for cell in cells)
+    return tuple(output.printable(cell) for cell in cells)

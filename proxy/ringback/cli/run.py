@@ -12,16 +12,9 @@ import click
 
 from ringback.cli.child import Child, NotRunError
 from ringback.cli.options import settings_options
-from ringback.cli.proxy import (
-    EXIT_CASSETTES,
-    EXIT_NONE,
-    cassettes_fail,
-    findings,
-    keep_journal,
-    say,
-    summary,
-)
-from ringback.cli.request_log import failures
+from ringback.cli.output import say
+from ringback.cli.request_log import failures, keep_journal
+from ringback.cli.summary import EXIT_CASSETTES, EXIT_NONE, cassettes_fail, findings, summary
 from ringback.counting import many
 
 if TYPE_CHECKING:
@@ -87,7 +80,7 @@ async def _run(options: Settings, command_line: Sequence[str]) -> int:
 
 async def _proxied(options: Settings, command_line: Sequence[str], child: Child) -> int:
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
-    from ringback.cli.starting import start  # noqa: PLC0415 - as above
+    from ringback.cli.startup import start  # noqa: PLC0415 - as above
     from ringback.launch.directory import answered_in_inner_launches, report_to_outer_launch  # noqa: PLC0415 - as above
     from ringback.launch.hints import on_trust  # noqa: PLC0415 - as above
     from ringback.launch.markers import bypass_hint, seen_runtimes, stopped_bypasses  # noqa: PLC0415 - as above

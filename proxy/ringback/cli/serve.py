@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ringback.cli.options import settings_options
-from ringback.cli.proxy import (
-    EXIT_CASSETTES,
-    cassettes_fail,
-    findings,
-    keep_journal,
-    say,
-    summary,
-)
+from ringback.cli.output import say
+from ringback.cli.request_log import keep_journal
+from ringback.cli.summary import EXIT_CASSETTES, cassettes_fail, findings, summary
 from ringback.launch.runtimes import reachable
 
 if TYPE_CHECKING:
@@ -53,7 +48,7 @@ def command(options: Settings) -> None:
 
 
 async def _serve(options: Settings) -> int:
-    from ringback.cli.starting import start  # noqa: PLC0415 - see run
+    from ringback.cli.startup import start  # noqa: PLC0415 - see run
     from ringback.server.run import serve  # noqa: PLC0415 - see run
 
     stop = asyncio.Event()

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ringback.server.run import RunningProxy
     from ringback.tally import Tally
 
+EXIT_NONE = 3
+EXIT_CASSETTES = 4
+EXIT_START = 5
+
 _LISTED = 10  # findings that are shown by themselves
 _REASONS = 5  # of one rule that are shown by themselves
 

@@ -1,7 +1,8 @@
-"""Bringing the proxy up for `run` and `serve`, and telling people why it does not come."""
+"""Startup of the proxy for `run` and `serve`: the CA, the ready file, and errors that stop it."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from contextlib import contextmanager
@@ -10,12 +11,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from ringback.cli.options import argued
-from ringback.cli.proxy import EXIT_START, child_proxy, say, show_log, write_ready
-from ringback.cli.variables import unread
+from ringback import __version__
+from ringback.cli.options import argued, unread_variables
+from ringback.cli.output import say, show_log
+from ringback.cli.summary import EXIT_START
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directory import KEPT, launch_base, launch_directory
 from ringback.launch.ready_file import own_ready_file
+from ringback.launch.runtimes import Proxy, reachable
+from ringback.net import write_atomically
 from ringback.server.run import ProxyConfig, StartError
 from ringback.settings import OPTIONS
 
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 _REFUSED: Final = re.compile(r"(?P<name>\w+): (?P<why>.*)", re.DOTALL)
 _FILES: Final = ("contract", "cassette")  # what stands in them is refused, told with its place
 _NEEDS_LIVE: Final = tuple(option.name for option in OPTIONS.values() if option.live)
+# Stands for the password, which is in no file, so that no file can give it away.
+PASSWORD_PLACEHOLDER = "PASSWORD"  # noqa: S105 - no password
 
 
 class CannotStartError(click.ClickException):
@@ -95,7 +101,7 @@ def start(options: Settings) -> Iterator[Start]:
         CannotStartError: The CA, the address or a file is no good.
     """
     show_log()
-    for warning in unread(os.environ):
+    for warning in unread_variables(os.environ):
         say(warning, colour="yellow")
     try:
         authority = ensure_authority()
@@ -133,3 +139,45 @@ def _tell_idle(options: Settings) -> None:
     if idle:
         why = "nothing is forwarded or recorded, see --mode"
         say(f"{', '.join(idle)}: without effect offline: {why}", colour="yellow")
+
+
+def write_ready(options: Settings, running: BoundPorts, root: Path, bundle: Path) -> dict[str, Any]:
+    """Write the ready file, if one is wanted, atomically.
+
+    Returns:
+        Its content, as `ReadyFile` describes it; docs/clients.md has the table for users.
+
+    Raises:
+        OSError: The file cannot be written; its `filename` is the option.
+    """
+    user = child_proxy(options, running).user
+    host = reachable(running.host)
+    state = {
+        "pid": os.getpid(),
+        "port": running.port,
+        "proxy": Proxy(host, running.port).url,
+        "ca": str(root),
+        "bundle": str(bundle),
+        "mode": options.mode,
+        "version": __version__,
+        "socks": running.socks_port,
+        "reverse": running.reverse_port,
+        "transparent": running.transparent_port,
+        "user": user,
+        "authenticated_proxy": user and Proxy(host, running.port, user, PASSWORD_PLACEHOLDER).url,
+    }
+    if options.ready_file is not None:
+        try:
+            write_atomically(options.ready_file, json.dumps(state).encode() + b"\n", mode=0o600)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"--ready-file {options.ready_file}") from None
+    return state
+
+
+def child_proxy(options: Settings, running: BoundPorts) -> Proxy:
+    """The proxy as a child is told of it.
+
+    With a password the proxy URL has a user name too, and that names the cassette.
+    """
+    user = options.cassette if options.password else None
+    return Proxy(reachable(running.host), running.port, user, options.password, running.socks_port)

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from ringback.cli.tables import show
+from ringback.cli.output import show_table
 
 if TYPE_CHECKING:
     import pytest
@@ -16,7 +16,7 @@ ROWS = [("default", "12", "2026-01-02"), ("a\x1b[31m", "0", "-")]
 
 
 def test_piped_it_is_lines_of_tabs(capsys: pytest.CaptureFixture[str]) -> None:
-    show(HEADINGS, ROWS)
+    show_table(HEADINGS, ROWS)
     assert capsys.readouterr().out.splitlines() == [
         "name\texchanges\tlast recorded",
         "default\t12\t2026-01-02",
@@ -39,7 +39,7 @@ def test_on_a_terminal_it_is_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_terminal(monkeypatch, 80)
-    show(HEADINGS, ROWS)
+    show_table(HEADINGS, ROWS)
     said = plain(capsys)
     assert "│ default │ 12        │ 2026-01-02    │" in said
     assert "a?[31m" in said
@@ -49,7 +49,7 @@ def test_on_a_narrow_one_no_word_is_torn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_terminal(monkeypatch, 34)
-    show(HEADINGS, ROWS)
+    show_table(HEADINGS, ROWS)
     assert plain(capsys).splitlines() == [
         "name default",
         "  exchanges: 12",

@@ -10,18 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from ringback.cli.options import settings_options
-from ringback.cli.proxy import EXIT_START
+from ringback.cli.summary import EXIT_START
 from ringback.launch.directory import keep
 from ringback.settings import Settings
 from support.mitm import loaded  # noqa: F401 - imports mitmproxy with its dependencies' warnings off
 
 from ringback.server.run import StartError  # isort: skip - as below
-from ringback.cli.starting import CannotStartError, start  # isort: skip - after the import above
+from ringback.cli.startup import CannotStartError, start  # isort: skip - after the import above
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ringback.cli.starting import Start
+    from ringback.cli.startup import Start
 
 
 def begun(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Start:

@@ -1,8 +1,11 @@
-"""Tables: for people on a terminal, for programs where they are piped."""
+"""Output of the commands: messages on stderr, and tables, tab-separated where they are piped."""
 
 from __future__ import annotations
 
+import logging
+import shutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -19,7 +22,48 @@ _BORDER: Final = 3  # characters that each column takes besides its own
 _LEAST: Final = 12  # characters of a long cell that are worth a line
 
 
-def show(
+def say(text: str, *, colour: str | None = None) -> None:
+    """Print a message for people on stderr; where nobody can read it, the rest goes on.
+
+    On a terminal it is wrapped at the terminal's width, between words; a file or a pipe gets one line.
+    """
+    line = f"ringback: {text}"
+    with suppress(OSError):
+        if sys.stderr is not None and sys.stderr.isatty():
+            line = wrap(line, shutil.get_terminal_size().columns)
+        click.secho(line, err=True, fg=colour)
+
+
+def wrap(line: str, width: int) -> str:
+    """Break `line` between words so that no part is wider than `width`; a longer word stays whole."""
+    if len(line) <= width:
+        return line
+    import textwrap  # noqa: PLC0415 - most lines are short
+
+    text = line.removeprefix("ringback: ")
+    indent = "  " + " " * (len(text) - len(text.lstrip()))
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+class LogHandler(logging.Handler):
+    """Shows people what Ringback itself logs; a traceback only where something unforeseen happened."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        colour = "red" if record.levelno >= logging.ERROR else "yellow"
+        say(logging.Formatter().format(record), colour=colour)
+
+
+def show_log() -> None:
+    """Show warnings and errors of Ringback's own on stderr."""
+    logger = logging.getLogger("ringback")
+    if not any(isinstance(handler, LogHandler) for handler in logger.handlers):
+        logger.addHandler(LogHandler(logging.WARNING))
+
+
+def show_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", styles: Sequence[str] = ()
 ) -> None:
     """Print rows: tab-separated lines when piped, else a table, or blocks where that is too wide.
