@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 NEWER = ("3.14", "3.13", "3.12")  # these get mitmproxy 12, Python 3.11 gets 11
 # Run a second time with the other major: all that depends on mitmproxy, and one SDK of each language.
 CORE = (
-    "tests/addon",
+    "tests/server",
+    "tests/test_mitmproxy_addon.py",
+    "tests/test_mitmproxy_chaining.py",
+    "tests/test_mitmproxy_flows.py",
+    "tests/test_mitmproxy_listen_address.py",
+    "tests/test_mitmproxy_options.py",
+    "tests/test_mitmproxy_programs.py",
+    "tests/test_responder.py",
+    "tests/test_responder_online.py",
     "tests/contract",
     "tests/cli",
     "tests/malformed",
