@@ -115,7 +115,16 @@ class Responder:
         secrets = tuple(one for one in (settings.credentials.token, settings.password) if one)
         self.journal.hide(*secrets)
         manager = CassetteManager(
-            replace(CassetteOptions.of(settings), redact=redact),
+            CassetteOptions(
+                directory=settings.cassettes,
+                name=settings.cassette,
+                repeats=settings.repeats,
+                strict=settings.strict,
+                redact=redact,
+                match_ignore=settings.match_ignore,
+                replay_any=settings.replay_any,
+                max_age=settings.max_age,
+            ),
             settings.mode,
             secrets=secrets,
             report=logger.warning,

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
     from ringback.cassettes.matching import MatchIgnore
     from ringback.exchange import Mode, Request
-    from ringback.settings import Settings
 
 Repeats: TypeAlias = Literal["last", "error"]
 
@@ -55,20 +54,6 @@ class CassetteOptions:
     match_ignore: tuple[str, ...] = ()
     replay_any: bool = False
     max_age: int = 0
-
-    @classmethod
-    def of(cls, settings: Settings) -> CassetteOptions:
-        """Make them of the settings of a proxy."""
-        return cls(
-            settings.cassettes,
-            settings.cassette,
-            settings.repeats,
-            settings.strict,
-            settings.redact,
-            settings.match_ignore,
-            settings.replay_any,
-            settings.max_age,
-        )
 
 
 @dataclass(frozen=True, slots=True)
