@@ -18,7 +18,7 @@ def script_path() -> Path:
         ClickException: It is in neither place.
     """
     package = Path(ringback.__file__).parent
-    for candidate in (package / "addon" / SCRIPT, package.parents[1] / "addons" / SCRIPT):
+    for candidate in (package / SCRIPT, package.parents[1] / "addons" / SCRIPT):
         if candidate.is_file():
             return candidate
     raise click.ClickException(f"{SCRIPT} is missing from this installation; install ringback again")
