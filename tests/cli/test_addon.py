@@ -25,10 +25,10 @@ def test_its_name_does_not_hide_the_package() -> None:
 
 def test_in_an_installation_it_lies_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site-packages" / "ringback"
-    (package / "addon").mkdir(parents=True)
-    (package / "addon" / SCRIPT).touch()
+    package.mkdir(parents=True)
+    (package / SCRIPT).touch()
     monkeypatch.setattr(ringback, "__file__", str(package / "__init__.py"))
-    assert script_path() == package / "addon" / SCRIPT
+    assert script_path() == package / SCRIPT
 
 
 def test_a_broken_installation_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
