@@ -1,1 +1,1 @@
-"""How fast Ringback answers, beside what somebody would use instead: `python -m benchmarks`."""
+"""Benchmarks of Ringback beside what somebody would use instead: `python -m benchmarks`."""

@@ -1,4 +1,4 @@
-"""What a cassette costs by its size: first answer, lookup, append and memory; against 10 exchanges and vcrpy.
+"""Cost of a cassette by size: first answer, lookup, append and memory; beside 10 exchanges and vcrpy.
 
     python -m benchmarks.cassettes                 10, 1,000 and 100,000 exchanges; vcrpy up to 10,000
     python -m benchmarks.cassettes --vcrpy-full    vcrpy at 100,000 too (minutes, gigabytes)
@@ -187,7 +187,7 @@ def measure(directory: Path, vcrpy_sizes: tuple[int, ...]) -> dict[str, Any]:
 
 
 def ratios(found: dict[str, Any]) -> dict[str, float]:
-    """What the aims speak of."""
+    """Return the ratios that the aims limit."""
     ours, theirs = found["ringback"], found["vcrpy"]
     large, most = SIZES[-1], max(theirs)
     load = theirs[most]["first answer"] * large / most  # grows with the size; measured with --vcrpy-full

@@ -25,7 +25,7 @@ _VARIANTS = 997  # different requests, so that nothing is answered by rememberin
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of whom.
+    """One load: its target, its connections and their requests.
 
     Attributes:
         port: On the loopback.
@@ -60,7 +60,7 @@ class Load:
 
 @dataclass
 class Result:
-    """What came back.
+    """Result of one load.
 
     Attributes:
         answers: How many.
@@ -226,7 +226,7 @@ class _Client(asyncio.Protocol):
 
 
 class _Run:
-    """What the connections share."""
+    """State that the connections of one load share."""
 
     def __init__(self, load: Load) -> None:
         self.load = load

@@ -40,7 +40,7 @@ DIRECT = "direct"
 
 @dataclass
 class Figure:
-    """What came out of several rounds.
+    """One measured figure over several rounds.
 
     Attributes:
         values: One for each round.
@@ -69,7 +69,7 @@ Table = dict[str, Row]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """Extent of the measurements.
 
     Attributes:
         rounds: How often each subject has its turn.

@@ -1,1 +1,1 @@
-"""What runs in the processes that are measured."""
+"""Programs that run in the measured processes."""

@@ -62,7 +62,7 @@ class Request:
 
     @property
     def query(self) -> str:
-        """What the target has after its first question mark."""
+        """The part of the target after its first question mark."""
         return self.target.partition("?")[2]
 
     @property
@@ -90,7 +90,7 @@ class Request:
 
 
 class _TakenApart(NamedTuple):
-    """What is asked of the header fields several times in every request."""
+    """Parts of the header fields that are needed several times in every request."""
 
     fields: dict[str, str]
     size: int
@@ -98,7 +98,7 @@ class _TakenApart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an answer came from; becomes the `Ringback-…` response headers.
+    """Provenance of an answer; becomes the `Ringback-…` response headers.
 
     Attributes:
         kind: Which part answered.
@@ -152,7 +152,7 @@ class Source:
         return tuple(fields)
 
     def _age(self) -> str | None:
-        """How well the wire text is known and since when, or None where that says nothing new."""
+        """Basis and years of the wire text, or None if they add nothing to `basis`."""
         if self.text is None or (self.text == self.basis and not self.years):
             return None
         return f"{self.text} {self.years}" if self.years else self.text

@@ -446,7 +446,7 @@ class Journal:
 
 @lru_cache(256)
 def _headers(headers: Headers) -> tuple[Headers, tuple[bytes, ...], bool]:
-    """What is kept of a request's header fields, the secrets in them, and whether what is kept has one."""
+    """Return the redacted header fields of a request, the secrets found, and whether a secret remains."""
     authorization = first_header(headers, "Authorization") or ""
     pair = basic_auth(authorization, errors="replace")
     value = authorization.partition(" ")[2].strip()

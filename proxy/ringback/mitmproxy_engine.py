@@ -135,7 +135,7 @@ class _WithoutReplies(asyncio.StreamWriter):
 
 
 class _Ready:
-    """An addon that tells when mitmproxy runs, and keeps it from connecting to this process.
+    """An addon that reports when mitmproxy runs, and keeps it from connecting to this process.
 
     Args:
         ports: The ports that this process listens on.

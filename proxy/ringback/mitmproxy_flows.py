@@ -255,9 +255,9 @@ def client_socket(client: Client) -> Any:
 def inspect_all_tls(data: NextLayer) -> None:
     """Treat every ClientHello as TLS, also fragmented ones that mitmproxy would relay as raw TCP.
 
-    mitmproxy decides by the first bytes that it has, and takes a hello that comes byte by byte, or with a
-    record version that it does not know, for a protocol of its own. The first is waited for, the second is
-    taken apart as TLS, which ends it if that cannot be done.
+    mitmproxy decides by the first bytes that it has, and takes a ClientHello that comes byte by byte, or
+    with a record version that it does not know, for a protocol of its own. The first is waited for, the
+    second is parsed as TLS, which ends it if that cannot be done.
     """
     if not isinstance(data.layer, layers.TCPLayer) or not data.data_client().startswith(_HANDSHAKE):
         return

@@ -83,7 +83,7 @@ def _help(option: Option) -> str:
 
 
 def _wrong(name: str) -> str:
-    """Where mitmproxy's options keep a wrong value until somebody can be told: no option has such a name."""
+    """Return the key that keeps a wrong value until it can be reported; no option has such a name."""
     return f"{name} is wrong"
 
 
@@ -114,7 +114,7 @@ def _text(options: Options, option: Option) -> Any:
 
 
 def proxy_password() -> str | None:
-    """What clients must give as the proxy URL's password, or None."""
+    """Return the password that clients must give in the proxy URL, or None."""
     return os.environ.get(PASSWORD_VARIABLE) or None
 
 

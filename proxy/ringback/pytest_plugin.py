@@ -35,9 +35,9 @@ PROXY_URL: Final = "RINGBACK_PROXY_URL"  # `ringback run`, `ringback env` and th
 _VARIABLES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", PROXY_URL)
 _LONGEST: Final = 100  # characters of a cassette's name
 _FILE: Final = re.compile(r"\.(?:ya?ml|json)$", re.IGNORECASE)  # no cassette's name ends so
-_PATIENCE: Final = 60.0  # seconds for the proxy to start, and to end
+_TIMEOUT: Final = 60.0  # seconds for the proxy to start, and to end
 _SHIM: Final = "ringback_sitecustomize"  # so called, it installs nothing by itself
-_ANNOUNCED: Final = "stop: Ctrl-C\n"  # the last that `ringback serve` tells before its summary
+_ANNOUNCED: Final = "stop: Ctrl-C\n"  # the last that `ringback serve` prints before its summary
 _WORKER: Final = "PYTEST_XDIST_WORKER"
 OUTSIDE: Final = "outside-tests"  # the cassette of requests that belong to no running test
 _ENDED: Final = 10.0  # seconds in which the proxy answers the plugin
@@ -49,7 +49,7 @@ _problems: Final = pytest.StashKey[list[str]]()
 
 @dataclass(frozen=True)
 class Ringback:
-    """What the fixture `ringback` gives to a test.
+    """Value of the fixture `ringback`.
 
     Attributes:
         cassette: The name of the test's own cassette.
@@ -82,7 +82,7 @@ class ProxyProcess:
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
         )
-        ended = time.monotonic() + _PATIENCE
+        ended = time.monotonic() + _TIMEOUT
         while not ready.exists():
             if self._process.poll() is not None or time.monotonic() > ended:
                 raise pytest.UsageError(self.end()[1] or "the proxy did not start")
@@ -106,11 +106,11 @@ class ProxyProcess:
         _install_shim(directory / "python" / "sitecustomize.py")
 
     def end(self) -> tuple[int, str]:
-        """End the proxy; its exit code, and what it has told."""
+        """End the proxy; return its exit code and its output."""
         self.ended = True
         self._environment.undo()
         self._process.terminate()
-        code = self._process.wait(_PATIENCE)
+        code = self._process.wait(_TIMEOUT)
         self._log.seek(0)
         said = self._log.read().decode("utf-8", "replace")
         self._stack.close()
@@ -118,7 +118,7 @@ class ProxyProcess:
 
 
 def _install_shim(file: Path) -> None:
-    """What a child gets by PYTHONPATH, for this process, which has started already."""
+    """Load into this process, which has already started, the shim that a child gets by PYTHONPATH."""
     spec = importlib.util.spec_from_file_location(_SHIM, file)
     assert spec is not None
     assert spec.loader is not None

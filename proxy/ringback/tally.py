@@ -43,7 +43,7 @@ def misled_warning(client: str) -> str:
 
 @dataclass
 class Tally:
-    """What has been answered so far.
+    """Counts of answered requests and of faults since the start.
 
     Attributes:
         by_source: Answers by who gave them (contract, cassette, live, gate).
@@ -80,7 +80,7 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """How many requests were answered, challenges apart."""
+        """The number of requests answered, challenges apart."""
         return self.by_source.total()
 
     def count(self, answer: Answer) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from ringback.cli.drift import EXIT_INCOMPLETE, accept, schema, told
+from ringback.cli.drift import EXIT_INCOMPLETE, accept, schema, usage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,9 +68,9 @@ def test_the_schema_is_one() -> None:
 
 
 def test_only_what_a_user_can_mend_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, told(ValueError):
+    with pytest.raises(SystemExit) as ended, usage_errors(ValueError):
         raise ValueError("mend this")
     assert ended.value.code == EXIT_INCOMPLETE
     assert capsys.readouterr().err == "ringback: mend this\n"
-    with pytest.raises(KeyError), told(ValueError):
+    with pytest.raises(KeyError), usage_errors(ValueError):
         raise KeyError

@@ -53,7 +53,7 @@ def test_every_answer_is_an_observation_of_proven_credentials() -> None:
         return documented(request), "c.yaml:1"
 
     probes = choose(CLAIM_SET, ["Messages.to.*"])
-    asked = asyncio.run(ask(probes, ACCOUNT, send, told=told.append))
+    asked = asyncio.run(ask(probes, ACCOUNT, send, report=told.append))
     assert [item.probe for item in asked] == probes
     assert told == asked
     assert {item.observation.who for item in asked if item.observation} == {"proven"}

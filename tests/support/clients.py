@@ -79,7 +79,7 @@ def ask(
     contract: Contract | None = None,
     seed: int = 1,
 ) -> Answer:
-    """What the contract answers."""
+    """Return the contract's answer to `request`."""
     return answer(
         contract or load(),
         request,
@@ -90,7 +90,7 @@ def ask(
 
 
 def send(resource: str, form: Mapping[str, str] | Iterable[tuple[str, str]], **more: Any) -> Answer:
-    """What the contract answers to a POST in JSON."""
+    """Return the contract's answer to a POST in JSON."""
     return ask(post(resource, form), **more)
 
 
@@ -220,7 +220,7 @@ class Wire:
         return self
 
     def answer_or_end(self) -> bytes:
-        """What came until an answer was complete or the connection ended; fails if neither happens."""
+        """Return the bytes until an answer is complete or the connection ends; fail if neither happens."""
         data = b""
         with contextlib.suppress(ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             while chunk := self.sock.recv(65536):
@@ -275,7 +275,7 @@ def http(
 
 
 def one_line(text: str) -> bool:
-    """Whether `text` is one line of printable ASCII, as a header's value must be."""
+    """Report whether `text` is one line of printable ASCII, as a header's value must be."""
     return re.fullmatch(r"[ -~]+", text) is not None
 
 

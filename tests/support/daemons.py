@@ -58,7 +58,7 @@ class Daemon:
 
     @property
     def command(self) -> list[str]:
-        """What starts it, and ends at once."""
+        """Command that starts it, and ends at once."""
         return [sys.executable, "-c", _PROGRAM, str(self.orders), str(self.answers)]
 
     def talk(self) -> Talk:
@@ -75,7 +75,7 @@ class Talk:
         self.pid = int(self._ask(""))
 
     def run(self, program: str) -> str:
-        """What the program prints."""
+        """Return the program's output."""
         return self._ask(json.dumps(program))
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""What tests of drift share: recorded exchanges as a cassette, and an upstream that answers as documented."""
+"""Support for tests of drift: recorded exchanges as a cassette, and a mock upstream."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def probe(claim: str, form: str = "json") -> ClaimProbe:
 
 
 def documented(request: Request, sid: str = "1a2b3c4d" * 4) -> Answer:
-    """What an upstream that behaves as documented answers."""
+    """Return the answer of an upstream that behaves as documented."""
     stamp = AnswerStamp(sid, sid[::-1], NOW, 0.1)
     return contract.answer(CLAIM_SET.contract, plain(request), Names(request.host), Credentials(), stamp)
 

@@ -26,7 +26,7 @@ MESSAGE_SID: Final = re.compile(r"SM[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Answers:
-    """What an SDK made of the answers to all cases.
+    """An SDK's results for all cases.
 
     Attributes:
         done: The run as a whole.
@@ -38,7 +38,7 @@ class Answers:
 
     @property
     def sent(self) -> int:
-        """How many requests the SDK made."""
+        """The number of requests that the SDK made."""
         return len(self.by_id) - 1  # all but the version
 
 

@@ -144,7 +144,7 @@ class Plant:
     change: Change
 
     def found_by(self, finding: DriftFinding) -> bool:
-        """Whether `finding` is about this change, and as bad as it must be."""
+        """Report whether `finding` is about this change, and as bad as it must be."""
         places = {finding.rule, finding.pointer, *finding.claims, *finding.pointers}
         named = any(place == self.place or place.startswith(f"{self.place}.") for place in places)
         return named and finding.severity == self.severity
@@ -414,7 +414,7 @@ _NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of one plant.
+    """Result of one mutation.
 
     Attributes:
         plant: The change.
@@ -455,7 +455,7 @@ def table(tried: Sequence[Tried]) -> list[tuple[str, str, int, int, int, int]]:
 
 
 def answers(claim_set: ClaimSet, rng: random.Random) -> dict[str, Answer]:
-    """What an upstream that behaves as documented answers to every request, with sids of its own."""
+    """Return the answers of an upstream that behaves as documented to every request, with sids of its own."""
     found = {}
     for probe in claim_set.probes:
         request = plain(probe.request(ACCOUNT))

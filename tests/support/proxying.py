@@ -75,7 +75,7 @@ class Serving:
 
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a process gets of this one's environment: no proxy, no CA, no setting of ours."""
+    """Return this process's environment without any proxy, CA or setting of ours."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "TMPDIR") if name in os.environ}
     own = {"HOME": str(home), "RINGBACK_HOME": str(home / "ringback"), "PYTHONUNBUFFERED": "1"}
     return kept | own | dict(more or {})

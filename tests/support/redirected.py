@@ -79,7 +79,7 @@ def main(directory: Path, block: str) -> dict[str, object]:
 
 
 def _forwarding(directory: Path, home: Path, mode: str) -> dict[str, object]:
-    """What a redirected client gets in a mode that forwards, and what the stand-in upstream saw of it."""
+    """Return a redirected client's results in a mode that forwards, and the requests at the mock upstream."""
     place = directory / mode
     place.mkdir()
     with stand_in(throw_away(place)) as upstream:

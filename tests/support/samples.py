@@ -1,4 +1,4 @@
-"""What holds for each of the page's samples, whatever its SDK makes of it."""
+"""Checks that hold for each of the page's samples, whatever its SDK makes of it."""
 
 from __future__ import annotations
 

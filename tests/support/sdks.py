@@ -208,7 +208,7 @@ def install(path: Path, command: Sequence[str], finish: Callable[[Path], None] |
 
 
 def output(command: Sequence[str]) -> str:
-    """What `command` prints.
+    """Return the output of `command`.
 
     Raises:
         MissingError: It cannot be run, or failed.

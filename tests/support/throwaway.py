@@ -34,7 +34,7 @@ class ThrowAway:
         return self.directory / "upstream-ca.pem"
 
     def context(self, names: Sequence[str], *, expired: bool = False) -> ssl.SSLContext:
-        """What a server needs whose certificate this CA signed."""
+        """Return a TLS context of a server whose certificate this CA signed."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = _builder(key, names[0], self.certificate.subject, expired=expired)
         leaf = leaf.add_extension(_subjects(names), critical=False).add_extension(
@@ -53,7 +53,7 @@ def throw_away(directory: Path) -> ThrowAway:
 
 
 def by_itself(directory: Path, name: str, *others: str) -> tuple[ssl.SSLContext, Path]:
-    """What a server needs whose certificate is its own CA, and that certificate as a file."""
+    """Return a TLS context of a server whose certificate is its own CA, and that certificate as a file."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _authority(key, name).add_extension(_subjects((name, *others)), critical=False)
     certificate = builder.sign(key, hashes.SHA256())

@@ -476,7 +476,7 @@ def run_round(directory: Path, home: Path, witness: Witness, more: dict[str, str
 
 
 def control(directory: Path, home: Path, witness: Witness) -> list[str]:
-    """What the witness sees of a request to another host: it is not blind."""
+    """Return the witness's records of a request to another host, to show that it is not blind."""
     directory.mkdir()
     with serve(home, directory) as running:
         before = len(witness.so_far())

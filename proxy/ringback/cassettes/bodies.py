@@ -47,7 +47,7 @@ def decode(body: bytes, coding: str | None) -> bytes:
 
 
 def is_known(coding: str) -> bool:
-    """Whether all codings that a `Content-Encoding` of `coding` names can be opened."""
+    """Report whether every coding that `coding`, a `Content-Encoding` value, names can be decoded."""
     return all(name in _OPENERS for name in _names(coding))
 
 

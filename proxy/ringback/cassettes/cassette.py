@@ -87,12 +87,12 @@ class Miss:
 
     @cached_property
     def key(self) -> MatchKey:
-        """What it was looked up by."""
+        """The match key that was looked up."""
         return self._redact().key.without(self.ignored)
 
     @property
     def used_up(self) -> bool:
-        """Whether there were recordings of this request, and all of them have been replayed."""
+        """True if the request has recordings and all of them have been replayed."""
         return self.recorded > 0
 
     @cached_property
@@ -191,7 +191,7 @@ _MOST_REPORTED: Final = 10  # different reasons why something was not recorded
 
 @dataclass(frozen=True, slots=True)
 class CassetteSettings:
-    """What all cassettes of a library have in common.
+    """Settings that all cassettes of a directory share.
 
     Attributes:
         directory: Where the cassettes are.
@@ -282,7 +282,7 @@ class Cassette:
 
     @property
     def foreign(self) -> bool:
-        """Whether the file is in vcrpy's own layout; the first append rewrites it."""
+        """True if the file is in vcrpy's own layout; the first append rewrites it."""
         return self._reader.foreign
 
     def lookup(self, request: Request) -> Answer | Miss:
@@ -515,7 +515,7 @@ def _utc_now() -> datetime:
 
 
 def _ignore(_line: str) -> None:
-    """Tell nobody."""
+    """Discard the message."""
 
 
 class CassetteDirectory:

@@ -1,4 +1,4 @@
-"""What can go wrong with cassettes, as messages for people.
+"""Errors of cassettes; their messages are written for users.
 
 * `CassetteError`
 

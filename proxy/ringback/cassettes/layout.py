@@ -93,7 +93,7 @@ class DamageError(Exception):
 
 @dataclass
 class ItemIndex:
-    """Where everything stands.
+    """Index of a cassette file: offsets, sizes and match keys of its items.
 
     Attributes:
         metadata: The file's metadata.
@@ -134,7 +134,7 @@ class ItemIndex:
 
 
 def head(metadata: dict[str, Any]) -> bytes:
-    """What a file starts with."""
+    """Return the bytes that a file with `metadata` starts with."""
     return b"version: 1\n" + vcr_format.dump_mapping({"metadata": metadata}) + b"interactions:\n"
 
 
@@ -252,7 +252,7 @@ def _next_item(  # noqa: PLR0913 - one step of `scan`, which shares its state
 
 
 def _vouched(data: Buffer, view: memoryview, comment: re.Match[bytes]) -> int:
-    """Where the item after `comment` ends if it is as it was written, the last newline apart; else 0."""
+    """Return the end of the item after `comment`, its last newline apart; 0 if its checksum does not fit."""
     start, size, crc = comment.end(), int(comment[3]), int(comment[2], 16)
     end = start + size
     if data[start : start + 2] != b"- " or end > len(data) + 1:
@@ -264,9 +264,9 @@ def _vouched(data: Buffer, view: memoryview, comment: re.Match[bytes]) -> int:
 
 
 def _is_torn(item: bytes, comment: re.Match[bytes] | None) -> bool:
-    """Whether `item`, the last one, may be what an interrupted write or a crash of the file system left.
+    """Report whether `item`, the last one, may be what an interrupted write or a file system crash left.
 
-    Where it may also be an item that somebody shortened, nobody can tell.
+    An item that a user shortened in an editor can look the same.
     """
     if item.endswith(b"\0"):  # a file system's
         return True
@@ -276,12 +276,12 @@ def _is_torn(item: bytes, comment: re.Match[bytes] | None) -> bool:
 
 
 def _is_opening(text: bytes) -> bool:
-    """Whether `text` is a comment of ours that is cut before its end."""
+    """Report whether `text` is a comment of ours that is cut before its end."""
     return b"\n" not in text and (text.startswith(_OPENING) or _OPENING.startswith(text))
 
 
 def _is_beginning(item: bytes) -> bool:
-    """Whether `item` begins as `interactions.dump` writes, and does not get to its last line's end."""
+    """Report whether `item` begins as `interactions.dump` writes, but lacks the end of its last line."""
     *lines, cut = item.split(b"\n")
     left = list(_OUTLINE)
     for line in lines:
@@ -388,7 +388,7 @@ class CassetteReader:
         return {key: self.numbers(key) for key in self._numbers}
 
     def is_same_file(self, inode: int) -> bool:
-        """Whether this reads from the file with `inode`."""
+        """Report whether this reads from the file with `inode`."""
         return not self.foreign and self._handle >= 0 and os.fstat(self._handle).st_ino == inode
 
     def add(self, key: MatchKey, start: int, size: int) -> None:
@@ -411,7 +411,7 @@ class CassetteReader:
             raise CassetteFormatError(self.path, self.line(number), detail) from None
 
     def answer(self, number: int) -> Answer:
-        """What is replayed of recording `number`: its answer, framed and with its provenance.
+        """Return the answer of recording `number` (0-based) for replay, with body length and provenance.
 
         Raises:
             CassetteFormatError: The file was changed while it was in use.

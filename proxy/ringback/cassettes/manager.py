@@ -33,7 +33,7 @@ _MOST_MISSING: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class CassetteOptions:
-    """What the user asked of cassettes.
+    """Cassette options as the user set them.
 
     Attributes:
         directory: Where they are.
@@ -58,7 +58,7 @@ class CassetteOptions:
 
 @dataclass(frozen=True, slots=True)
 class CassetteUsage:
-    """What became of one cassette.
+    """Usage counts of one cassette.
 
     Attributes:
         name: Its name.
@@ -84,7 +84,7 @@ class CassetteUsage:
 
     @property
     def touched(self) -> bool:
-        """Whether any request had to do with it."""
+        """True if any request used this cassette."""
         return bool(self.replayed or self.missed or self.recorded or self.failed or self.refused)
 
 
@@ -121,7 +121,7 @@ class CassetteManager:
 
     @property
     def strict(self) -> bool:
-        """Whether a miss is an error."""
+        """True if a miss is an error."""
         return self.wanted.strict
 
     def check(self) -> None:
@@ -133,7 +133,7 @@ class CassetteManager:
         self._cassette(self.wanted.name)
 
     def lookup(self, request: Request, user: str | None) -> Answer | Miss | None:
-        """What the cassette that `user` names has for `request`; None where there is nothing to look in.
+        """Look `request` up in the cassette that `user` names; return None if there is no cassette.
 
         Raises:
             UnusableCassetteError: The name is none, or the cassette is broken.
@@ -200,7 +200,7 @@ class CassetteManager:
             self._missing.pop(name, None)
 
     def remembers(self, name: str) -> bool:
-        """Whether answers to clients of the cassette `name` depend on what was answered before."""
+        """Report whether answers to clients of the cassette `name` depend on earlier answers."""
         try:
             return self._cassette(name) is not None
         except UnusableCassetteError:
@@ -231,7 +231,7 @@ class CassetteManager:
         return cassette
 
     def _is_pointless(self, name: str) -> bool:
-        """Whether nothing can be found in the cassette `name`, and nothing is recorded."""
+        """Report whether the cassette `name` can neither answer a request nor record one."""
         if self.mode != "offline" or self.strict:
             return False
         if not names.is_name(name):

@@ -320,7 +320,7 @@ def parse_fields(text: str) -> Fields:
 
 
 def differences(asked: MatchKey, recorded: MatchKey) -> tuple[Difference, ...]:
-    """Where `asked` and `recorded` part ways, field by field."""
+    """List the differences between `asked` and `recorded`, field by field."""
     found = [
         Difference(name, getattr(asked, name), getattr(recorded, name))
         for name in ("method", "host", "path")
@@ -338,7 +338,7 @@ def differences(asked: MatchKey, recorded: MatchKey) -> tuple[Difference, ...]:
 
 
 def likeness(asked: MatchKey, recorded: MatchKey) -> float:
-    """How near two keys are, between 0 and 1: the path weighs most, then every field."""
+    """Return the similarity of two keys, 0 to 1: the path weighs most, then every field."""
     mine, theirs = (
         {*(one.form or ())[:_MOST_COMPARED], *one.query[:_MOST_COMPARED]} for one in (asked, recorded)
     )

@@ -1,4 +1,4 @@
-"""Where recordings come from: a file's metadata, and the `Ringback-...` fields of an interaction."""
+"""Provenance of recordings: a file's metadata, and the `Ringback-...` fields of an interaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOCUMENTED: Final = "documentation"
 def provenance(
     redaction: Redaction, source: str | None = None, ignored: MatchIgnore | None = None
 ) -> dict[str, Any]:
-    """What a cassette's metadata says under `ringback`."""
+    """Build the `ringback` entry of a cassette's metadata."""
     said: dict[str, Any] = {
         "matching": MATCHING_VERSION,
         "redaction": {"version": REDACTION_VERSION},
@@ -95,7 +95,7 @@ def origin_of(found: Interaction) -> str | None:
 
 
 def source_of(name: str, number: int, found: Interaction) -> Source:
-    """What an answer from recording `number` (0-based) of the cassette `name` says of itself."""
+    """Build the `Source` of an answer from recording `number` (0-based) of the cassette `name`."""
     basis: Basis = "recorded"
     line = None
     said = found.said(FIELD_SOURCE) or ""

@@ -50,12 +50,12 @@ def is_name(name: str) -> bool:
 
 
 def cassette_path(directory: Path, name: str) -> Path:
-    """Where the cassette `name` is written."""
+    """Return the path to which the cassette `name` is written."""
     return directory / f"{check_name(name)}{SUFFIX}"
 
 
 def existing_path(directory: Path, name: str) -> Path:
-    """Where the cassette `name` is read from: the first of `READ_SUFFIXES` that exists, else `.yaml`."""
+    """Return the path to read `name` from: the first of `READ_SUFFIXES` that exists, else `.yaml`."""
     path = cassette_path(directory, name)
     return next(iter(cassette_files(directory, name)), path)
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the values of form fields: of the same kind, and different for different values.
+"""Pseudonyms for the values of form fields: of the same kind, and different for different values.
 
 A telephone number keeps its shape and gets other digits by a keyed permutation of all numbers of that length,
 so that no two numbers can fall together; anything else becomes `redacted-` and a keyed digest. The page's
@@ -37,7 +37,7 @@ _SEPARATOR: Final = r"[\s().-]{0,3}"
 
 
 def key_path(environ: Mapping[str, str]) -> Path:
-    """Where this user's key is kept when `RINGBACK_REDACT_KEY` is not set."""
+    """Return the path of this user's key file, used when `RINGBACK_REDACT_KEY` is not set."""
     home = environ.get(HOME_VARIABLE)
     return (Path(home) if home else platformdirs.user_config_path("ringback")) / KEY_FILE
 
@@ -106,7 +106,7 @@ def national_digits(value: str) -> str:
 
 
 def is_phone(value: str) -> bool:
-    """Whether `value` is a telephone number, with or without a channel such as `whatsapp:` before it."""
+    """Report whether `value` is a phone number, with or without a channel prefix such as `whatsapp:`."""
     return len(value) <= _LONGEST_PHONE and _PHONE.fullmatch(value) is not None
 
 

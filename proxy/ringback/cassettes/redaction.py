@@ -127,12 +127,12 @@ _SUSPECT: Final = re.compile(
 
 @cached_text
 def is_secret_name(name: str) -> bool:
-    """Whether a value under `name` (a field, a JSON key, an XML element) is a secret by its name."""
+    """Report whether `name`, of a form field, a JSON key or an XML element, is one that secrets have."""
     return _SECRET_NAME.fullmatch(plain_name(name)) is not None
 
 
 def is_secret_header(name: str) -> bool:
-    """Whether a response header field is left out for its name."""
+    """Report whether the response header field `name` is left out for its name."""
     lower = name.lower()
     return SECRET_HEADER.search(lower) is not None and not lower.startswith("access-control-")
 
@@ -174,18 +174,18 @@ class Replacement:
         return replace(self, old=self.new, new=self.old)
 
     def pattern(self) -> str:
-        """How the value is found inside a longer text."""
+        """Regular expression that finds the value inside a longer text."""
         if self.digits:
             return pseudonyms.digits_pattern(self.old)
         return rf"(?<!\w){re.escape(self.old)}(?!\w)"
 
     def put(self, found: str) -> str:
-        """What stands in the place of `found`."""
+        """Return the text that replaces `found`."""
         return pseudonyms.same_spelling(found, self.new) if self.digits else self.new
 
 
 def replacements_for(name: str, value: str, key: bytes) -> list[Replacement]:
-    """What is put in the place of `value`, and of other spellings of it that an answer may have."""
+    """Return the replacements for `value` and for other spellings of it that an answer may have."""
     plain = plain_name(name)
     replacements = [Replacement(value, pseudonyms.stand_in(value, key), plain)]
     digits = pseudonyms.national_digits(value) if pseudonyms.is_phone(value) else ""
@@ -279,7 +279,7 @@ _SHORTEST_SECRET: Final = 8  # a proxy password of "x" cannot be searched for
 
 @dataclass(frozen=True)
 class Redaction:
-    """What is taken out.
+    """Redaction rules: form fields that get pseudonyms, their key, and known secrets.
 
     Attributes:
         fields: The form fields whose values get pseudonyms; of names that are compared as equal, the first.
@@ -508,5 +508,5 @@ def _settled(answer: Answer) -> Answer:
 
 
 def remaining_redaction(metadata: dict[str, Any], redaction: Redaction) -> Redaction:
-    """What of `redaction` a file with `metadata` still needs: pseudonyms are not put in twice."""
+    """Return the part of `redaction` that a file with `metadata` needs: pseudonyms are not put in twice."""
     return replace(redaction, fields=()) if isinstance(metadata.get("ringback"), dict) else redaction

@@ -1,4 +1,4 @@
-"""Durable writing of cassette files: appending, recording afresh, and the queue in front of both.
+"""Durable writing of cassette files: appending, rerecording, and the queue before both.
 
 One append is: lock the file, cut what a crash has left at its end, write, fsync, unlock. What is cut is kept
 in a file beside. A file comes into being, and is rewritten, under another name first; only whole files ever
@@ -302,7 +302,7 @@ class CassetteFile:
 
 
 def same_file(handle: int, path: Path) -> bool:
-    """Whether the open file `handle` is the one at `path`."""
+    """Report whether the open file `handle` is the one at `path`."""
     try:
         named = path.stat()
     except FileNotFoundError:
@@ -311,7 +311,7 @@ def same_file(handle: int, path: Path) -> bool:
 
 
 def offsets_of(start: int, new: Sequence[bytes]) -> list[int]:
-    """Where each of `new` stands when the first is at `start`."""
+    """Return the offset of each of `new` when the first is at `start`."""
     offsets = []
     for part in new:
         offsets.append(start)
@@ -445,7 +445,7 @@ def adopt_interrupted(final: Path, report: Callable[[str], None]) -> Path | None
 
 
 def _held(old: Path) -> str:
-    """How many recordings the cassette at `old` has, in words; empty if it has none."""
+    """Describe the number of recordings in the cassette at `old`; an empty string if it has none."""
     try:
         index, handle = layout.read(old)
     except FileNotFoundError:

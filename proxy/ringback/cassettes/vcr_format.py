@@ -80,7 +80,7 @@ def check_shape(data: Any, most: int = 2**63) -> None:
 
 
 def _interaction_problem(one: Any) -> str:
-    """What is wrong with one interaction, or an empty string."""
+    """Return the fault of one interaction, or an empty string."""
     if not isinstance(one, Mapping):
         return f"it is {_kind(one)}, it must be a mapping with `request` and `response`"
     return (
@@ -135,7 +135,7 @@ def _response_problem(response: Mapping[str, Any]) -> str:
 def _must(
     data: Mapping[str, Any], keys: Sequence[str], kind: type | tuple[type, ...], wanted: str, inside: str = ""
 ) -> str:
-    """What is wrong with the value under `keys`, which must be a `kind`."""
+    """Return the fault of the value under `keys`, which must be a `kind`, or an empty string."""
     value: Any = data
     for key in keys:
         value = value.get(key, _MISSING)
@@ -516,5 +516,5 @@ def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
 
 
 def item_starts(text: str) -> list[int]:
-    """Where the items of a list stand that is written as vcrpy writes a cassette's; none if it is not."""
+    """Return the offsets of a list's items if it is written as vcrpy writes a cassette, else none."""
     return [found.start() for found in _ITEM.finditer(text, max(text.find("interactions:"), 0))]

@@ -47,7 +47,7 @@ _SHORTEST: Final = 8  # of values that are secret whatever they look like
 
 
 def secrets_in(one: Interaction, known: Iterable[str] = ()) -> dict[str, str]:
-    """What looks like a secret in `one`, in the order in which it stands there.
+    """Find what looks like a secret in `one`, in the order of the interaction.
 
     Args:
         one: The interaction.
@@ -319,7 +319,7 @@ def check(
 def _contract_findings(
     placed: LocatedInteraction, cassette: ReadCassette, loaded: Contract
 ) -> Iterator[CassetteFinding]:
-    """Whether the recorded outcome is the contract's; its fields decide, so pseudonyms are not judged."""
+    """Report a recorded outcome that is not the contract's; fields decide, so pseudonyms are not judged."""
     request, answer = placed.interaction.request, placed.interaction.answer
     clean = Redaction().redact(request).request
     if (

@@ -154,7 +154,7 @@ def _as_json(
     unjudged: Mapping[Path, str],
     unused: Mapping[Path, Path],
 ) -> str:
-    """What `verify` looked at, found, and could not judge."""
+    """Render the result of `verify` as JSON: files read, findings, and files that could not be judged."""
     findings = [
         {"path": str(one.path), "line": one.line, "rule": one.rule, "detail": one.detail} for one in found
     ]
@@ -279,7 +279,7 @@ def _load(path: Path) -> ReadCassette:
 
 
 def _row(directory: Path, name: str, faults: list[CassetteError]) -> tuple[str, ...]:
-    """What can be reported of a cassette without reading all of it; `faults` takes what is wrong with it."""
+    """Build a cassette's table row without reading all of the file; its faults are appended to `faults`."""
     path = names.existing_path(directory, name)
     size = str(path.stat().st_size)
     recordings = CassetteReader(path)
@@ -313,7 +313,7 @@ def _label(one: LocatedInteraction) -> str:
 
 
 def _shown(one: LocatedInteraction) -> Interaction:
-    """What may be shown of an interaction, which vcrpy may have recorded: no secret."""
+    """Return the interaction with secrets redacted, also one that vcrpy recorded."""
     return redacted_view(one.interaction, _secrets())
 
 

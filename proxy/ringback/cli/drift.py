@@ -136,7 +136,7 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     _tell_idle(argued(_LIVE_ALONE if paths else _RECORDINGS_ALONE), recordings=bool(paths))
     if not paths:
         _check_cassette(options["cassette"], [output for _, output in wanted if output is not None])
-    with told(AcceptedError):
+    with usage_errors(AcceptedError):
         entries = read_accepted(options.pop("accepted"))
     report = _recordings(paths, entries, options) if paths else _live(entries, options)
     for form, output in wanted:
@@ -145,7 +145,7 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
 
 
 @contextmanager
-def told(*errors: type[Exception]) -> Iterator[None]:
+def usage_errors(*errors: type[Exception]) -> Iterator[None]:
     """Turn errors that a user can mend into a line and the exit code for not having looked."""
     try:
         yield
@@ -183,7 +183,7 @@ def accept(fingerprint: str, reason: str, expires: datetime, rule: str | None, a
         raise click.BadParameter("say why this difference is accepted", param_hint="--reason")
     if expires.date() < _today():
         raise click.BadParameter(f"{expires.date()} has passed already", param_hint="--expires")
-    with told(AcceptedError):
+    with usage_errors(AcceptedError):
         add_accepted(
             accepted,
             AcceptedFinding(fingerprint=fingerprint, reason=reason, expires=expires.date(), rule=rule),
@@ -219,7 +219,7 @@ def _recordings(paths: Sequence[Path], entries: Sequence[AcceptedFinding], optio
     _check_only(claim_set, options["only"])
     comparisons: list[Comparison] = []
     not_compared: list[NotCompared] = []
-    with told(UnreadableCassetteError):
+    with usage_errors(UnreadableCassetteError):
         for found in read_recordings(
             paths, claim_set.contract, load_foreign, assume_test=options["assume_test"]
         ):
@@ -270,7 +270,7 @@ def _live(entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report
         raise click.UsageError("no request shows these claims; see --only and --wire")
     asked_for = probes[: options["max_live"]]
     try:
-        with told(CassetteError):
+        with usage_errors(CassetteError):
             asked = asyncio.run(send_all(asked_for, (account, token), options))
     except KeyboardInterrupt:
         say("stopped before everything was asked", colour="red")
@@ -321,7 +321,7 @@ def _claim_set(contracts: Sequence[Path]) -> ClaimSet:
     from ringback.contract import ContractError, load  # noqa: PLC0415 - as above
     from ringback.drift.claims import ClaimSet  # noqa: PLC0415 - as above
 
-    with told(ContractError):
+    with usage_errors(ContractError):
         return ClaimSet(load(contracts))
 
 

@@ -52,7 +52,7 @@ async def send_all(
 
     try:
         with progress("asking the live API", len(probes)) as step:
-            asked = await ask(probes, pair[0], send, pause=1 / rate if rate else 0.0, told=lambda _: step())
+            asked = await ask(probes, pair[0], send, pause=1 / rate if rate else 0.0, report=lambda _: step())
     finally:
         gateway.close()
         library.close()
@@ -98,7 +98,7 @@ _UNPROVEN: Final = {
 
 
 def _placed(asked: Sequence[Asked], cassette: Path) -> list[Asked]:
-    """What was asked, each pointing to its place in the cassette."""
+    """Return `asked` with each entry pointing to its place in the cassette."""
     from ringback.drift.recordings import item_lines  # noqa: PLC0415 - as above
 
     answered = [item for item in asked if item.observation is not None]

@@ -72,7 +72,7 @@ def requests(*, limit: int, follow: bool, as_json: bool, url: str | None, **filt
     last, instance = int(found["last"]), found["instance"]
     while follow:
         asked = {**query, "since": str(last), "timeout": str(_FOLLOWED)}
-        _, found = proxy.ask("GET", "requests/wait", asked, patience=_FOLLOWED + _GRACE)
+        _, found = proxy.ask("GET", "requests/wait", asked, timeout_seconds=_FOLLOWED + _GRACE)
         if found["instance"] != instance:
             last, instance = 0, found["instance"]  # it was started anew
             continue
@@ -96,7 +96,7 @@ def wait(*, count: int, timeout: float, as_json: bool, url: str | None, **filter
     """  # noqa: D301 - click wants a real backspace
     proxy = Proxy.find(url)
     asked = {**_query(filters), "count": str(count), "timeout": f"{timeout:f}"}
-    status, found = proxy.ask("GET", "requests/wait", asked, patience=timeout + _GRACE)
+    status, found = proxy.ask("GET", "requests/wait", asked, timeout_seconds=timeout + _GRACE)
     _show(found["requests"], as_json=as_json, alone=True)
     if status != 200:
         click.echo(f"ringback: {found['error']}", err=True)
@@ -159,10 +159,10 @@ class Proxy:
         return cls(_running().proxy)
 
     def ask(
-        self, method: str, path: str, query: Mapping[str, str], *, patience: float = 30.0
+        self, method: str, path: str, query: Mapping[str, str], *, timeout_seconds: float = 30.0
     ) -> tuple[int, dict[str, Any]]:
         """Return the status and JSON of an answer; an error that is the caller's ends the command."""
-        connection = HTTPConnection(self._host, self._port, timeout=patience)
+        connection = HTTPConnection(self._host, self._port, timeout=timeout_seconds)
         try:
             connection.request(method, f"/ringback/{path}?{urlencode(query)}", headers=self._headers())
             got = connection.getresponse()

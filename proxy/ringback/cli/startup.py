@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 
 _REFUSED: Final = re.compile(r"(?P<name>\w+): (?P<why>.*)", re.DOTALL)
-_FILES: Final = ("contract", "cassette")  # what stands in them is refused, told with its place
+_FILES: Final = ("contract", "cassette")  # what stands in them is refused, with its place
 _NEEDS_LIVE: Final = tuple(option.name for option in OPTIONS.values() if option.live)
 # Stands for the password, which is in no file, so that no file can give it away.
 PASSWORD_PLACEHOLDER = "PASSWORD"  # noqa: S105 - no password
 
 
 class CannotStartError(click.ClickException):
-    """The proxy cannot start: told in one line, exit code 5."""
+    """The proxy cannot start: reported in one line, exit code 5."""
 
     exit_code = EXIT_START
 
@@ -51,7 +51,7 @@ class CannotStartError(click.ClickException):
 
 @dataclass(frozen=True)
 class Start:
-    """What a proxy is started with.
+    """Inputs for starting a proxy.
 
     Attributes:
         options: As given on the command line.
@@ -65,7 +65,7 @@ class Start:
 
     @property
     def config(self) -> ProxyConfig:
-        """Where the proxy listens. SOCKS asks for no password, so it is no way in where there is one."""
+        """Configuration of the proxy. With a password it has no SOCKS listener: SOCKS asks for none."""
         options = self.options
         return ProxyConfig(
             options,
@@ -78,7 +78,7 @@ class Start:
         )
 
     def launch(self, listening: BoundPorts) -> Launch:
-        """What a client of the proxy that listens there needs."""
+        """Return the launch settings for a client of the proxy that listens on `listening`."""
         from ringback.launch.environment import prepare  # noqa: PLC0415 - the proxy need not wait for it
 
         return prepare(child_proxy(self.options, listening), self.authority, os.environ, self.directory)
@@ -87,7 +87,7 @@ class Start:
         """Write the ready file, if one is wanted, and return what stands in it."""
         from ringback.launch.environment import roots  # noqa: PLC0415 - as above
 
-        _tell_idle(self.options)
+        _warn_idle(self.options)
         bundle = roots(self.authority, self.directory).default
         return write_ready(self.options, listening, self.authority.root_pem, bundle)
 
@@ -113,15 +113,15 @@ def start(options: Settings) -> Iterator[Start]:
             if (directory / KEPT).exists():
                 say('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')
     except StartError as error:
-        raise _told(str(error)) from None
+        raise _option_error(str(error)) from None
     except AuthorityError as error:
         raise CannotStartError(str(error)) from None
     except OSError as error:
         raise CannotStartError(f"{error.filename}: {error.strerror}") from None
 
 
-def _told(message: str) -> click.ClickException:
-    """What the addon says of its options, about the options that the user knows."""
+def _option_error(message: str) -> click.ClickException:
+    """Convert an option error of the addon into one that names the command line's options."""
     found = _REFUSED.fullmatch(message)
     if found is None:
         return CannotStartError(message)
@@ -133,7 +133,7 @@ def _told(message: str) -> click.ClickException:
     return click.BadParameter(found["why"], context, option)
 
 
-def _tell_idle(options: Settings) -> None:
+def _warn_idle(options: Settings) -> None:
     """Warn of options that offline has no use for."""
     idle = argued(_NEEDS_LIVE) if options.mode == "offline" else []
     if idle:

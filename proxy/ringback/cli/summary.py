@@ -1,4 +1,4 @@
-"""What `run` and `serve` tell at the end."""
+"""Summary that `run` and `serve` print at the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def summary(
     *,
     list_unused: bool = False,
 ) -> list[str]:
-    """The lines that tell what was answered, by whom, and why some of it was refused.
+    """The lines that report what was answered, by whom, and why some of it was refused.
 
     Args:
         tally: What was answered.
@@ -64,7 +64,7 @@ def _by_reason(title: str, counts: Counter[str], tally: Tally) -> list[str]:
 
 
 def _drift(found: Sequence[DriftFinding]) -> list[str]:
-    """What the live API does otherwise than documented; what is only new is counted, not listed."""
+    """Format differences of the live API from the documentation; additions are counted, not listed."""
     if not found:
         return []
     counts = Counter(finding.severity for finding in found)
@@ -85,7 +85,7 @@ def findings(running: RunningProxy) -> Sequence[DriftFinding]:
 
 
 def _cassettes(tally: Tally, used: Sequence[CassetteUsage], *, list_unused: bool) -> list[str]:
-    """What became of the cassettes."""
+    """Format the usage of the cassettes."""
     lines = [f"  {tally.missed} x not in the cassette (--strict)"] if tally.missed else []
     for one in used:
         counts = [("replayed", one.replayed), ("recorded", one.recorded), ("NOT recorded", one.failed)]
@@ -115,7 +115,7 @@ def cassettes_fail(
 
 
 def _live(tally: Tally) -> list[str]:
-    """What the live API said, and where it said nothing."""
+    """Format the live API's answers, and the requests that it did not answer."""
     lines = []
     differing = tally.differences.total()
     if tally.agreed or differing:

@@ -45,7 +45,7 @@ class Leaf:
 
     @property
     def is_integer(self) -> bool:
-        """Whether it is written as a whole number of ordinary length."""
+        """True if it is written as a whole number of ordinary length."""
         digits = self.text.removeprefix("-")
         return digits.isascii() and digits.isdigit() and len(digits) < _LONGEST_NUMBER
 
@@ -185,7 +185,7 @@ def _elements(element: ET.Element, fields: Sequence[Field], names: Mapping[str, 
 
 
 def _nature(data: bytes, wanted: str) -> str:
-    """What `data` is, if it is not what was wanted."""
+    """Describe what `data` is, if it is not what was wanted."""
     start = data.lstrip()[:200].lower()
     if not start:
         return f"nothing instead of {wanted}"
@@ -222,7 +222,7 @@ _CLASSES = (
 
 
 def is_sid(text: str, prefix: str) -> bool:
-    """Whether `text` is a sid with this prefix: two letters and 32 hexadecimal digits."""
+    """Report whether `text` is a sid with this prefix: two letters and 32 hexadecimal digits."""
     found = _SID.fullmatch(text)
     return found is not None and found[1] == prefix and len(found[2]) == 32
 

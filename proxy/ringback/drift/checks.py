@@ -30,13 +30,13 @@ KINDS: Final[tuple[Kind, ...]] = (
 
 
 def at_least(severity: Severity, limit: Severity) -> bool:
-    """Whether `severity` is `limit` or worse."""
+    """Report whether `severity` is `limit` or worse."""
     return SEVERITIES.index(severity) <= SEVERITIES.index(limit)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimDifference:
-    """How an exchange differs from the documentation.
+    """One difference between an exchange and the documentation.
 
     Attributes:
         kind: How.

@@ -151,19 +151,19 @@ def text_rule(code: int, resource: str | None) -> str:
 
 
 def outcome_severity(basis: Basis) -> Severity:
-    """How bad another outcome is: what nobody wrote down cannot be broken, it becomes known."""
+    """Return the severity of another outcome than `basis` documents; an undocumented one cannot be broken."""
     return "info" if basis == "assumed" else "error"
 
 
 def field_severity(field: Field) -> Severity:
-    """How bad it is if a field is gone or of another type."""
+    """Return the severity of `field` missing or having another type."""
     if field.basis == "assumed":
         return "info"
     return "warning" if field.basis == "recorded" and field.line is None else "error"
 
 
 def may_be_rule(glob: str, resources: Collection[str]) -> bool:
-    """Whether `glob` can name what a finding is about although no claim is called so: it is narrower, or new.
+    """Report whether `glob` can match a finding although it matches no claim: it is narrower, or new.
 
     Args:
         glob: As given to `--only`.
@@ -196,7 +196,7 @@ class ClaimSet:
         self._successes: OrderedDict[tuple[str, Fields, str], dict[str, Leaf]] = OrderedDict()
 
     def offline(self, request: Request) -> Answer:
-        """What the contract answers to `request`, always with the same sid and date."""
+        """Return the contract's answer to `request`, always with the same sid and date."""
         asked = plain(request)
         found = self._offline.get(asked)
         if found is None:

@@ -45,7 +45,7 @@ _OUTSIDE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What looking at one observation gave.
+    """Result of comparing one observation with the claims.
 
     Attributes:
         observation: What was looked at.

@@ -1,4 +1,4 @@
-"""What the drift check knows besides the contract: other resources, sentences, header fields, errata.
+"""Facts that the drift check needs besides the contract: other resources, sentences, header fields, errata.
 
 The YAML files stand in `drift/data`; the classes here are their schema.
 """
@@ -122,7 +122,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 @cache
 def load_facts() -> Facts:
-    """What ships with the project."""
+    """Load the facts that ship with the project."""
     return Facts(
         outside=_read("outside.yaml", OutsideFile),
         sentences=_read("requests.yaml", SentenceFile).requests,

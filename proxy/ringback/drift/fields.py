@@ -37,7 +37,7 @@ TRIAL_ACCOUNT: Final = "account.trial"  # known of an account whose bodies begin
 
 @dataclass(frozen=True, slots=True)
 class SuccessContext:
-    """What the fields of one answer are held against.
+    """Inputs for checking the fields of one successful answer.
 
     Attributes:
         resource: Whose answer it is.
@@ -77,7 +77,7 @@ def check_fields(context: SuccessContext, fields: Sequence[Field], tree: Tree, n
 
 
 def own_values(context: SuccessContext, sid: str = "") -> dict[str, str]:
-    """What of a text belongs to this one exchange: replaced in causes by its name."""
+    """Map the values that belong to this one exchange to names that replace them in causes."""
     known = {"account": context.account, "sid": sid}
     for name, value in context.form.items():
         known[name] = value
@@ -164,7 +164,7 @@ class _FieldChecker:
         return expected is not None and expected.text == seen.text
 
     def _difference(self, field: Field, pointer: str, seen: Leaf | Tree) -> ClaimDifference | None:
-        """How the value of a field that is there differs."""
+        """Return the difference of the value of a field that is present, or None."""
         if field.fields or not isinstance(seen, Leaf):
             what = str(seen.kind) if isinstance(seen, Leaf) else "object"
             wanted = "an object" if field.fields else self._described(field, pointer)
@@ -236,7 +236,7 @@ class _FieldChecker:
         return self._differs(field, pointer, "type", shape, shape)
 
     def _is_uri(self, seen: Leaf, expected: Leaf) -> bool:
-        """Whether a path is the documented one of what was made, under whatever sid that has."""
+        """Report whether a path is the documented one of the created resource, whatever its sid."""
         known = self.context.expected["/sid"].text
         wanted = expected.text.removesuffix(".json") if self.context.format == "xml" else expected.text
         start, _, end = wanted.partition(known)
@@ -288,7 +288,7 @@ class _FieldChecker:
 
 
 def describe(field: Field, expected: Leaf) -> str:
-    """What the documentation says about a field, for people."""
+    """Describe the documentation of a field in words."""
     if field.fields:
         return "an object"
     if field.value == "$now":
@@ -303,7 +303,7 @@ def describe(field: Field, expected: Leaf) -> str:
 
 
 def _of_type(seen: Leaf, expected: Leaf) -> bool:
-    """Whether a value is of the type of the documented one; XML tells only booleans and integers apart."""
+    """Report whether a value has the documented type; XML tells only booleans and integers apart."""
     if seen.kind != "text":
         return seen.kind == expected.kind or (seen.kind == "null" and not expected.text)
     if expected.kind == "boolean":
@@ -382,7 +382,7 @@ class _ErrorChecker:
     notes: Notes
 
     def difference(self, name: str) -> ClaimDifference | None:
-        """How the field `name` differs."""
+        """Return the difference of the field `name`, or None."""
         seen = self.tree.get(name)
         if seen is None:
             return self._differs(name, "removed", "no such field", "removed")

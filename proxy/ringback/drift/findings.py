@@ -109,7 +109,7 @@ class DriftFinding:
 
     @property
     def page(self) -> str:
-        """Where the page says what is documented, or who else does; empty where nobody does."""
+        """Citation of the documented side: section or line of the page, or another source; else empty."""
         if self.cited:
             return str(self.cited)
         if self.line:
@@ -266,7 +266,7 @@ def _explanation(differing: Sequence[OutcomeCheck], held: Sequence[OutcomeCheck]
 
 
 def _got_past(outcome: OutcomeCheck, parameter: str, row: str) -> bool:
-    """Whether a request whose outcome holds has this input, and was not decided before it was looked at."""
+    """Report whether a request had this input, and no parameter before it decided the outcome."""
     if (parameter, row) not in outcome.inputs:
         return False
     return outcome.code is None or outcome.decided_at >= outcome.order.index(parameter)

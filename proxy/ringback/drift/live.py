@@ -36,7 +36,7 @@ class UnansweredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What came of one probe.
+    """Result of one probe.
 
     Attributes:
         probe: The request.
@@ -81,7 +81,7 @@ async def ask(
     send: Callable[[Request], Awaitable[tuple[Answer, str]]],
     *,
     pause: float = 0.0,
-    told: Callable[[Asked], None] = lambda _: None,
+    report: Callable[[Asked], None] = lambda _: None,
 ) -> list[Asked]:
     """Send every probe, one after another.
 
@@ -90,7 +90,7 @@ async def ask(
         account: The AccountSid of the test credentials.
         send: Sends one request and returns the answer and where it was recorded; raises UnansweredError.
         pause: Seconds between two requests.
-        told: Called after each.
+        report: Called with each result.
     """
     found: list[Asked] = []
     stopped: UnansweredError | None = None
@@ -110,12 +110,12 @@ async def ask(
                 place = where or f"{probe.method} {probe.path} ({probe.id})"
                 asked = Asked(probe, Observation(request, answer, place, datetime.now(UTC), "proven"))
         found.append(asked)
-        told(asked)
+        report(asked)
     return found
 
 
 def _shows(claim_set: ClaimSet, probe: ClaimProbe, claim: str) -> bool:
-    """Whether the documented answer to `probe` is one that `claim` is about."""
+    """Report whether the documented answer to `probe` is one that `claim` is about."""
     kind, _, rest = claim.partition(".")
     offline = claim_set.offline(probe.request("AC" + "0" * 32))
     if f"{rest}.".startswith("answer."):

@@ -88,7 +88,7 @@ def plain(request: Request) -> Request:
 
 
 def who_asked(contract: Contract, request: Request, answer: Answer) -> Who:
-    """Whether the exchange itself shows that test credentials asked.
+    """Decide from the exchange itself whether test credentials asked.
 
     A magic From, or a magic number to buy, is no number of anybody's: with live credentials it never passes.
     Code 20008 is given to test credentials alone.

@@ -34,11 +34,11 @@ class RecordedInteraction(Protocol):
 
     @property
     def request(self) -> Request:
-        """What was asked."""
+        """The recorded request."""
 
     @property
     def answer(self) -> Answer:
-        """What came back, without content coding."""
+        """The recorded answer, without content coding."""
 
     @property
     def provenance(self) -> Headers:
@@ -172,7 +172,7 @@ def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) 
 
 
 def _source(interaction: RecordedInteraction) -> str:
-    """Who gave the answer, empty where that is not written there."""
+    """Return the name of the source of the answer; empty if the interaction does not say."""
     return (_said(interaction.provenance, "ringback-source") or "").partition(";")[0].strip()
 
 

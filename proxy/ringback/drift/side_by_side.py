@@ -126,7 +126,7 @@ def _form_rows(form: dict[str, ClaimDifference], asked: Format) -> list[SideBySi
 def _said_of_error(
     claim_set: ClaimSet, made: dict[str, Leaf], line: int | None, resource: str
 ) -> dict[str, tuple[str, int | None]]:
-    """What the documentation says of each field of an error."""
+    """Map each field of an error to the documented value and its line."""
     said = {
         f"/{name}": (_show(made.get(f"/{name}")), claim_set.claims[f"error.{name}"].line)
         for name in ERROR_FIELDS
@@ -161,7 +161,7 @@ def _status_row(
 def _said_of_success(
     claim_set: ClaimSet, comparison: Comparison, entries: tuple[Field, ...]
 ) -> dict[str, tuple[str, int | None]]:
-    """What the documentation says of each field of a success."""
+    """Map each field of a success to the documented value and its line."""
     expected = _leaves(claim_set.offline(comparison.observation.request), comparison.format, entries)
     said = {}
     for pointer, field in fields_of(entries):

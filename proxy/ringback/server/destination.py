@@ -31,7 +31,7 @@ Way: TypeAlias = Literal["connect", "socks", "absolute", "server", "reverse", "t
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a connection goes, as the client said it.
+    """Destination of a connection, as the client named it.
 
     Attributes:
         way: How it said so: CONNECT, SOCKS5, an absolute-form request (plain HTTP by proxy), a request in

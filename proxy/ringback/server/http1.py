@@ -225,7 +225,7 @@ class Http1:
             self._expects = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """Refuse what cannot be read, and tell a client that waits whether to send its body."""
+        """Refuse what cannot be read, and answer a client that sent `Expect: 100-continue`."""
         self._in_head, self._in_body = False, True
         self._progress = True
         version = self._parser.get_http_version()

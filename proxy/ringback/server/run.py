@@ -42,7 +42,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class ProxyConfig:
-    """Where the proxy listens, and what with.
+    """Configuration of the proxy: settings, CA, listening addresses and timeouts.
 
     Attributes:
         settings: The settings in force.

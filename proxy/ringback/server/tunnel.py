@@ -37,7 +37,7 @@ def first_bytes(data: bytes) -> ClientHello | Names | Literal["refused"] | None:
             return "refused"
         return "refused" if hello is None and len(data) > MAX_HELLO else hello
     if data[0] in _TLS_TYPES or _is_sslv2(data):
-        return "refused"  # an alert or data before the handshake, or the hello of 1995
+        return "refused"  # an alert or data before the handshake, or the SSL 2.0 ClientHello of 1995
     if not _METHOD.match(data):
         return None if not data.strip(b"\r\n") and len(data) < 16 else ()
     if _HEAD_END.search(data) is None and len(data) < _MAX_HEAD:

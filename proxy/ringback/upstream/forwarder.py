@@ -135,7 +135,7 @@ class Gateway:
         One probe is sent for each pair and host.
 
         Raises:
-            NotProvenError: They are not, or nobody can tell.
+            NotProvenError: They are not, or it cannot be found out.
             UpstreamError: The live API could not be asked.
         """
         return await self._proofs.prove(request)

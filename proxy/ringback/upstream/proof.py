@@ -77,7 +77,7 @@ class Proofs:
         """Return the proof that `request`'s credentials are test credentials at its host.
 
         Raises:
-            NotProvenError: They are not, or nobody can tell.
+            NotProvenError: They are not, or it cannot be found out.
             UpstreamError: The host could not be asked.
         """
         proof = self._claim(request)

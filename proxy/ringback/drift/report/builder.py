@@ -137,7 +137,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class ReportFrame:
-    """What a report is made under.
+    """Settings of a report.
 
     Attributes:
         source: Where the exchanges came from.
@@ -218,7 +218,7 @@ def _matches(names: Iterable[str], globs: Collection[str]) -> bool:
 
 
 def reproduce_command(arguments: Sequence[str]) -> Callable[[str], str]:
-    """What gives the command that shows a rule's finding again; a rule has no wildcards.
+    """Return a function that gives the command to show a rule's finding again; a rule has no wildcards.
 
     Args:
         arguments: What `ringback drift` must be given besides the rule to look at the same thing.

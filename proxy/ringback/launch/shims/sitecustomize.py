@@ -34,7 +34,7 @@ def leave_mark(kind, text):
 
 
 def is_twilio(host):
-    """Whether `host` (text, bytes or None) is twilio.com or a name below it."""
+    """Report whether `host` (text, bytes or None) is twilio.com or a name below it."""
     if isinstance(host, bytes) and not isinstance(host, str):
         host = host.decode("ascii", "replace")
     name = (host or "").lower().rstrip(".")
