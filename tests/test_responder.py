@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +13,23 @@ from ringback.contract.gate import Admitted
 from ringback.contract.stamps import SeededStamps
 from ringback.control import Control
 from ringback.responder import Responder
-from support.clients import ACCOUNT, FORM_TYPE, GOOD, TOKEN, basic, body_of, fail_of, path, post, respond
+from ringback.settings import load as load_settings
+from support.clients import (
+    ACCOUNT,
+    FORM_TYPE,
+    GOOD,
+    TOKEN,
+    basic,
+    better,
+    body_of,
+    fail_of,
+    path,
+    post,
+    respond,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FINE = post("Messages", GOOD["Messages"])
 NAMES = Names("api.twilio.com")
@@ -50,6 +67,36 @@ def test_the_configured_pair_is_asked_for() -> None:
     responder = Responder(load(), Credentials(ACCOUNT, TOKEN))
     assert respond(responder, FINE, NAMES).status == 201
     assert respond(responder, replace(FINE, headers=(basic(ACCOUNT, "x"), FORM_TYPE)), NAMES).status == 401
+
+
+@pytest.mark.parametrize(
+    "option, value, fields, default, changed",
+    [
+        (
+            "texts",
+            "newest",
+            {"To": "+15005550001"},
+            "The 'To' number +15005550001 is not a valid phone number.",
+            "Invalid 'To' Phone Number: +1500555XXXX",
+        ),
+        ("account", "trial", {}, "hello", "Sent from your Twilio trial account - hello"),
+        (
+            "allow_local_urls",
+            "true",
+            {"StatusCallback": "http://localhost/s"},
+            "The StatusCallback URL http://localhost/s is not a valid URL.",
+            "hello",
+        ),
+    ],
+)
+def test_settings_choose_texts_account_and_urls(
+    tmp_path: Path, option: str, value: str, fields: dict[str, str], default: str, changed: str
+) -> None:
+    request = post("Messages", better("Messages", **fields))
+    for environ, wanted in (({}, default), ({f"RINGBACK_{option.upper()}": value}, changed)):
+        responder = Responder.open(load_settings({}, environ, tmp_path))
+        found = body_of(respond(responder, request, NAMES))
+        assert found.get("body", found.get("message")) == wanted
 
 
 @pytest.mark.parametrize("extension, content", [(".json", "application/json"), ("", "application/xml")])

@@ -25,6 +25,8 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "host": [("::1", "::1"), ("127.0.0.2", "127.0.0.2"), ("127.0.0.3", "127.0.0.3")],
     "repeats": [("error", "error"), ("last", "last"), ("error", "error")],
     "cassette": [("a", "a"), ("b", "b"), ("c", "c")],
+    "texts": [("newest", "newest"), ("certain", "certain"), ("newest", "newest")],
+    "account": [("trial", "trial"), ("upgraded", "upgraded"), ("trial", "trial")],
     "redact": [("To", ("To",)), ("Body", ("Body",)), ("From", ("From",))],
     "match_ignore": [("To", ("To",)), ("Body=[0-9]+", ("Body=[0-9]+",)), ("A,B", ("A,B",))],
     "upstream": [(f"https://h:{port}", f"https://h:{port}") for port in (1, 2, 3)],
@@ -40,7 +42,16 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live", "max_age", "journal")},
     **{name: [(str(n), n) for n in (1.5, 2.5, 3.5)] for name in ("connect_timeout", "timeout", "linger")},
 }
-FLAGS = ("block_other_hosts", "strict", "fail_on_unused", "replay_any", "allow_none", "quiet", "verbose")
+FLAGS = (
+    "allow_local_urls",
+    "block_other_hosts",
+    "strict",
+    "fail_on_unused",
+    "replay_any",
+    "allow_none",
+    "quiet",
+    "verbose",
+)
 
 
 def as_toml(name: str, text: str) -> str:
@@ -145,7 +156,7 @@ def test_a_directory_that_everybody_may_write_to_is_passed_over(here: Path) -> N
     "text, said",
     [
         ("mdoe = 'auto'", "ringback.toml: mdoe: there is no such option; did you mean mode?"),
-        ("zzzzzz = 1", "ringback.toml: zzzzzz: there is no such option; there are allow-none, "),
+        ("zzzzzz = 1", "ringback.toml: zzzzzz: there is no such option; there are account, "),
         ("port = '8080'", "ringback.toml: port: '8080' is not a whole number"),
         ("port = true", "ringback.toml: port: True is not a whole number"),
         ("port = 70000", "ringback.toml: port: 70000 is not in the range 0 to 65535"),

@@ -87,7 +87,12 @@ class Responder:
             SetupError: A setting cannot be used.
         """
         try:
-            loaded = contract.load(settings.contract)
+            loaded = contract.load(
+                settings.contract,
+                texts=settings.texts,
+                account=settings.account,
+                local_urls=settings.allow_local_urls,
+            )
         except contract.ContractError as error:
             raise SetupError(f"contract: {error}") from None
         made = cls(

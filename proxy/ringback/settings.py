@@ -25,7 +25,7 @@ from ringback.upstream.routes import Address, Egress, Routes, Timeouts, mock_ups
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from ringback.contract import Credentials
+    from ringback.contract import AccountKind, Credentials, Texts
     from ringback.exchange import Mode
 
 Repeats: TypeAlias = Literal["last", "error"]
@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
 LOG_FORMATS: Final[tuple[LogFormat, ...]] = ("text", "json")
+TEXTS: Final[tuple[Texts, ...]] = ("certain", "newest")
+ACCOUNTS: Final[tuple[AccountKind, ...]] = ("upgraded", "trial")
 REPEATS: Final[tuple[Repeats, ...]] = ("last", "error")
 PREFIX: Final = "RINGBACK_"
 PASSWORD_VARIABLE: Final = "RINGBACK_PROXY_PASSWORD"  # noqa: S105 - the variable's name, not a password
@@ -369,6 +371,19 @@ class Settings:
         metavar="FILE",
         completes="file",
     )
+    texts: Texts = _option(
+        "certain",
+        "Wire texts: those that test credentials are known to give, or the newest ones of live credentials.",
+        _one_of(TEXTS),
+        choices=TEXTS,
+    )
+    account: AccountKind = _option(
+        "upgraded",
+        "Kind of account: a trial account's messages begin with a notice.",
+        _one_of(ACCOUNTS),
+        choices=ACCOUNTS,
+    )
+    allow_local_urls: bool = _option(False, "Let URLs pass that are not public, e.g. on localhost.")
     seed: int | None = _option(
         None, "Make sids, request ids and dates repeat from run to run.", _Number(int), metavar="INTEGER"
     )

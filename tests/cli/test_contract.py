@@ -229,3 +229,17 @@ def test_a_field_that_is_no_text_is_a_usage_error() -> None:
     got = call("explain", "POST", "Messages", "To=\udcff")
     assert got.exit_code == 2
     assert "is not UTF-8 text" in got.output
+
+
+@pytest.mark.parametrize(
+    "options, fields, said",
+    [
+        (["--texts", "newest"], ["To=+15005550001"], "Invalid 'To' Phone Number: +1500555XXXX"),
+        (["--account", "trial"], [], "Sent from your Twilio trial account - x"),
+        (["--allow-local-urls"], ["StatusCallback=http://localhost/s"], "local URLs are allowed"),
+    ],
+)
+def test_explain_takes_the_options_of_the_proxy(options: list[str], fields: list[str], said: str) -> None:
+    form = ["POST", "Messages", "From=+15005550006", "To=+14105550100", "Body=x", *fields]
+    assert said not in call("explain", *form).stdout
+    assert said in call("explain", *options, *form).stdout

@@ -21,7 +21,7 @@ from ringback.contract.stamps import make_stamps
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ringback.contract import Answer
+    from ringback.contract import AccountKind, Answer, Texts
 
 _ACCOUNT = "AC" + "f" * 32
 _ACCOUNT_PATH = re.compile(r"/[^/]+/Accounts/(AC[0-9A-Za-z]+)(?:[/.?]|$)")
@@ -75,6 +75,9 @@ def command(ctx: click.Context, /, contracts: tuple[Path, ...], **forms: bool) -
 @click.option("--xml", is_flag=True, help="Ask for XML, as a path without .json does.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @table_option("seed", help="Make the sid and date repeat.")
+@table_option("texts")
+@table_option("account")
+@table_option("allow_local_urls")
 @click.pass_obj
 def explain(  # noqa: PLR0913 - click hands over each option by itself
     outer: tuple[Path, ...],
@@ -86,6 +89,9 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
     xml: bool,
     as_object: bool,
     seed: int | None,
+    texts: Texts,
+    account: AccountKind,
+    allow_local_urls: bool,
 ) -> None:
     """Tell what METHOD RESOURCE with these form fields would get, why, and where the page says so.
 
@@ -95,7 +101,7 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
     ringback contract explain POST Messages From=+15005550006 To=+15005550009
     ringback contract explain GET Recordings
     """  # noqa: D301 - click wants a real backspace
-    contract = _load((*outer, *contracts))
+    contract = _load((*outer, *contracts), texts=texts, account=account, local_urls=allow_local_urls)
     request = _request(method, resource, fields, xml=xml)
     got = answer(contract, request, Names(request.host), Credentials(), make_stamps(seed).of(request))
     if as_object:
@@ -144,9 +150,15 @@ def _cited(contract: Contract, line: int | None) -> list[tuple[str, str]]:
     return [("page", str(cited)), ("", cited.url), ("", f"{cited.edition}, line {line}")]
 
 
-def _load(files: tuple[Path, ...]) -> Contract:
+def _load(
+    files: tuple[Path, ...],
+    *,
+    texts: Texts = "certain",
+    account: AccountKind = "upgraded",
+    local_urls: bool = False,
+) -> Contract:
     try:
-        return load(files)
+        return load(files, texts=texts, account=account, local_urls=local_urls)
     except ContractError as error:
         raise click.UsageError(str(error)) from None
 
