@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ from support.clients import (
     post,
     respond,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +139,24 @@ def test_everything_else_of_its_own_is_not_found(responder: Responder, method: s
     assert (failed["status"], failed["code"]) == (404, 20404)
     assert failed["message"] == f"The requested resource {target} was not found"
     assert responder.tally.total == 0
+
+
+def test_an_answer_with_a_delay_waits_that_long(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.yaml"
+    rows.write_text(
+        "magic:\n  - {resource: Messages, parameter: To, value: '+15005550010', error: 30003, delay: 0.05}\n"
+        "errors:\n  - {code: 30003, message: Unreachable}\n"
+    )
+    responder = Responder(load((rows,)))
+    request = post("Messages", {**GOOD["Messages"], "To": "+15005550010"})
+
+    async def main() -> tuple[Answer, float]:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        answer = responder.handle(request, NAMES)
+        assert not isinstance(answer, Answer), "others are answered meanwhile"
+        return await answer, loop.time() - started
+
+    answer, waited = asyncio.run(main())
+    assert body_of(answer)["code"] == 30003
+    assert waited >= 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -103,6 +104,8 @@ class Responder:
             mode=settings.mode,
             session=settings.cassette,
         )
+        for sentence in settings.routes.egress.unusable:
+            logger.warning("%s", sentence)
         made._open_cassettes(settings)
         if settings.mode != "offline":
             made._open_upstream(settings)
@@ -146,8 +149,6 @@ class Responder:
         from ringback.upstream.client import UpstreamClient  # noqa: PLC0415 - as above
         from ringback.upstream.forwarder import Forwarder, Gateway  # noqa: PLC0415 - as above
 
-        for sentence in settings.routes.egress.unusable:
-            logger.warning("%s", sentence)
         assert self.cassettes is not None
         origin = str(settings.routes.upstream or "https://api.twilio.com")
         self.monitor = DriftMonitor(self.contract, origin, logger.warning)
@@ -198,9 +199,10 @@ class Responder:
             decided = self.decide(request, names, user, admitted)
             if isinstance(decided, Forward):
                 return self._forward(decided)
-            return self.finish(request, decided, user)
+            answer = self.finish(request, decided, user)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
+        return _later(answer) if answer.delay else answer
 
     async def _forward(self, forward: Forward) -> Answer:
         request = forward.request
@@ -353,6 +355,12 @@ class Responder:
             self.cassettes.rewind(session)
         if session is None:
             self.stamps.reset()
+
+
+async def _later(answer: Answer) -> Answer:
+    """Return `answer` after the delay that a row of the user's asks for."""
+    await asyncio.sleep(answer.delay)
+    return answer
 
 
 def plain_answer(status: int, sentence: str, *headers: tuple[str, str]) -> Answer:

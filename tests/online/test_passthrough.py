@@ -189,10 +189,11 @@ def test_http2_clients_are_forwarded_too(online: Serving, upstream: StandIn) -> 
     assert seen.body == form
 
 
-def test_an_h2c_upgrade_is_taken_out(online: Serving, upstream: StandIn) -> None:
+def test_an_h2c_upgrade_is_refused_as_offline(online: Serving, upstream: StandIn) -> None:
     more = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")]
-    assert online.ask(http(form=GOOD["Messages"], headers=more)).status == 201
-    assert upstream.forwarded[0].header("Upgrade") is None
+    got = online.ask(http(form=GOOD["Messages"], headers=more))
+    assert (got.status, "rule=host.upgrade" in (got.header("Ringback-Source") or "")) == (403, True)
+    assert upstream.seen == []
 
 
 def test_a_form_that_is_too_large_is_not_sent(online: Serving, upstream: StandIn) -> None:
