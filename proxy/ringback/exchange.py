@@ -138,7 +138,7 @@ class Source:
             for name, value in (
                 ("rule", self.rule),
                 ("basis", self.basis),
-                ("text", self._age()),
+                ("text", self.age()),
                 ("page", self.page),
                 ("origin", None if self.kind == "live" else self.origin),
             )
@@ -151,7 +151,7 @@ class Source:
             fields.append(("Ringback-Reason", header_value(self.reason)))
         return tuple(fields)
 
-    def _age(self) -> str | None:
+    def age(self) -> str | None:
         """Basis and years of the wire text, or None if they add nothing to `basis`."""
         if self.text is None or (self.text == self.basis and not self.years):
             return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from ringback.cli import ringback
 from ringback.contract import load
-from ringback.contract.listing import markdown
+from ringback.contract.listing import markdown, outcomes, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,7 +191,8 @@ def test_a_field_that_is_none_says_how(field: str) -> None:
         ("", "Messages", "'' is no method, e.g. POST"),
         ("P O", "Messages", "'P O' is no method, e.g. POST"),
         ("POST", "", "'' is no resource: give its name"),
-        ("POST", "https://api.twilio.com/x", "'https://api.twilio.com/x' is no resource: give its name"),
+        ("POST", "https://example.com/x", "'https://example.com/x' is no resource: give its name"),
+        ("POST", "ftp://api.twilio.com/x", "or a URL on twilio.com"),
     ],
 )
 def test_a_request_that_is_none_says_how(method: str, resource: str, said: str) -> None:
@@ -243,3 +246,66 @@ def test_explain_takes_the_options_of_the_proxy(options: list[str], fields: list
     form = ["POST", "Messages", "From=+15005550006", "To=+14105550100", "Body=x", *fields]
     assert said not in call("explain", *form).stdout
     assert said in call("explain", *options, *form).stdout
+
+
+def test_the_basis_of_every_outcome_is_counted_and_the_assumed_ones_are_listed() -> None:
+    lines = call("--basis").stdout.splitlines()
+    counted = {name: int(count) for count, name in (line.split() for line in lines[: lines.index("")])}
+    found = outcomes(load())
+    assert counted == Counter(outcome.basis for outcome in found)
+    assert list(counted) == ["documented", "recorded", "assumed"]
+    assumed = [line.split("\t") for line in lines[lines.index("") + 2 :]]
+    assert len(assumed) == counted["assumed"]
+    assert all(len(cells) == 3 and all(cells) for cells in assumed)
+    assert ["Messages.sendat", "passes", "POST Messages with a well-formed SendAt"] in assumed
+
+
+def test_an_outcome_has_one_line_and_the_documented_rows_are_among_them() -> None:
+    found = outcomes(load())
+    assert len({(outcome.id, outcome.settled_by) for outcome in found}) == len(found)
+    documented = {outcome.id for outcome in found if outcome.basis == "documented"}
+    assert documented >= {row.id for row in rows(load()) if row.basis == "documented"}
+
+
+def test_a_users_outcomes_are_counted_apart(own: Path) -> None:
+    assert "   1 user\n" in call("--basis", "--contract", str(own)).stdout
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://lookups.twilio.com/v2/PhoneNumbers/+15005550006",
+        "https://LOOKUPS.twilio.com:443/v2/PhoneNumbers/+15005550006",
+        "https://verify.twilio.com",
+    ],
+)
+def test_the_refusal_of_another_host_is_explained(url: str) -> None:
+    found = explain("GET", url)
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0].lower()
+    assert found["source"] == "gate"
+    assert found["status"] == 403
+    assert host in str(found["why"])
+
+
+def test_a_url_of_the_api_is_explained_like_its_path() -> None:
+    account = "AC" + "01" * 16
+    url = f"https://api.twilio.com/2010-04-01/Accounts/{account}/Messages.json"
+    found = explain("POST", url, "From=+15005550001", "To=+14105550100", "Body=x")
+    assert json.loads(str(found["body"]))["code"] == 21212
+
+
+def test_a_field_that_is_no_parameter_is_warned_of() -> None:
+    got = call("explain", "POST", "Messages", "From=+15005550006", "to=+14105550100", "Bdy=x", "Body=x")
+    assert got.exit_code == 0
+    assert got.stderr.splitlines() == [
+        "warning: to is no parameter of Messages; case and punctuation count, did you mean To?",
+        "warning: Bdy is no parameter of Messages",
+    ]
+    assert call("explain", "GET", "Recordings", "to=x").stderr == ""
+
+
+def test_the_years_of_a_text_are_told() -> None:
+    form = ("POST", "Messages", "From=+15005550006", "To=+15005550001", "Body=x")
+    found = explain(*form)
+    assert re.fullmatch(r"\d{4}(-\d{4})?", str(found["text_years"]))
+    assert f"    text  {found['text_basis']} {found['text_years']}\n" in call("explain", *form).stdout

@@ -15,7 +15,10 @@ import click
 from ringback.cli import output
 from ringback.cli.options import complete_resource, table_option
 from ringback.contract import Contract, ContractError, Credentials, Names, Request, answer, load
-from ringback.contract.listing import HEADINGS, as_json, markdown, rows
+from ringback.contract.contract import WEIGHTS
+from ringback.contract.form import plain_name
+from ringback.contract.gate import canonical_host
+from ringback.contract.listing import HEADINGS, as_json, markdown, outcomes, rows
 from ringback.contract.stamps import make_stamps
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ _FILES = table_option("contract", parameter="contracts")
 @click.option("--json", is_flag=True, help="Rows, refusals and errata as JSON.")
 @click.option("--markdown", is_flag=True, help="The page's rows as a Markdown table.")
 @click.option("--errata", is_flag=True, help="Where the page contradicts itself or the live API.")
+@click.option("--basis", is_flag=True, help="How many outcomes are documented, recorded or assumed.")
 @click.pass_context
 def command(ctx: click.Context, /, contracts: tuple[Path, ...], **forms: bool) -> None:
     """Show the table of magic inputs, with the documentation page's lines; or `explain` one request."""
@@ -56,6 +60,8 @@ def command(ctx: click.Context, /, contracts: tuple[Path, ...], **forms: bool) -
         click.echo(json.dumps(as_json(contract), indent=2))
     elif form == "markdown":
         click.echo(markdown(contract), nl=False)
+    elif form == "basis":
+        _bases(contract)
     elif form == "errata":
         entries = [
             (erratum.id, ", ".join(map(str, erratum.lines)), erratum.page, erratum.answered)
@@ -95,14 +101,17 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
 ) -> None:
     """Tell what METHOD RESOURCE with these form fields would get, why, and where the page says so.
 
-    RESOURCE is Messages, Calls, IncomingPhoneNumbers, any other resource below the account, or a whole path.
+    RESOURCE is Messages, Calls, IncomingPhoneNumbers, any other resource below the account, a whole path, or
+    a URL of any of Twilio's hosts.
 
     \b
     ringback contract explain POST Messages From=+15005550006 To=+15005550009
     ringback contract explain GET Recordings
+    ringback contract explain GET https://lookups.twilio.com/v2/PhoneNumbers/+15005550006
     """  # noqa: D301 - click wants a real backspace
     contract = _load((*outer, *contracts), texts=texts, account=account, local_urls=allow_local_urls)
-    request = _request(method, resource, fields, xml=xml)
+    request = _request(contract, method, resource, fields, xml=xml)
+    _warn_of_names(contract, request, fields)
     got = answer(contract, request, Names(request.host), Credentials(), make_stamps(seed).of(request))
     if as_object:
         click.echo(json.dumps(_as_object(got), indent=2))
@@ -114,7 +123,7 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
         ("from", f"{source.kind}, rule {source.rule}"),
         *_cited(contract, source.line),
         ("basis", source.basis or ""),
-        ("text", source.text or "" if source.text != source.basis else ""),
+        ("text", source.age() or ""),
         ("why", source.reason or ""),
     ]
     for name, text in lines:
@@ -122,6 +131,18 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
             click.echo(f"{click.style(f'{name:>8}', bold=True)}  {text}")
     click.echo()
     click.echo(_pretty(got))
+
+
+def _bases(contract: Contract) -> None:
+    """Count the outcomes of each basis, and tell for each assumed one what would settle it."""
+    found = outcomes(contract)
+    for basis in WEIGHTS:
+        count = sum(outcome.basis == basis for outcome in found)
+        if count or basis != "user":
+            click.echo(f"{count:4} {basis}")
+    click.echo()
+    cells = [(one.id, one.answer, one.settled_by) for one in found if one.basis == "assumed"]
+    output.show_table(("assumed", "answer", "settled by a test account's answer to"), cells)
 
 
 def _magic(contract: Contract) -> None:
@@ -163,7 +184,9 @@ def _load(
         raise click.UsageError(str(error)) from None
 
 
-def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) -> Request:
+def _request(
+    contract: Contract, method: str, resource: str, fields: tuple[str, ...], *, xml: bool
+) -> Request:
     pairs = []
     for field in fields:
         name, equals, value = field.partition("=")
@@ -172,10 +195,7 @@ def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) 
         pairs.append((_text(name), _text(value)))
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", method):
         raise click.BadArgumentUsage(f"{method!r} is no method, e.g. POST")
-    if not resource or "://" in resource:
-        raise click.BadArgumentUsage(
-            f"{resource!r} is no resource: give its name, e.g. Messages, or the URL's path from its / on"
-        )
+    host, resource = _place(contract, resource)
     target = resource
     if not resource.startswith("/"):
         extension = "" if xml or resource.endswith((".json", ".xml")) else ".json"
@@ -184,7 +204,42 @@ def _request(method: str, resource: str, fields: tuple[str, ...], *, xml: bool) 
     account = named[1] if named else _ACCOUNT  # a path that was pasted is its own account's
     basic = base64.b64encode(f"{account}:token".encode()).decode()
     headers = (("Authorization", f"Basic {basic}"), ("Content-Type", "application/x-www-form-urlencoded"))
-    return Request(method.upper(), "api.twilio.com", target, headers, urlencode(pairs).encode())
+    return Request(method.upper(), host, target, headers, urlencode(pairs).encode())
+
+
+def _place(contract: Contract, resource: str) -> tuple[str, str]:
+    """Return the host and the resource that an argument names.
+
+    Raises:
+        BadArgumentUsage: It is empty, or a URL that is not Twilio's.
+    """
+    scheme, separator, rest = resource.partition("://")
+    named, slash, path = rest.partition("/")
+    host = canonical_host(named)
+    if separator and scheme.lower() in {"http", "https"} and contract.is_twilio(host):
+        return host, f"/{path}" if slash else "/"
+    if not resource or separator:
+        raise click.BadArgumentUsage(
+            f"{resource!r} is no resource: give its name, e.g. Messages, the URL's path from its / on, "
+            "or a URL on twilio.com"
+        )
+    return contract.gate.hosts.main, resource
+
+
+def _warn_of_names(contract: Contract, request: Request, fields: tuple[str, ...]) -> None:
+    """Warn of fields that are no parameters, with the parameter that is meant."""
+    name = request.path.rpartition("/")[2].partition(".")[0]
+    resource = contract.by_path.get(name)
+    if resource is None or request.method != "POST" or not contract.is_api(request.host):
+        return
+    known = {plain_name(parameter): parameter for parameter in resource.parameters}
+    for field in dict.fromkeys(field.partition("=")[0] for field in fields):
+        if field not in resource.parameters:
+            meant = known.get(plain_name(field))
+            advice = f"; case and punctuation count, did you mean {meant}?" if meant else ""
+            click.echo(
+                f"warning: {ascii(field)[1:-1]} is no parameter of {resource.resource}{advice}", err=True
+            )
 
 
 def _text(argument: str) -> str:
@@ -206,6 +261,7 @@ def _as_object(got: Answer) -> dict[str, Any]:
         "rule": source.rule,
         "basis": source.basis,
         "text_basis": source.text,
+        "text_years": source.years,
         "page": source.page,
         "line": source.line,
         "why": source.reason,

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ringback.contract.contract import OTHER
 
 if TYPE_CHECKING:
     from ringback.contract.contract import Contract
+    from ringback.contract.schema import (
+        AddressRow,
+        Condition,
+        MagicRow,
+        RefusedParameter,
+        Requirement,
+        Resource,
+    )
+    from ringback.exchange import Basis
 
 HEADINGS = ("resource", "parameter", "value", "answer", "page", "basis")
 
@@ -113,3 +122,57 @@ def as_json(contract: Contract) -> dict[str, Any]:
             for erratum in contract.errata
         ],
     }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One outcome that the contract can have, with its basis.
+
+    Attributes:
+        id: The rule's id, as in `Ringback-Source`.
+        basis: How well the outcome is known.
+        answer: The error code, for a refusal with its status, or `passes`.
+        settled_by: The request with test credentials whose answer would show the outcome.
+    """
+
+    id: str
+    basis: Basis
+    answer: str
+    settled_by: str
+
+
+def outcomes(contract: Contract) -> list[Outcome]:
+    """List the contract's outcomes: rows, requirements, malformed and well-formed values, refusals."""
+    found = [outcome for resource in contract.resources for outcome in _outcomes(resource)]
+    for refusal in contract.gate.refusals:
+        if not refusal.id.startswith(_OWN):
+            answer = f"{refusal.status} {refusal.code}"
+            found.append(Outcome(refusal.id, refusal.basis, answer, f"a request that meets {refusal.id}"))
+    return found
+
+
+_OWN: Final = ("cassette.", "credentials.", "proxy.", "upstream.")  # refusals of Ringback alone
+
+
+def _outcomes(resource: Resource) -> list[Outcome]:
+    name = resource.resource
+    entries: list[tuple[MagicRow | Requirement | RefusedParameter | AddressRow | Condition, str]] = [
+        *((row, f"{row.parameter}={row.value}") for row in resource.magic),
+        *((entry, f"no {entry.parameter}") for entry in resource.required),
+        *((entry, entry.parameter) for entry in resource.refused),
+        *((row, f"a {row.parameter} of the kind {row.kind}") for row in resource.addresses),
+        *((entry, f"{entry.parameter} without {entry.needs}") for entry in resource.conditions),
+    ]
+    found = [
+        Outcome(f"{name}.{entry.id}", entry.basis, str(entry.error or "passes"), f"POST {name} with {sent}")
+        for entry, sent in entries
+    ]
+    for parameter, entry in resource.parameters.items():
+        if entry.type != "string" or entry.max_length is not None or entry.pattern is not None:
+            code, sent = str(entry.error).partition("/")[0], f"POST {name} with a malformed {parameter}"
+            rule = f"{name}.{parameter.lower()}.malformed"
+            if all(outcome.id != rule for outcome in found):  # else a row of addresses says so
+                found.append(Outcome(rule, entry.basis, code, sent))
+        sent = f"POST {name} with a well-formed {parameter}"
+        found.append(Outcome(f"{name}.{parameter.lower()}", entry.passes, "passes", sent))
+    return found
