@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ringback.contract import Answer, Source
-from ringback.tally import MOST_REASONS, Tally, misled_by_connect
+from ringback.tally import MOST_REASONS, Tally, many, misled_by_connect, times
 
 
 def answer(source: Source, status: int = 201) -> Answer:
@@ -114,3 +114,8 @@ def test_a_misled_client_is_warned_of_once_and_counted() -> None:
         None,
     ]
     assert tally.as_dict()["misled"] == {"twilio-php/5.16.0": 2}
+
+
+def test_one_is_no_plural() -> None:
+    assert [many(number, "byte") for number in (0, 1, 2)] == ["0 bytes", "1 byte", "2 bytes"]
+    assert [times(number) for number in (0, 1, 3)] == ["0 times", "once", "3 times"]

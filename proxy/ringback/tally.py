@@ -151,3 +151,13 @@ class Tally:
 def _without_sids(text: str) -> str:
     """`text` as it is whosever account it is about, and whichever message."""
     return _SID.sub(lambda found: "{account}" if found[1] else "{sid}", text)
+
+
+def many(number: int, noun: str) -> str:
+    """Return `number` with `noun`, given in the singular: `1 exchange`, `2 exchanges`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def times(number: int) -> str:
+    """Return `number` as an adverb: `once`, `3 times`."""
+    return "once" if number == 1 else f"{number} times"

@@ -6,15 +6,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ringback.cli.options import Option, argued, as_words
+from ringback.cli.options import VariableOption, argued, as_words
 
 NAMES = ("size", "loud", "word")
 
 
 @click.command()
-@click.option("--size", cls=Option, type=int, default=3, envvar="SIZE")
-@click.option("--loud", cls=Option, is_flag=True, envvar="LOUD")
-@click.option("--word", "-w", cls=Option, multiple=True, envvar="WORD")
+@click.option("--size", cls=VariableOption, type=int, default=3, envvar="SIZE")
+@click.option("--loud", cls=VariableOption, is_flag=True, envvar="LOUD")
+@click.option("--word", "-w", cls=VariableOption, multiple=True, envvar="WORD")
 def command(**_: object) -> None:
     click.echo(f"{argued(NAMES)} {as_words(NAMES)}")
 

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from ringback.drift.facts import AnswerErratum, HeaderField, Outside, load_facts
+from ringback.drift.facts import AnswerErratum, HeaderField, OutsideResource, load_facts
 from support.drifting import CLAIM_SET
 
 KNOWN = load_facts()
@@ -46,7 +46,7 @@ def test_the_shapes_of_header_fields_are_regular_expressions() -> None:
     assert shaped["X-Powered-By"] is None
 
 
-@pytest.mark.parametrize("kind", [Outside, AnswerErratum, HeaderField])
+@pytest.mark.parametrize("kind", [OutsideResource, AnswerErratum, HeaderField])
 def test_a_slip_of_the_pen_in_a_data_file_is_refused(kind: type) -> None:
     with pytest.raises(msgspec.ValidationError, match=re.escape("contains unknown field `pathh`")):
         msgspec.convert({"pathh": "x"}, kind)

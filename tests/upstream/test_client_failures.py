@@ -15,7 +15,7 @@ import pytest
 from ringback.exchange import Answer, Request
 from ringback.upstream import client as client_module
 from ringback.upstream.client import LARGEST, MOST_PARTS, UpstreamClient, UpstreamError, wire
-from ringback.upstream.routes import Route, Timeouts
+from ringback.upstream.routes import Timeouts, UpstreamRoute
 from support.clients import GOOD, live_answer, post
 from support.upstream import response
 
@@ -79,7 +79,7 @@ async def running(
     client = UpstreamClient(timeouts=Timeouts(20, limit))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
-        route = Route("127.0.0.1", listener.getsockname()[1], None)
+        route = UpstreamRoute("127.0.0.1", listener.getsockname()[1], None)
         accepting = asyncio.create_task(upstream.accept(listener))
         try:
             yield upstream, lambda request=REQUEST: client.exchange(route, request)

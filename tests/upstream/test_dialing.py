@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.upstream.client import Dialer, UpstreamError, handshaking, trust
-from ringback.upstream.routes import Address, Route
+from ringback.upstream.routes import Address, UpstreamRoute
 from support.egress import egress
 from support.upstream import StandIn, ThrowAway, response, stand_in, throw_away, upstream_ca
 
@@ -36,7 +36,7 @@ def nothing_is_left() -> Iterator[None]:
     assert handshaking == set()
 
 
-def asked(route: Route, ca: Path | None, patience: float = 20) -> bytes:
+def asked(route: UpstreamRoute, ca: Path | None, patience: float = 20) -> bytes:
     """One exchange on a new connection along `route`."""
 
     async def main() -> bytes:
@@ -49,7 +49,7 @@ def asked(route: Route, ca: Path | None, patience: float = 20) -> bytes:
     return asyncio.run(main())
 
 
-def failed(route: Route, ca: Path | None, patience: float = 20) -> tuple[str, str]:
+def failed(route: UpstreamRoute, ca: Path | None, patience: float = 20) -> tuple[str, str]:
     with pytest.raises(UpstreamError) as caught:
         asked(route, ca, patience)
     assert str(caught.value) == f"{caught.value.rule}: {caught.value.detail}"
@@ -57,21 +57,21 @@ def failed(route: Route, ca: Path | None, patience: float = 20) -> tuple[str, st
 
 
 def test_tls_asks_for_and_verifies_the_name_and_not_the_address(server: StandIn) -> None:
-    route = Route("127.0.0.1", server.port, HOST)
+    route = UpstreamRoute("127.0.0.1", server.port, HOST)
     assert asked(route, server.ca) == b"HTTP/1.1 201 \r\n"
     assert server.seen[-1].server_name == HOST
-    rule, detail = failed(Route("127.0.0.1", server.port, "other.twilio.com"), server.ca)
+    rule, detail = failed(UpstreamRoute("127.0.0.1", server.port, "other.twilio.com"), server.ca)
     assert rule == "upstream.tls"
     assert detail.startswith("its certificate is not trusted: Hostname mismatch")
 
 
 def test_a_stand_in_without_tls(upstream_ca: ThrowAway) -> None:
     with stand_in(upstream_ca, tls=False) as plain:
-        assert asked(Route("127.0.0.1", plain.port, None), None) == b"HTTP/1.1 201 \r\n"
+        assert asked(UpstreamRoute("127.0.0.1", plain.port, None), None) == b"HTTP/1.1 201 \r\n"
 
 
 def test_only_the_roots_that_were_named_count(server: StandIn, tmp_path: Path) -> None:
-    route = Route("127.0.0.1", server.port, HOST)
+    route = UpstreamRoute("127.0.0.1", server.port, HOST)
     for ca in (None, throw_away(tmp_path).pem):
         rule, detail = failed(route, ca)
         assert rule == "upstream.tls"
@@ -80,7 +80,7 @@ def test_only_the_roots_that_were_named_count(server: StandIn, tmp_path: Path) -
 
 def test_an_expired_certificate_is_told(upstream_ca: ThrowAway) -> None:
     with stand_in(upstream_ca, expired=True) as old:
-        assert failed(Route("127.0.0.1", old.port, HOST), old.ca) == (
+        assert failed(UpstreamRoute("127.0.0.1", old.port, HOST), old.ca) == (
             "upstream.tls",
             "its certificate is not trusted: certificate has expired",
         )
@@ -92,7 +92,7 @@ def test_an_expired_certificate_is_told(upstream_ca: ThrowAway) -> None:
 def test_what_speaks_no_tls_is_told(upstream_ca: ThrowAway, before: str, said: str) -> None:
     with stand_in(upstream_ca) as odd:
         odd.before_tls = before
-        rule, detail = failed(Route("127.0.0.1", odd.port, HOST), odd.ca)
+        rule, detail = failed(UpstreamRoute("127.0.0.1", odd.port, HOST), odd.ca)
         assert rule == "upstream.tls"
         assert said in detail
 
@@ -100,14 +100,14 @@ def test_what_speaks_no_tls_is_told(upstream_ca: ThrowAway, before: str, said: s
 def test_nobody_is_waited_for_longer_than_was_said(upstream_ca: ThrowAway) -> None:
     with stand_in(upstream_ca) as slow:
         slow.before_tls = "hang"
-        route = Route("127.0.0.1", slow.port, HOST)
+        route = UpstreamRoute("127.0.0.1", slow.port, HOST)
         assert failed(route, slow.ca, 0.1) == ("upstream.timeout", "no connection within 0.1 seconds")
 
 
 def test_nobody_there(upstream_ca: ThrowAway) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert failed(Route("127.0.0.1", port, HOST), upstream_ca.pem) == (
+    assert failed(UpstreamRoute("127.0.0.1", port, HOST), upstream_ca.pem) == (
         "upstream.connect",
         f"127.0.0.1 port {port}: Connection refused",
     )
@@ -115,12 +115,12 @@ def test_nobody_there(upstream_ca: ThrowAway) -> None:
 
 def test_what_is_no_name_is_never_looked_up() -> None:
     name = "x" * 70 + ".twilio.com"
-    assert failed(Route(name, 443, name), None) == ("upstream.dns", f"{name} is no host name")
+    assert failed(UpstreamRoute(name, 443, name), None) == ("upstream.dns", f"{name} is no host name")
 
 
 def test_a_proxy_is_asked_for_the_host_and_not_for_the_address(server: StandIn) -> None:
     with egress({f"{HOST}:443": server.port}) as way:
-        route = Route(HOST, 443, HOST, Address("http", "127.0.0.1", way.port))
+        route = UpstreamRoute(HOST, 443, HOST, Address("http", "127.0.0.1", way.port))
         assert asked(route, server.ca) == b"HTTP/1.1 201 \r\n"
         assert way.seen == [f"{HOST}:443"]
 
@@ -129,8 +129,8 @@ def test_a_proxy_gets_its_user_and_password_and_no_error_shows_them(server: Stan
     wanted = "Basic " + base64.b64encode(b"user:p@ss").decode()
     with egress({f"{HOST}:443": server.port}, wanted) as way:
         good, bad = (Address("http", "127.0.0.1", way.port, f"user:{token}") for token in ("p@ss", "wrong"))
-        assert asked(Route(HOST, 443, HOST, good), server.ca) == b"HTTP/1.1 201 \r\n"
-        assert failed(Route(HOST, 443, HOST, bad), server.ca) == (
+        assert asked(UpstreamRoute(HOST, 443, HOST, good), server.ca) == b"HTTP/1.1 201 \r\n"
+        assert failed(UpstreamRoute(HOST, 443, HOST, bad), server.ca) == (
             "upstream.proxy",
             f"proxy http://127.0.0.1:{way.port}: it answered CONNECT with 407 Who are you",
         )
@@ -141,19 +141,19 @@ def test_a_proxy_that_is_not_there_or_is_none_is_told_with_its_address(
 ) -> None:
     with egress({}) as way:
         address = Address("http", "127.0.0.1", way.port)
-    rule, detail = failed(Route(HOST, 443, HOST, address), server.ca)
+    rule, detail = failed(UpstreamRoute(HOST, 443, HOST, address), server.ca)
     assert (rule, detail.startswith(f"proxy {address}: ")) == ("upstream.proxy", True)
     assert detail.endswith("Connection refused")
     with stand_in(upstream_ca) as odd:
         odd.before_tls = "garbage"
-        route = Route(HOST, 443, HOST, Address("http", "127.0.0.1", odd.port))
+        route = UpstreamRoute(HOST, 443, HOST, Address("http", "127.0.0.1", odd.port))
         rule, detail = failed(route, server.ca)
         assert (rule, detail.endswith("it gave no valid answer to CONNECT")) == ("upstream.proxy", True)
 
 
 def test_an_address_of_version_6_has_brackets_in_what_a_proxy_is_asked(server: StandIn) -> None:
     with egress({"[::1]:443": server.port}) as way:
-        route = Route("::1", 443, HOST, Address("http", "127.0.0.1", way.port))
+        route = UpstreamRoute("::1", 443, HOST, Address("http", "127.0.0.1", way.port))
         assert asked(route, server.ca) == b"HTTP/1.1 201 \r\n"
 
 
@@ -161,10 +161,10 @@ def test_a_proxy_that_is_spoken_to_by_tls_is_verified_under_its_own_name(upstrea
     with stand_in(upstream_ca, names=("localhost",)) as secure:
         secure.rule = lambda _: response(403, reason="No")
         address = Address("https", "localhost", secure.port)
-        rule, detail = failed(Route(HOST, 443, HOST, address), upstream_ca.pem)
+        rule, detail = failed(UpstreamRoute(HOST, 443, HOST, address), upstream_ca.pem)
         assert (rule, detail) == ("upstream.proxy", f"proxy {address}: it answered CONNECT with 403 No")
         assert secure.seen[-1].line == f"CONNECT {HOST}:443 HTTP/1.1"
-        route = Route(HOST, 443, HOST, Address("https", "127.0.0.1", secure.port))
+        route = UpstreamRoute(HOST, 443, HOST, Address("https", "127.0.0.1", secure.port))
         assert "not trusted" in failed(route, upstream_ca.pem)[1]
 
 

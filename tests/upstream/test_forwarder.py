@@ -20,7 +20,7 @@ from support.clients import ACCOUNT, ERROR_KEYS, GOOD, TOKEN, basic, error_of, l
 if TYPE_CHECKING:
     from ringback.exchange import Request
     from ringback.upstream.client import UpstreamClient
-    from ringback.upstream.routes import Route
+    from ringback.upstream.routes import UpstreamRoute
 
 REQUEST = post("Messages", GOOD["Messages"])
 TEST = live_answer(403, "FORBIDDEN", (), b'{"code": 20008}')
@@ -39,7 +39,7 @@ class Scripted:
     probe: Answer | Exception = TEST
     asked: list[Request] = field(default_factory=list)
 
-    async def exchange(self, route: Route, request: Request) -> Answer:
+    async def exchange(self, route: UpstreamRoute, request: Request) -> Answer:
         assert route.host == request.host
         self.asked.append(request)
         reply = self.probe if request.method == "GET" else self.replies.pop(0)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ringback.net import is_loopback
-from ringback.upstream.routes import Address, Egress, Route, Routes, mock_upstream
+from ringback.upstream.routes import Address, Egress, Routes, UpstreamRoute, mock_upstream
 
 NAMES = (
     "https_proxy",
@@ -62,7 +62,7 @@ def test_no_password_in_words() -> None:
 
 
 def test_a_host_is_its_own_route() -> None:
-    assert Routes().of("api.ie1.twilio.com") == Route("api.ie1.twilio.com", 443, "api.ie1.twilio.com")
+    assert Routes().of("api.ie1.twilio.com") == UpstreamRoute("api.ie1.twilio.com", 443, "api.ie1.twilio.com")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_can_stand_in(url: str) -> None:
 
 def test_a_stand_in_takes_every_hosts_place_under_its_name() -> None:
     routes = Routes(Address.parse("https://127.0.0.1:8443"))
-    assert routes.of("api.twilio.com") == Route("127.0.0.1", 8443, "api.twilio.com")
+    assert routes.of("api.twilio.com") == UpstreamRoute("127.0.0.1", 8443, "api.twilio.com")
     assert Routes(Address.parse("http://127.0.0.1:1")).of("api.twilio.com").server_name is None
 
 

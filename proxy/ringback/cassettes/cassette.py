@@ -21,8 +21,8 @@ from ringback.cassettes.names import cassette_path, existing_path
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
 from ringback.cassettes.vcr_format import FIELD_RECORDED
-from ringback.counting import many
 from ringback.exchange import Answer, Source
+from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

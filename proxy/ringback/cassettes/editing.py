@@ -22,7 +22,7 @@ from ringback.cassettes.names import SUFFIX
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.store import NEW_SUFFIX
 from ringback.contract.form import plain_name
-from ringback.counting import many
+from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

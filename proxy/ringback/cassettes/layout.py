@@ -37,7 +37,7 @@ from ringback.cassettes.matching import MatchIgnore
 from ringback.cassettes.metadata import known_of, match_ignore_of, source_of
 from ringback.cassettes.redaction import framed, redacted, remaining_redaction
 from ringback.cassettes.vcr_format import InteractionError
-from ringback.counting import many
+from ringback.tally import many
 
 if TYPE_CHECKING:
     Buffer: TypeAlias = bytes | mmap.mmap

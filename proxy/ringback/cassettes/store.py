@@ -22,7 +22,7 @@ from ringback.cassettes.metadata import known_of, recorded_source, redacted_fiel
 from ringback.cassettes.names import SUFFIX, free_path
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, Interaction
-from ringback.counting import many
+from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -24,8 +24,8 @@ from ringback.cassettes.redaction import (
 )
 from ringback.cassettes.store import NEW_SUFFIX
 from ringback.contract import AnswerStamp
-from ringback.counting import many
 from ringback.exchange import error_code
+from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -23,8 +23,8 @@ from ringback.cassettes.verify import check, files_of, load, redacted_view
 from ringback.cli import output
 from ringback.cli.options import complete_cassette, table_option
 from ringback.contract.form import NamingError, parameters_named
-from ringback.counting import many
 from ringback.exchange import error_code
+from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

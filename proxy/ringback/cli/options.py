@@ -37,7 +37,7 @@ _GIVEN: Final = (*_ARGUED, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_
 _OUTSIDE: Final = "ringback.settings.outside"  # in click's context: read once for each command
 
 
-class Option(click.Option):
+class VariableOption(click.Option):
     """An option whose errors name the variable where the wrong value came by that."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:

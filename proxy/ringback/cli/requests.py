@@ -65,7 +65,7 @@ def requests(*, limit: int, follow: bool, as_json: bool, url: str | None, **filt
     ringback requests --to +14105550101
     ringback requests -f --code 21211
     """  # noqa: D301 - click wants a real backspace
-    proxy = Proxy.find(url)
+    proxy = ProxyClient.find(url)
     query = _query(filters)
     _, found = proxy.ask("GET", "requests", {**query, "limit": str(limit)})
     _show(found["requests"][::-1], as_json=as_json, alone=not follow)
@@ -94,7 +94,7 @@ def wait(*, count: int, timeout: float, as_json: bool, url: str | None, **filter
     \b
     ringback wait --to +14105550101 --body 'Your code'
     """  # noqa: D301 - click wants a real backspace
-    proxy = Proxy.find(url)
+    proxy = ProxyClient.find(url)
     asked = {**_query(filters), "count": str(count), "timeout": f"{timeout:f}"}
     status, found = proxy.ask("GET", "requests/wait", asked, timeout_seconds=timeout + _GRACE)
     _show(found["requests"], as_json=as_json, alone=True)
@@ -134,7 +134,7 @@ def _running() -> ReadyFile:
         raise click.ClickException(str(error)) from None
 
 
-class Proxy:
+class ProxyClient:
     """A running proxy's API.
 
     Args:
@@ -152,7 +152,7 @@ class Proxy:
         self._password = unquote(parts.password or "")
 
     @classmethod
-    def find(cls, url: str | None) -> Proxy:
+    def find(cls, url: str | None) -> ProxyClient:
         """Return the proxy of `url`, else the one that runs for this user."""
         if url:
             return cls(url)

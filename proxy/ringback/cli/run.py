@@ -15,7 +15,7 @@ from ringback.cli.options import settings_options
 from ringback.cli.output import say
 from ringback.cli.request_log import failures, keep_journal
 from ringback.cli.summary import EXIT_CASSETTES, EXIT_NONE, cassettes_fail, findings, summary
-from ringback.counting import many
+from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

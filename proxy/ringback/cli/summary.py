@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ringback.counting import many
-from ringback.tally import misled_warning
+from ringback.tally import many, misled_warning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

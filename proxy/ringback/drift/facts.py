@@ -17,7 +17,7 @@ import yaml
 T = TypeVar("T")
 
 
-class Outside(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OutsideResource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A resource that test credentials cannot use."""
 
     host: str
@@ -29,7 +29,7 @@ class OutsideFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The resources that answer 403, and the line that says so."""
 
     line: int
-    resources: tuple[Outside, ...]
+    resources: tuple[OutsideResource, ...]
 
 
 class Sentence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.exchange import Request
-    from ringback.upstream.routes import Address, Egress, Route
+    from ringback.upstream.routes import Address, Egress, UpstreamRoute
 
 P = TypeVar("P", bound=asyncio.Protocol)
 Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -82,7 +82,7 @@ class Dialer:
         self._timeout = timeout
         self._context: ssl.SSLContext | None = None
 
-    async def open(self, route: Route) -> Streams:
+    async def open(self, route: UpstreamRoute) -> Streams:
         """Open a connection along `route`, ready for a request.
 
         Raises:
@@ -303,7 +303,7 @@ class _ConnectRequest(asyncio.Protocol):
 class _Connection:
     """A connection to the live API with its HTTP state."""
 
-    route: Route
+    route: UpstreamRoute
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
@@ -350,9 +350,9 @@ class UpstreamClient:
     def __init__(self, ca: Path | None = None, timeouts: Timeouts | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
         self._dialer = Dialer(ca, self._timeouts.connect)
-        self._idle: dict[Route, list[_Connection]] = {}
+        self._idle: dict[UpstreamRoute, list[_Connection]] = {}
 
-    async def exchange(self, route: Route, request: Request) -> Answer:
+    async def exchange(self, route: UpstreamRoute, request: Request) -> Answer:
         """Send `request` and return what comes back, its content coding as sent.
 
         Nothing is ever sent twice. A kept connection is looked at before anything is written to it, and
@@ -376,7 +376,7 @@ class UpstreamClient:
                 connection.abort()
         self._idle.clear()
 
-    async def _kept(self, route: Route) -> _Connection | None:
+    async def _kept(self, route: UpstreamRoute) -> _Connection | None:
         while self._idle.get(route):
             connection = self._idle[route].pop()
             if await connection.is_usable():

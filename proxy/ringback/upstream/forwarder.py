@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.errors import CodingError
-from ringback.counting import many
 from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Source, error_code, header_value
+from ringback.tally import many
 from ringback.upstream.client import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof, Proofs
 

@@ -64,7 +64,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class UpstreamRoute:
     """The route to one host.
 
     Attributes:
@@ -188,16 +188,16 @@ class Routes:
             return None
         return str(at)
 
-    def of(self, host: str) -> Route:
+    def of(self, host: str) -> UpstreamRoute:
         """Return the route to the API host `host`: always TLS, except to a mock upstream whose URL says http.
 
         The name that is verified is the client's, also where a mock upstream is dialled.
         """
         if self.upstream is None:
-            return Route(host, 443, host, self.egress.proxy(host))
+            return UpstreamRoute(host, 443, host, self.egress.proxy(host))
         at = self.upstream
         name = host if at.scheme == "https" else None
-        return Route(at.host, at.port, name, self.egress.proxy(at.host, at.scheme))
+        return UpstreamRoute(at.host, at.port, name, self.egress.proxy(at.host, at.scheme))
 
 
 def mock_upstream(url: str) -> Address:

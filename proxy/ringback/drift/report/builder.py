@@ -11,12 +11,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from ringback import __version__
-from ringback.counting import many
 from ringback.drift.accepted import take_out_accepted
 from ringback.drift.checks import SEVERITIES, Severity, at_least
 from ringback.drift.claims import may_be_rule
 from ringback.drift.fields import TRIAL_ACCOUNT
 from ringback.drift.findings import DriftFinding, collect_findings, looked_at
+from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

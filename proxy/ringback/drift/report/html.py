@@ -9,8 +9,8 @@ from collections import defaultdict
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from ringback.counting import many, times
 from ringback.drift.checks import SEVERITIES
+from ringback.tally import many, times
 
 if TYPE_CHECKING:
     from ringback.drift.findings import DriftFinding
