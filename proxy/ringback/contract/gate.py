@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ringback.contract.schema import Format, Refusal, Resource
     from ringback.exchange import Request
 
-# The page's samples have X for every digit, so that they run here as they stand; Twilio answers them with 404.
+# The page's samples have X for every digit: they run here as they stand, though Twilio answers them with 404.
 _ACCOUNT = re.compile(r"AC(?:[0-9a-fA-F]{32}|X{32})")
 _ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]*)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
 # What newer editions of the documentation open; no table of its magic numbers was found.
