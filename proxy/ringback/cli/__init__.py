@@ -20,6 +20,10 @@ COMMANDS: Final = {
     "contract": ("contract", "Show the documented contract, or explain one request."),
     "cassettes": ("cassettes", "List, show, check and redact recordings."),
     "drift": ("drift", "Hold the live API, or recordings, against the documentation."),
+    "check-credentials": (
+        "check_credentials",
+        "Tell whether credentials are test credentials, free of charge.",
+    ),
     "mock-upstream": ("mock_upstream", "Answer in place of the live API, to try recording and drift."),
     "addon": ("addon", "Print the path of the addon script for mitmdump and mitmweb."),
     "ca": ("ca", "Show, export or replace the CA that clients trust."),

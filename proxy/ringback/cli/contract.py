@@ -107,7 +107,7 @@ def explain(  # noqa: PLR0913 - click hands over each option by itself
     \b
     ringback contract explain POST Messages From=+15005550006 To=+15005550009
     ringback contract explain GET Recordings
-    ringback contract explain GET https://lookups.twilio.com/v2/PhoneNumbers/+15005550006
+    ringback contract explain GET https://lookups.twilio.com/v2/PhoneNumbers
     """  # noqa: D301 - click wants a real backspace
     contract = _load((*outer, *contracts), texts=texts, account=account, local_urls=allow_local_urls)
     request = _request(contract, method, resource, fields, xml=xml)

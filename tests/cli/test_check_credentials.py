@@ -1,0 +1,80 @@
+"""`ringback check-credentials`: one probe, its verdict and exit code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ringback.cli import ringback
+from support.clients import ACCOUNT, TOKEN
+from support.upstream import RESET, TEST, module_upstream, response, twilio, upstream, upstream_ca
+
+if TYPE_CHECKING:
+    from support.upstream import StandIn
+
+__all__ = ["module_upstream", "upstream", "upstream_ca"]
+
+SID, SECRET = "RINGBACK_TEST_ACCOUNT_SID", "RINGBACK_TEST_AUTH_TOKEN"
+
+
+def check(*arguments: str, account: str = ACCOUNT, token: str = TOKEN) -> Result:
+    return CliRunner().invoke(ringback, ["check-credentials", *arguments], env={SID: account, SECRET: token})
+
+
+def ask(server: StandIn) -> Result:
+    return check("--upstream", server.url, "--upstream-ca", str(server.ca))
+
+
+@pytest.mark.parametrize(
+    "answer, code, verdict, said",
+    [
+        (TEST, 0, "test", "are test credentials"),
+        (twilio(200, sid=ACCOUNT), 1, "live", "what they do costs money"),
+        (twilio(401, 20003), 1, "wrong", "do not belong together"),
+        (twilio(403, 20003), 2, "unclear", "api.twilio.com answered 403"),
+        (response(200, b"<html>log in</html>"), 2, "unclear", "api.twilio.com answered 200"),
+        (twilio(500, 20500), 2, "unclear", "api.twilio.com answered 500"),
+        (RESET, 2, "unclear", "no answer (upstream."),
+    ],
+)
+def test_the_verdict_of_one_probe(
+    upstream: StandIn, answer: bytes, code: int, verdict: str, said: str
+) -> None:
+    upstream.probe = lambda _: answer
+    got = ask(upstream)
+    assert got.exit_code == code
+    assert got.stdout.startswith(f"{verdict}: ")
+    assert said in got.stdout
+    assert TOKEN not in got.output
+    assert [(seen.pair, seen.is_probe) for seen in upstream.seen] == [((ACCOUNT, TOKEN), True)]
+
+
+def test_nobody_there_is_unclear(upstream: StandIn) -> None:
+    upstream.before_tls = "reset"
+    got = ask(upstream)
+    assert (got.exit_code, got.stdout.split(" ")[0]) == (2, "unclear:")
+
+
+@pytest.mark.parametrize(
+    "account, token, said",
+    [
+        ("", TOKEN, f"set {SID} and {SECRET}"),
+        (ACCOUNT, "", f"set {SID} and {SECRET}"),
+        ("AC1/../AC2", TOKEN, f"{SID} is no AccountSid"),
+        (ACCOUNT, "\udcff", f"{SECRET} has characters that are not ASCII"),
+    ],
+)
+def test_a_missing_or_impossible_pair_is_not_sent(
+    upstream: StandIn, account: str, token: str, said: str
+) -> None:
+    got = check("--upstream", upstream.url, account=account, token=token)
+    assert got.exit_code == 2
+    assert said in got.stderr
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_help_has_every_exit_code(code: int) -> None:
+    assert f"\n    {code}  " in check("--help").stdout
