@@ -8,6 +8,7 @@ import pytest
 from ringback.contract.contract import OTHER
 from ringback.drift.facts import load_facts
 from ringback.drift.observation import outside_id
+from ringback.exchange import error_code
 from support.drifting import ACCOUNT, CLAIM_SET
 
 ROWS = [(resource, row) for resource in CLAIM_SET.contract.resources for row in resource.magic]
@@ -86,3 +87,16 @@ def test_every_erratum_of_the_page_is_known_to_the_comparison() -> None:
 )
 def test_a_resource_has_one_name_whoever_asks(path: str, name: str) -> None:
     assert outside_id("GET", "api.twilio.com", path) == name
+
+
+def test_texts_with_a_newer_version_are_asked_first_and_say_why() -> None:
+    claim_set = CLAIM_SET
+    newer = claim_set.contract.newer
+    codes = [error_code(claim_set.offline(probe.request(f"AC{'0' * 32}")).body) for probe in claim_set.probes]
+    changed = {text.replaces or text.code for text in newer}
+    first = [code in changed for code in codes]
+    assert first == sorted(first, reverse=True)
+    assert {code for code in codes if code in changed} == changed
+    for text in newer:
+        said = claim_set.claims[f"text.{text.replaces or text.code}"].says
+        assert f"(asked first: live credentials get {text.code}: {text.message})" in said

@@ -17,6 +17,7 @@ from ringback.drift.body import flatten, tree_of_json
 from ringback.drift.facts import load_facts
 from ringback.drift.observation import outside_id, plain
 from ringback.drift.probes import probes_of
+from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -79,11 +80,16 @@ def claims_of(contract: Contract, known: Facts) -> Iterator[Claim]:
 
 
 def _texts(contract: Contract) -> Iterator[Claim]:
+    newer = {text.replaces or text.code: text for text in contract.newer}
     for text in contract.errors:
         if text.variant is None:
             rule = text_rule(text.code, text.resource)
             severity: Severity = "info" if text.basis == "assumed" else "warning"
-            yield Claim(rule, f"{text.code} reads: {text.message}", severity, text.line, text.basis)
+            says = f"{text.code} reads: {text.message}"
+            if text.code in newer:
+                later = newer[text.code]
+                says += f" (asked first: live credentials get {later.code}: {later.message})"
+            yield Claim(rule, says, severity, text.line, text.basis)
 
 
 def _general(contract: Contract, known: Facts) -> Iterator[Claim]:
@@ -233,5 +239,11 @@ class ClaimSet:
 
     @cached_property
     def probes(self) -> tuple[ClaimProbe, ...]:
-        """Every request, in the order in which they are sent."""
-        return tuple(probes_of(self.contract, self.facts))
+        """Every request, in the order in which they are sent: first those whose text may have changed."""
+        changed = {text.replaces or text.code for text in self.contract.newer}
+        probes = probes_of(self.contract, self.facts)
+        return tuple(sorted(probes, key=lambda probe: self._code(probe) not in changed))
+
+    def _code(self, probe: ClaimProbe) -> int | None:
+        """Return the error code that the contract answers to `probe`, or None."""
+        return error_code(self.offline(probe.request(f"AC{'0' * 32}")).body)
