@@ -73,7 +73,10 @@ def test_every_option_named_is_one() -> None:
     known = {
         name for part in (run, *command.commands.values()) for option in part.params for name in option.opts
     }
-    assert set(re.findall(r"--[a-z][a-z-]+", TEXT)) <= known | {"--ringback"}  # pytest's
+    assert set(re.findall(r"--[a-z][a-z-]+", TEXT)) <= known | {
+        "--ringback",
+        "--ringback-required",
+    }  # pytest's
 
 
 def test_kept_headers_and_names_are_the_ones_in_force() -> None:

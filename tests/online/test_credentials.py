@@ -129,7 +129,7 @@ def test_an_unclear_answer_forwards_nothing(
 
 
 def test_an_api_key_is_refused_without_asking(serving: Serving, upstream: StandIn) -> None:
-    got = asked(serving, ("SK" + "0" * 32, "secret"))
+    got = serving.ask(http(form=new_form(), headers=[basic("SK" + "0" * 32, "secret")], authorized=False))
     assert (got.status, got.error()["code"]) == (401, 20003)
     assert upstream.seen == []
 

@@ -65,7 +65,7 @@ class Head(NamedTuple):
     Attributes:
         request: The request, without its body.
         names: Every name that the connection and the head give to the host.
-        admitted: The gate's permission, or None if it refuses or was not asked.
+        admitted: The gate's permission, or None if it refuses.
     """
 
     request: Request
@@ -79,7 +79,7 @@ class Heads:
     The memo is keyed by the parsed fields, so it serves every way of writing, in one TLS record or several.
 
     Args:
-        refuser: Asked for the gate's judgement of a head that came before.
+        refuser: Gives the gate's judgement of a head.
         names: Makes the names from the request's own words for its host.
         scheme: The scheme of requests in origin form.
     """
@@ -88,8 +88,7 @@ class Heads:
         self._refuser = refuser
         self._names = names
         self._scheme = scheme
-        self._seen: set[int] = set()  # hashes of heads that came once
-        self._known = lru_cache(_REMEMBERED)(partial(self._make, judge=True))
+        self._remembered = lru_cache(_REMEMBERED)(self._make)
 
     def get(self, method: bytes, url: bytes, headers: Headers, size: int) -> Head:
         """Return the head of these parts; `size` is their number of bytes.
@@ -97,21 +96,14 @@ class Heads:
         Raises:
             ValueError: The target is neither a path nor a URL.
         """
-        if size > _MAX_REMEMBERED:
-            return self._make(method, url, headers)
-        mark = hash((url, headers))
-        if mark in self._seen:
-            return self._known(method, url, headers)
-        if len(self._seen) >= _REMEMBERED:
-            self._seen.clear()
-        self._seen.add(mark)  # a client that numbers its requests repeats no head: the first costs little
-        return self._make(method, url, headers)
+        make = self._make if size > _MAX_REMEMBERED else self._remembered
+        return make(method, url, headers)
 
     def names(self, hosts: list[str]) -> Names:
         """Return the names of a request that uses these words for its host."""
         return self._names(hosts)
 
-    def _make(self, method: bytes, url: bytes, headers: Headers, *, judge: bool = False) -> Head:
+    def _make(self, method: bytes, url: bytes, headers: Headers) -> Head:
         said = [_text(value) for name, value in headers if len(name) == 4 and name.lower() == b"host"]
         target, scheme = url, self._scheme
         if not url.startswith(b"/") and url != b"*":
@@ -124,9 +116,9 @@ class Heads:
         names = self._names(said)
         fields = tuple([(_text(name), _text(value)) for name, value in headers])
         request = Request(method.decode(), names.host, _text(target), fields, b"", scheme)
-        admitted = self._refuser.judge(request, names) if judge else None
-        # A gate's refusal is made anew each time: it has a request id and a date.
-        return Head(request, names, None if isinstance(admitted, Refused) else admitted)
+        judged = self._refuser.judge(request, names)
+        # A refusal is made anew for each request: it has a request id and a date.
+        return Head(request, names, None if isinstance(judged, Refused) else judged)
 
 
 class Http1:
