@@ -58,7 +58,7 @@ TEXTS = {
     "token=": b"token= ",
     "schemes": b"://",
     "URLs": b"://aaaa",
-    "keys that do not end": b"-----BEGIN PRIVATE KEY-----",
+    "keys that do not end": b"-----BEGIN " + b"PRIVATE KEY-----",
     "keys that do not begin": b"-----BEGIN A ",
     "hex": b"a0" * 16 + b" ",
     "account SIDs": b"AC" + b"0a" * 16,

@@ -37,16 +37,6 @@ _GIVEN: Final = (*_ARGUED, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_
 _OUTSIDE: Final = "ringback.settings.outside"  # in click's context: read once for each command
 
 
-class VariableOption(click.Option):
-    """An option whose errors name the variable where the wrong value came by that."""
-
-    def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Return the option as it is written, or the variable that was set in its place."""
-        if ctx and self.name and ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT:
-            return f"'{self.envvar}'"
-        return super().get_error_hint(ctx)
-
-
 class TableOption(click.Option):
     """An option of the table: its value comes from the command line, the environment or the file.
 

@@ -380,11 +380,11 @@ class Contract:
         return self._anchors[line]
 
     def is_api(self, host: str) -> bool:
-        """Whether `host` (lower case, no port) is Twilio's REST API, in any region or edge."""
+        """Report whether `host` (lower case, no port) is Twilio's REST API, in any region or edge."""
         return self._api(host)
 
     def is_twilio(self, host: str) -> bool:
-        """Whether `host` (lower case, no port) belongs to Twilio, also where a resolver would map it there.
+        """Report whether `host` (lower case, no port) is Twilio's, also where a resolver would map it there.
 
         Looking a name up turns full-width letters and other dots into ASCII (IDNA), and any label below
         twilio.com is Twilio's, whatever characters it has.

@@ -117,7 +117,7 @@ def _unquoted(text: str) -> str:
 
 
 class NamingError(ValueError):
-    """What is named is no form field; the message says what can be."""
+    """A name that is no form field; the message says which names are."""
 
 
 @cached_text

@@ -152,7 +152,7 @@ def _transport(request: Request, names: Names) -> tuple[str, str]:
 
 
 def disagreement(names: Names) -> str | None:
-    """What the connection's names disagree on, or None."""
+    """Return the names of the connection that disagree, or None."""
     host = names.host
     if names.connect in {host, None} and names.sni in {host, None}:
         return None

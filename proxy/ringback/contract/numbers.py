@@ -58,7 +58,7 @@ def _parsed(value: str) -> phonenumbers.PhoneNumber | None:
 
 @cached_text
 def is_valid(value: str) -> bool:
-    """Whether `value` is a phone number that can exist: right country, right length, assigned range."""
+    """Report whether `value` can be a phone number: right country, right length, assigned range."""
     import phonenumbers  # noqa: PLC0415 - see the module
 
     number = _parsed(value)
@@ -67,7 +67,7 @@ def is_valid(value: str) -> bool:
 
 @cached_text
 def is_possible(value: str) -> bool:
-    """Whether `value` has the form of a phone number; it need not be assigned."""
+    """Report whether `value` has the form of a phone number; it need not be assigned."""
     import phonenumbers  # noqa: PLC0415 - see the module
 
     number = _parsed(value)

@@ -232,7 +232,7 @@ def _check_absent(call: _Call, step: Step) -> Decision | None:
 
 
 def _misplaced(call: _Call, names: tuple[str, ...]) -> str | None:
-    """Where a missing parameter is instead, if it was sent under another name or in another place."""
+    """Return the place of a missing parameter, if it was sent under another name or in another place."""
     wanted = {_folded(name): name for name in names}
     for sent in call.form:
         meant = wanted.get(_folded(sent))

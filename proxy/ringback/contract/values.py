@@ -156,7 +156,7 @@ def advice(parameter: Parameter) -> str | None:
 
 
 def fits(value: str, parameter: Parameter) -> bool:
-    """Whether `value`, which is not blank, is of the type of `parameter`."""
+    """Report whether `value`, which is not blank, is of the type of `parameter`."""
     return _CHECKS[parameter.type](value, parameter)
 
 

@@ -104,7 +104,7 @@ def _text(file: Path) -> str:
 
 
 def _input(row: MagicRow, resource: Resource) -> tuple[str, str]:
-    """What a row is about; two rows for one input take each other's place, however the number is written."""
+    """Return a row's key: two rows for one input take each other's place, however the number is written."""
     value = row.value if row.value == OTHER else key_of(row.value, resource.parameters[row.parameter])
     return row.parameter, value
 
