@@ -7,6 +7,7 @@ the file, the entry and what was expected there.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -230,8 +231,13 @@ class ErrorText(ContractEntry, frozen=True, kw_only=True):
     @property
     def years(self) -> str | None:
         """The years in which the text was recorded or quoted, e.g. `2014-2020`, or None."""
-        found = re.search(r"\d{4}(-\d{4})?", self.evidence or "")
-        return found[0] if found else None
+        return _years(self.evidence or "")
+
+
+@lru_cache(256)  # every error answer names them
+def _years(evidence: str) -> str | None:
+    found = re.search(r"\d{4}(-\d{4})?", evidence)
+    return found[0] if found else None
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
