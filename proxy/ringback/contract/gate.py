@@ -1,4 +1,4 @@
-"""Gate: checks host, credentials, account and resource, in this order. Pure.
+"""Gate: checks host, form of the account, credentials, account and resource, in this order. Pure.
 
 A request that passes is `Admitted`; everything else is `Refused` and never reaches the contract, a cassette
 or the network.
