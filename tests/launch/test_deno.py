@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.markers import seen_runtimes
+from ringback.launch.hints import seen_runtimes
 from support.launching import needs
 from support.product import CACHE, alone_in
 

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from ringback.launch.doctor import Diagnosis, diagnose
+from ringback.cli.doctor import Diagnosis, diagnose
 from ringback.launch.probes import BASIC, PROBES, SID, TOKEN
 
 PROBE = PROBES[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.markers import seen_runtimes, stopped_bypasses
+from ringback.launch.hints import seen_runtimes, stopped_bypasses
 from ringback.launch.runtimes import JAVA_AGENT, JAVA_IMAGE_ADVICE
 from support.launching import needs
 from support.scripts import script

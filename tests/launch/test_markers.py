@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.hints import on_trust
-from ringback.launch.markers import (
+from ringback.launch.hints import (
     CLEARED,
     NAMES,
     ProcessMarker,
     bypass_hint,
+    on_trust,
     seen_runtimes,
     stopped_bypasses,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.markers import bypass_hint, seen_runtimes, stopped_bypasses
+from ringback.launch.hints import bypass_hint, seen_runtimes, stopped_bypasses
 from support.launching import needs
 from support.product import CACHE, alone_in
 from support.servers import elsewhere

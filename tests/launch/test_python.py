@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.markers import bypass_hint, seen_runtimes, stopped_bypasses
+from ringback.launch.hints import bypass_hint, seen_runtimes, stopped_bypasses
 from support.sdks import python_packages
 
 if TYPE_CHECKING:

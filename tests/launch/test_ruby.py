@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.markers import seen_runtimes, stopped_bypasses
+from ringback.launch.hints import seen_runtimes, stopped_bypasses
 from support.launching import needs
 from support.servers import elsewhere
 

@@ -82,8 +82,7 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
     # Imported here: mitmproxy takes longer than everything else, and usage errors need not wait for it.
     from ringback.cli.startup import start  # noqa: PLC0415 - as above
     from ringback.launch.directory import answered_in_inner_launches, report_to_outer_launch  # noqa: PLC0415 - as above
-    from ringback.launch.hints import on_trust  # noqa: PLC0415 - as above
-    from ringback.launch.markers import bypass_hint, seen_runtimes, stopped_bypasses  # noqa: PLC0415 - as above
+    from ringback.launch.hints import bypass_hint, on_trust, seen_runtimes, stopped_bypasses  # noqa: PLC0415 - as above
     from ringback.server.run import serve  # noqa: PLC0415 - as above
 
     with start(options) as begun:

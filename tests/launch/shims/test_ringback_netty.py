@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.markers import stopped_bypasses
+from ringback.launch.hints import stopped_bypasses
 from support.launching import needs
 from support.maven import jars
 from support.servers import elsewhere

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import certifi
 import pytest
 
-from ringback.launch.markers import seen_runtimes, stopped_bypasses
+from ringback.launch.hints import seen_runtimes, stopped_bypasses
 
 if TYPE_CHECKING:
     from pathlib import Path
