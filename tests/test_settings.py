@@ -35,6 +35,8 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "contract": [(f"{name}.yaml", (Path(f"{name}.yaml"),)) for name in "abc"],
     "cassettes": [(name, Path(name)) for name in "abc"],
     "log_format": [("json", "json"), ("text", "text"), ("json", "json")],
+    "callbacks_to": [(f"{name}.example", (f"{name}.example",)) for name in "abc"],
+    "callbacks_delay": [("0", 0.0), ("1.5", 1.5), ("2", 2.0)],
     "journal_file": [(f"{name}.jsonl", Path(f"{name}.jsonl")) for name in "abc"],
     "drift_report": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     "ready_file": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
@@ -44,6 +46,8 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
 }
 FLAGS = (
     "allow_local_urls",
+    "callbacks",
+    "callbacks_hold",
     "block_other_hosts",
     "strict",
     "fail_on_unused",

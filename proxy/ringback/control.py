@@ -11,7 +11,7 @@ import ipaddress
 import json
 import re
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from hmac import compare_digest
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from ringback.contract import Contract
-    from ringback.journal import Entry, Record
+    from ringback.journal import Callback, Entry, Record
     from ringback.responder import Responder
 
 PREFIX: Final = "/ringback/"
@@ -99,6 +99,8 @@ ROUTES: Final = (
     Route("GET", "requests/wait", (*_FILTERS, "count", "timeout"), "_wait"),
     Route("GET", "requests/{n}", (), "_request"),
     Route("GET", "events", ("since",), "_events"),
+    Route("GET", "callbacks", ("session", "sid", "since"), "_callbacks"),
+    Route("POST", "outcome", (), "_outcome"),
     Route("GET", "messages", (*_FILTERS, "limit"), "_messages"),
     Route("GET", "calls", (*_FILTERS, "limit"), "_calls"),
     Route("GET", "numbers", (*_FILTERS, "limit"), "_numbers"),
@@ -213,6 +215,10 @@ class Control:
         record = entry.record()
         details = record.as_dict(details=True)
         details["row"] = _row(self.responder.contract_of(record.session), record)
+        made = self.responder.journal.callbacks(sid=record.sid) if record.sid else []
+        details["callbacks"] = [one.as_dict() for one in made if one.request == number]
+        callbacks = self.responder.callbacks
+        details["outcomes"] = callbacks.outcomes_of(record.sid) if callbacks is not None else []
         return _json(details)
 
     def _clear(self, _request: Request, query: dict[str, str]) -> Answer:
@@ -249,15 +255,22 @@ class Control:
         journal = self.responder.journal
         came = asyncio.Event()
         dropped = False
+        callbacks = deque(journal.callbacks())
 
         def listen(entry: Entry | None) -> None:
             nonlocal dropped
             dropped = dropped or entry is None
             came.set()
 
+        def listen_callback(callback: Callback) -> None:
+            callbacks.append(callback)
+            came.set()
+
         journal.listeners.add(listen)
+        journal.callback_listeners.add(listen_callback)
         try:
             hello = {"instance": journal.instance, "last": journal.last, "version": __version__}
+            hello["callbacks"] = self.responder.callbacks is not None
             yield f"retry: 1000\nevent: hello\ndata: {json.dumps(hello)}\n\n".encode()
             while True:
                 if dropped:
@@ -268,6 +281,10 @@ class Control:
                     last = entries[-1].number
                     yield "".join([_event(journal.instance, entry) for entry in entries]).encode()
                     continue
+                if callbacks:
+                    batch = [callbacks.popleft().as_dict() for _ in range(min(len(callbacks), _BATCH))]
+                    yield "".join([f"event: callback\ndata: {json.dumps(one)}\n\n" for one in batch]).encode()
+                    continue
                 came.clear()
                 try:
                     async with asyncio.timeout(KEEP_ALIVE):
@@ -276,6 +293,30 @@ class Control:
                     yield b": still here\n\n"
         finally:
             journal.listeners.discard(listen)
+            journal.callback_listeners.discard(listen_callback)
+
+    # -- status callbacks
+
+    def _callbacks(self, _request: Request, query: dict[str, str]) -> Answer:
+        since = _integer(query, "since", 0, 0)
+        found = self.responder.journal.callbacks(query.get("session"), query.get("sid"), since)
+        return self._listed("callbacks", [one.as_dict() for one in found])
+
+    def _outcome(self, request: Request, _query: dict[str, str]) -> Answer:
+        callbacks = self.responder.callbacks
+        if callbacks is None:
+            raise UsageError("this proxy makes no status callbacks: start it with --callbacks")
+        wanted = _body(request)
+        sid, status, code = wanted.get("sid"), wanted.get("status"), wanted.get("code")
+        if not isinstance(sid, str) or not isinstance(status, str):
+            raise UsageError('send {"sid": SID, "status": "delivered"}, and "code": 30003 if it fails')
+        if code is not None and (isinstance(code, bool) or not isinstance(code, int)):
+            raise UsageError('"code" is an error code, such as 30003')
+        try:
+            sent = callbacks.decide(sid, status, code)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return _json({"sid": sid, "resource": sent.resource, "status": status, "code": sent.outcome.code})
 
     # -- what was sent
 
@@ -293,6 +334,10 @@ class Control:
         wanted = _filter({**query, "resource": resource, "code": "0"})
         records = self.responder.journal.find(wanted)
         sent = [_resource_of(record) for record in records if record.succeeded]
+        callbacks = self.responder.callbacks
+        if callbacks is not None:
+            for one in sent:
+                one["status"] = callbacks.status_of(one["sid"]) or one["status"]
         return self._listed(name, sent[: _limit(query)])
 
     # -- sessions, rows, reset
@@ -339,6 +384,7 @@ class Control:
     def _health(self, _request: Request, _query: dict[str, str]) -> Answer:
         responder = self.responder
         state = {"status": "ok", "version": __version__, "mode": responder.mode, **responder.tally.as_dict()}
+        state["callbacks"] = responder.callbacks is not None
         return _json({**state, "journal": len(responder.journal), "instance": responder.journal.instance})
 
     def _ca(self, _request: Request, _query: dict[str, str]) -> Answer:
@@ -556,6 +602,7 @@ def _row(loaded: Contract, record: Record) -> dict[str, Any] | None:
                     "parameter": row.parameter,
                     "value": row.value,
                     "error": row.error,
+                    "outcome": row.outcome,
                     "line": row.line,
                     "basis": row.basis,
                     "reason": row.reason,

@@ -38,6 +38,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024  # of all entries, about
 DEFAULT_SESSION: Final = "default"
 HIDDEN: Final = "[hidden]"
 
+_CALLBACKS: Final = 2_000  # status callbacks kept
 _MAX_BODY: Final = 64 * 1024  # bytes kept of one request or answer
 _OVERHEAD: Final = 2048  # bytes that an entry takes beside its texts, about
 _SHORTEST_SECRET: Final = 8  # characters; a token such as `x` would hide half of every text
@@ -176,6 +177,44 @@ class Record:
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One status callback that was made, or tried.
+
+    Attributes:
+        request: The number of the request that asked for it.
+        session: The session of that request.
+        sid: The sid of the message or call.
+        resource: `Messages` or `Calls`.
+        status: The status that was reported.
+        url: Where to; for GET with the fields.
+        method: POST or GET.
+        form: The fields.
+        answered: The HTTP status of the answer, or None.
+        error: Why there is no answer, or None.
+        number: Its place among the callbacks, from 1; 0 until it is kept.
+        time: When it ended, ISO 8601 in UTC with milliseconds.
+    """
+
+    request: int
+    session: str
+    sid: str
+    resource: str
+    status: str
+    url: str
+    method: str
+    form: tuple[tuple[str, str], ...]
+    answered: int | None
+    error: str | None
+    number: int = 0
+    time: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        made = {one.name: getattr(self, one.name) for one in fields(self)}
+        return made | {"form": [list(pair) for pair in self.form]}
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One answered request as it is kept: without secrets, not yet taken apart."""
 
@@ -202,17 +241,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         text = _text(self.answer, first_header(self.answer_headers, "Content-Encoding"))
         code, message, sid = _facts(text)
         form = _form(self.body, first_header(self.headers, "Content-Type"))
-        moment = datetime.fromtimestamp(self.moment, UTC)
         source, told = self.source, dict(self.source.headers())
         coding = first_header(self.headers, "Content-Encoding")
         return Record(
             number=self.number,
-            time=moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            time=_written_time(self.moment),
             session=self.session,
             method=self.method,
             host=self.host,
             target=self.target,
-            resource=_resource(self.target),
+            resource=resource_of(self.target),
             user_agent=first_header(self.headers, "User-Agent") or "",
             twilio_client=first_header(self.headers, "X-Twilio-Client") or "",
             form=form,
@@ -296,6 +334,7 @@ class Journal:
         last: The number of the newest entry ever, or 0.
         listeners: Called with each new entry, at once, and with None when entries were dropped by `clear`;
             must not raise.
+        callback_listeners: Called with each status callback, at once; must not raise.
     """
 
     def __init__(
@@ -310,7 +349,10 @@ class Journal:
         self.instance = secrets.token_hex(8)
         self.last = 0
         self.listeners: set[Callable[[Entry | None], None]] = set()
+        self.callback_listeners: set[Callable[[Callback], None]] = set()
         self._entries: deque[Entry] = deque()
+        self._callbacks: deque[Callback] = deque(maxlen=_CALLBACKS)
+        self._last_callback = 0
         self._bytes = 0
         self._max_bytes = max_bytes
         self._needles: tuple[bytes, ...] = ()
@@ -365,9 +407,36 @@ class Journal:
         while len(self._entries) > self.capacity or self._bytes > self._max_bytes:
             self._bytes -= self._entries.popleft().size
         if self._file is not None:
-            self._write(entry)
+            self._write(entry.record().as_dict(details=True))
         for listener in tuple(self.listeners):
             listener(entry)
+
+    def add_callback(self, callback: Callback, *, secret: str = "") -> None:
+        """Keep a status callback, without the token that signed it and other secrets."""
+        if not self.capacity:
+            return
+        self._last_callback += 1
+        callback = replace(callback, number=self._last_callback, time=_written_time(time.time()))
+        needles = self._needles + _spellings(secret)
+        written = json.dumps(callback.as_dict(), ensure_ascii=False).encode("utf-8", "replace")
+        if any(needle in written for needle in needles):
+            for needle in needles:
+                written = written.replace(needle, HIDDEN.encode())
+            cleaned = json.loads(written)
+            callback = Callback(**cleaned | {"form": tuple((name, value) for name, value in cleaned["form"])})
+        self._callbacks.append(callback)
+        if self._file is not None:
+            self._write({"callback": callback.as_dict()})
+        for listener in tuple(self.callback_listeners):
+            listener(callback)
+
+    def callbacks(self, session: str | None = None, sid: str | None = None, since: int = 0) -> list[Callback]:
+        """Return the status callbacks that are kept, oldest first; of a session, of a sid, after a number."""
+        return [
+            one
+            for one in self._callbacks
+            if one.number > since and session in {None, one.session} and sid in {None, one.sid}
+        ]
 
     def get(self, number: int) -> Entry | None:
         """Return the entry of that number, or None if it is not kept (any more)."""
@@ -398,6 +467,8 @@ class Journal:
         dropped = len(self._entries) - len(kept)
         self._entries = deque(kept)
         self._bytes = sum(entry.size for entry in kept)
+        left = [one for one in self._callbacks if session is not None and one.session != session]
+        self._callbacks = deque(left, maxlen=_CALLBACKS)
         for listener in tuple(self.listeners):
             listener(None)
         return dropped
@@ -432,10 +503,10 @@ class Journal:
             self.listeners.discard(listen)
         return found
 
-    def _write(self, entry: Entry) -> None:
+    def _write(self, line: dict[str, Any]) -> None:
         assert self._file is not None
         try:
-            self._file.write(json.dumps(entry.record().as_dict(details=True)) + "\n")
+            self._file.write(json.dumps(line) + "\n")
             self._file.flush()
         except OSError:
             self._file = None  # the disk is full: clients are answered all the same
@@ -525,6 +596,29 @@ def _encoded(body: bytes, needles: tuple[bytes, ...]) -> bool:
 # -- taking apart
 
 
+def record_of(request: Request, answer: Answer, session: str = DEFAULT_SESSION) -> Record:
+    """Take a request and its answer apart without keeping them; secrets are not removed."""
+    return Entry(
+        0,
+        0.0,
+        session,
+        request.method,
+        request.host,
+        request.target,
+        request.headers,
+        request.body,
+        answer.status,
+        answer.headers,
+        answer.body,
+        answer.source,
+    ).record()
+
+
+def _written_time(moment: float) -> str:
+    found = datetime.fromtimestamp(moment, UTC)
+    return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _form(body: bytes, media_type: str | None) -> tuple[tuple[str, str], ...] | None:
     if media_type and media_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         return None if body else ()
@@ -578,7 +672,8 @@ def _element(text: str, name: str) -> str | None:
 
 
 @lru_cache(1024)
-def _resource(target: str) -> str:
+def resource_of(target: str) -> str:
+    """Return the resource that a path below an account names, or the path."""
     path = target.partition("?")[0]
     found = _ACCOUNT_PATH.fullmatch(path)
     return found[1] if found else path

@@ -1,4 +1,4 @@
-"""Loopback addresses and atomic file writing: two facts that many parts need and none owns."""
+"""Loopback and private addresses, and atomic file writing: facts that many parts need and none owns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
 LOOPBACK_6: Final = "::1"
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+_METADATA: Final = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 
 
 def is_loopback(host: str) -> bool:
@@ -28,6 +32,23 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def is_private(address: str) -> bool:
+    """Report whether an IP address is loopback or of a private network (RFC 1918, RFC 4193).
+
+    Link-local addresses do not count, and neither do the clouds' metadata services, wherever they are.
+    """
+    try:
+        found = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    if found in _METADATA:
+        return False
+    return found.is_loopback or any(
+        found.version == network.version and found in network for network in _PRIVATE
+    )
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = False) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
 
+    from ringback.callbacks import StatusCallbacks
     from ringback.cassettes.cassette import Miss
     from ringback.cassettes.manager import CassetteManager, CassetteUsage
     from ringback.contract.gate import Admitted, Refused
@@ -51,6 +52,7 @@ class Responder:
         session: The cassette of clients that name none.
         cassettes: Recorded answers, or None.
         journal: The requests that were answered, with their answers.
+        callbacks: Reports the statuses of what was sent; None where that was not asked for.
         forwarder: Sends to the live API; None offline.
         monitor: Compares live answers with the documentation; None offline.
         used: The use of the cassettes, once they are closed.
@@ -66,6 +68,7 @@ class Responder:
     session: str = DEFAULT_SESSION
     cassettes: CassetteManager | None = None
     journal: Journal = field(default_factory=Journal)
+    callbacks: StatusCallbacks | None = None
     forwarder: Forwarder | None = None
     monitor: DriftMonitor | None = None
     used: tuple[CassetteUsage, ...] = ()
@@ -92,7 +95,7 @@ class Responder:
                 settings.contract,
                 texts=settings.texts,
                 account=settings.account,
-                local_urls=settings.allow_local_urls,
+                local_urls=settings.allow_local_urls or settings.callbacks,
             )
         except contract.ContractError as error:
             raise SetupError(f"contract: {error}") from None
@@ -107,6 +110,15 @@ class Responder:
         for sentence in settings.routes.egress.unusable:
             logger.warning("%s", sentence)
         made._open_cassettes(settings)
+        if settings.callbacks:
+            from ringback.callbacks import StatusCallbacks  # noqa: PLC0415 - few runs need it
+
+            made.callbacks = StatusCallbacks(
+                made.journal,
+                settings.callbacks_to,
+                delay=settings.callbacks_delay,
+                hold=settings.callbacks_hold,
+            )
         if settings.mode != "offline":
             made._open_upstream(settings)
         elif settings.drift_report is not None:
@@ -170,6 +182,8 @@ class Responder:
 
     def close(self) -> None:
         """Finish recordings and reports, and close the connections to the live API."""
+        if self.callbacks is not None:
+            self.callbacks.close()
         if self.forwarder is not None:
             self.forwarder.close()
             self.forwarder = None
@@ -302,6 +316,8 @@ class Responder:
         self.tally.count(answer)
         if answer.source.rule != CHALLENGE:
             self.journal.add(request, answer, self.cassette_of(user))
+            if self.callbacks is not None:
+                self.callbacks.follow(request, answer, self.cassette_of(user), self.contract_of(user))
         return replace(answer, body=b"") if request.method == "HEAD" else answer
 
     # -- the proxy itself
@@ -351,6 +367,8 @@ class Responder:
         """Begin anew: recordings from the first on, no rows; for all sessions also what a seed gives."""
         for name in list(self._overlays) if session is None else [session]:
             self.lay_over(name, None, {})
+        if self.callbacks is not None:
+            self.callbacks.reset(session)
         if self.cassettes is not None:
             self.cassettes.rewind(session)
         if session is None:

@@ -16,7 +16,7 @@ from ringback.cli.output import say
 from ringback.tally import MISSES
 
 if TYPE_CHECKING:
-    from ringback.journal import Entry, Journal, Record
+    from ringback.journal import Callback, Entry, Journal, Record
     from ringback.settings import Settings
 
 _MOST_LISTED: Final = 10
@@ -47,7 +47,17 @@ def follow(journal: Journal, options: Settings, *, default: bool) -> None:
         with suppress(OSError):
             click.echo(text, err=True, color=colour)
 
+    def show_callback(callback: Callback) -> None:
+        text = (
+            json.dumps({"callback": callback.as_dict()})
+            if as_json
+            else callback_line(callback, colour=colour)
+        )
+        with suppress(OSError):
+            click.echo(text, err=True, color=colour)
+
     journal.listeners.add(show)
+    journal.callback_listeners.add(show_callback)
 
 
 def line(record: Record, *, width: int = 0, colour: bool = False) -> str:
@@ -72,6 +82,16 @@ def line(record: Record, *, width: int = 0, colour: bool = False) -> str:
         after = _cut(after, room)
     shown = click.style(outcome, fg=_colour(record)) if colour else outcome
     return f"{before} {shown} {after}".rstrip()
+
+
+def callback_line(callback: Callback, *, colour: bool = False) -> str:
+    """Return one line about a status callback: when, of what, the status, where to, and the answer."""
+    outcome = str(callback.answered or callback.error)
+    shown = _plain(outcome)
+    if colour:
+        shown = click.style(shown, fg="green" if callback.answered in range(200, 300) else "yellow")
+    what = f"{callback.time[11:19]} {callback.resource} {callback.sid} {callback.status} -> {callback.url}"
+    return f"{_plain(what)} {shown}"
 
 
 def failures(journal: Journal) -> list[str]:

@@ -303,6 +303,20 @@ class Contract:
         """The success body of `resource`."""
         return self._templates[resource.resource, answer_format]
 
+    def outcome_row(self, resource: str, form: Mapping[str, str]) -> MagicRow | None:
+        """The row that says how a message or call with this form ends, an exact value first; or None."""
+        found = None
+        described = self.resource(resource)
+        for row in described.magic:
+            if row.outcome is None or not (value := form.get(row.parameter)):
+                continue
+            parameter = described.parameters[row.parameter]
+            if row.value == OTHER:
+                found = found or row
+            elif key_of(row.value, parameter) == key_of(value, parameter):
+                return row
+        return found
+
     def resource(self, name: str) -> Resource:
         """The resource called `name`.
 

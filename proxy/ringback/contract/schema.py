@@ -17,6 +17,11 @@ from ringback.exchange import Basis  # noqa: TC001 - msgspec reads the annotatio
 
 DATA: Final = Path(__file__).with_name("data")  # importlib.resources would take longer
 BUILT: Final = DATA / "contract.json"
+# How a sent message or call can end, as Twilio's public pages about status callbacks name it, and `hold`.
+OUTCOMES: Final[dict[str, tuple[str, ...]]] = {
+    "Messages": ("delivered", "read", "undelivered", "failed", "hold"),
+    "Calls": ("completed", "busy", "no-answer", "canceled", "failed", "hold"),
+}
 Code = Annotated[int, msgspec.Meta(ge=10000, le=99999)]
 Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
 Delay = Annotated[float, msgspec.Meta(ge=0, le=600)]
@@ -76,6 +81,8 @@ class MagicRow(ContractEntry, frozen=True, kw_only=True):
         delay: Seconds before the answer is sent.
         times: How often the row counts; after that its value passes.
         headers: Header fields added to the answer.
+        outcome: For a value that passes: how the message or call ends, which status callbacks report.
+        outcome_code: The error code that is reported with the outcome, or None for the usual one.
     """
 
     id: Slug
@@ -87,6 +94,8 @@ class MagicRow(ContractEntry, frozen=True, kw_only=True):
     delay: Delay = 0
     times: Times | None = None
     headers: dict[str, str] = {}
+    outcome: str | None = None
+    outcome_code: Code | None = None
 
 
 class AddressRow(ContractEntry, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from ringback.contract.contract import OTHER, Contract, ContractError, key_of
 from ringback.contract.schema import (
     BUILT,
     DATA,
+    OUTCOMES,
     ErratumFile,
     ErrorFile,
     ExampleFile,
@@ -117,7 +118,15 @@ def _mistake(row: UserRow, resource: Resource, known: set[tuple[int, ResourceNam
     wrong = [name for name, value in row.headers.items() if not _is_field(name, value)]
     if wrong:
         return f"{wrong[0]!r} cannot be a header field"
+    if row.outcome is not None and row.outcome not in OUTCOMES.get(row.resource, ()):
+        return f"{row.outcome!r} is no outcome; there are {_outcomes()}"
+    if row.outcome is not None and row.error is not None:
+        return "a value with an error is not sent, so it has no outcome; error: null lets it pass"
     return None
+
+
+def _outcomes() -> str:
+    return " and ".join(f"for {resource} {', '.join(names)}" for resource, names in OUTCOMES.items())
 
 
 def _is_field(name: str, value: str) -> bool:
@@ -145,6 +154,8 @@ def _row(row: UserRow) -> MagicRow:
         delay=row.delay,
         times=row.times,
         headers=row.headers,
+        outcome=row.outcome,
+        outcome_code=row.outcome_code,
     )
 
 

@@ -122,6 +122,8 @@ async def serve(config: ProxyConfig) -> AsyncIterator[RunningProxy]:
         state.start()
         ports = await _open_listeners(config, state, servers)
         state.ports.update(port for port in ports.values() if port is not None)
+        if responder.callbacks is not None:
+            responder.callbacks.own_ports = state.ports
         # What has been made so far lives as long as the proxy: the collector need not look at it each time.
         gc.enable()
         gc.freeze()
