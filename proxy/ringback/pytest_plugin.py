@@ -5,16 +5,24 @@ with a user name of the process, and the plugin binds that name to the running t
 Fixtures of a wider scope have cassettes of their own, and so has what is sent while no test runs.
 
 Loaded by every pytest where Ringback is installed, so nothing but pytest is imported until it is asked for.
+
+This file is also the whole of the distribution pytest-ringback (plugins/pytest), for environments whose
+packages do not go with Ringback's. So it imports nothing of Ringback's, is written for Python 3.9, and asks
+the program for what it needs: `ringback serve`, `ringback env` and the API at /ringback/.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import importlib.metadata
 import importlib.util
 import json
 import os
 import re
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +31,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 OPTIONS: Final = "ringback_options"
+COMMAND: Final = "RINGBACK_COMMAND"  # the program, with arguments, where it is not to be looked for
 PROXY_URL: Final = "RINGBACK_PROXY_URL"  # `ringback run`, `ringback env` and the session below set it
 _VARIABLES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", PROXY_URL)
 _LONGEST: Final = 100  # characters of a cassette's name
@@ -77,11 +86,16 @@ class ProxyProcess:
         self._environment = self._stack.enter_context(pytest.MonkeyPatch.context())
         directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ringback-pytest-")))
         self._log = self._stack.enter_context((directory / "log").open("w+b"))
-        ready = directory / "ready.json"
-        command = [sys.executable, "-m", "ringback", "serve", "--ready-file", str(ready), *arguments]
-        self._process = subprocess.Popen(  # noqa: S603 - ourselves
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
-        )
+        self._program = find_program()
+        self._ready = ready = directory / "ready.json"
+        command = [*self._program, "serve", "--ready-file", str(ready), *arguments]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - ourselves
+                command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            self._stack.close()
+            raise pytest.UsageError(f"ringback: {shlex.join(self._program)}: {error.strerror}") from None
         ended = time.monotonic() + _TIMEOUT
         while not ready.exists():
             if self._process.poll() is not None or time.monotonic() > ended:
@@ -92,29 +106,78 @@ class ProxyProcess:
 
     def enter(self) -> None:
         """Let this process and its children reach Twilio through the proxy."""
-        from ringback.launch.environment import Proxy, prepare  # noqa: PLC0415 - see the module
-
-        url = urlsplit(self.state["proxy"])
-        password = os.environ.get("RINGBACK_PROXY_PASSWORD") or None
-        proxy = Proxy(url.hostname or "", url.port or 0, self.state["user"], password, self.state["socks"])
-        directory = Path(self.state["bundle"]).parent  # the proxy's own, which it removes at its end
-        launch = prepare(proxy, Path(self.state["ca"]), os.environ, directory)
-        for name, value in launch.variables.items():
+        command = [*self._program, "env", "--ready-file", str(self._ready), "--shell", "json"]
+        asked = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - ourselves
+        if asked.returncode:
+            raise pytest.UsageError(self.end()[1] + asked.stderr.decode("utf-8", "replace"))
+        launch = json.loads(asked.stdout)
+        for name, value in launch["variables"].items():
             self._environment.setenv(name, value)
-        for name in launch.removed:
+        for name in launch["removed"]:
             self._environment.delenv(name)
-        _install_shim(directory / "python" / "sitecustomize.py")
+        _install_shim(Path(launch["directory"]) / "python" / "sitecustomize.py")
 
     def end(self) -> tuple[int, str]:
         """End the proxy; return its exit code and its output."""
         self.ended = True
         self._environment.undo()
-        self._process.terminate()
+        if hasattr(self, "state") and self.state["pid"] != self._process.pid and os.name == "posix":
+            with suppress(ProcessLookupError):  # started by another program, such as uvx
+                os.kill(self.state["pid"], signal.SIGTERM)
+        else:
+            self._process.terminate()
         code = self._process.wait(_TIMEOUT)
         self._log.seek(0)
         said = self._log.read().decode("utf-8", "replace")
         self._stack.close()
         return code, said
+
+
+def find_program() -> list[str]:
+    """Return the command that is Ringback, without its arguments.
+
+    In this order: what RINGBACK_COMMAND says, this Python's own, `ringback` on PATH, `uvx` or `pipx run` with
+    the version of this plugin.
+
+    Raises:
+        UsageError: There is none.
+    """
+    said = shlex.split(os.environ.get(COMMAND, ""))
+    if said:
+        return said
+    if __name__ != "pytest_ringback" or _has_distribution("ringback"):
+        return [sys.executable, "-m", "ringback"]
+    found = shutil.which("ringback")
+    if found:
+        return [found]
+    wanted = f"ringback=={version()}"
+    for runner in (["uvx"], ["pipx", "run"]):
+        found = shutil.which(runner[0])
+        if found:
+            return [found, *runner[1:], wanted]
+    raise pytest.UsageError(
+        f"ringback: the program is not here: `pipx install {wanted}` or `uv tool install {wanted}`, "
+        f"or name it in {COMMAND}"
+    )
+
+
+def version() -> str:
+    """Return the version of this plugin, which is that of the `ringback` that it goes with."""
+    return importlib.metadata.version("pytest-ringback" if __name__ == "pytest_ringback" else "ringback")
+
+
+def _has_distribution(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _proxy_url(host: str, port: int, user: str, password: str | None) -> str:
+    host = f"[{host}]" if ":" in host else host
+    # requests sends no Proxy-Authorization when the password is empty.
+    return f"http://{quote(user, safe='')}:{quote(password or 'x', safe='')}@{host}:{port}"
 
 
 def _install_shim(file: Path) -> None:
@@ -135,16 +198,15 @@ class Binder:
     """
 
     def __init__(self) -> None:
-        from ringback.launch.runtimes import Proxy  # noqa: PLC0415 - see the module
-
         url = urlsplit(os.environ[PROXY_URL])
         self.problems: list[str] = []
-        self._host, self._port, self._password = url.hostname or "", url.port or 0, url.password
+        self._host, self._port = url.hostname or "", url.port or 0
+        self._password = unquote(url.password) if url.password else None
         self._user = f"pytest-{os.getpid()}"
         self._distrusted = 0
         self._stack: list[tuple[str, Path | None]] = [(OUTSIDE, None)]
         self._environment = pytest.MonkeyPatch()
-        proxy = Proxy(self._host, self._port, self._user, self._password).url
+        proxy = _proxy_url(self._host, self._port, self._user, self._password)
         for variable in _VARIABLES:
             self._environment.setenv(variable, proxy)
         # Clients that send no user name, as urllib3's ProxyManager: all of one proxy have the same cassette.
@@ -339,7 +401,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     running = config.stash.get(_running, None)
     if running is not None:
         code, printed = running.end()
-        config.stash[_printed] = _without_start(printed) + config.stash.get(_printed, "")
+        config.stash[_printed] = (
+            _without_start(printed) + config.stash.get(_printed, "") + _other_version(running.state)
+        )
         del config.stash[_running]
     if (code or problems) and not exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -347,6 +411,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def _without_start(printed: str) -> str:
     return printed.partition(_ANNOUNCED)[2] or printed
+
+
+def _other_version(state: dict[str, Any]) -> str:
+    own, program = version(), state["version"]
+    if own == program:
+        return ""
+    return f"ringback: the program is {program}, this plugin {own}: install the same version of both\n"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -362,11 +433,10 @@ def ringback(request: pytest.FixtureRequest) -> Iterator[Ringback]:
     """The proxy of this test: its clients' requests are looked up, and recorded, in the test's cassette."""
     if PROXY_URL not in os.environ:
         pytest.fail("no proxy: call `pytest --ringback`, or `ringback run -- pytest`", pytrace=False)
-    from ringback.launch.runtimes import Proxy  # noqa: PLC0415 - see the module
-
     url = urlsplit(os.environ[PROXY_URL])
     name = cassette_name(request.node.nodeid)
-    proxy = Proxy(url.hostname or "", url.port or 0, name, url.password).url
+    password = unquote(url.password) if url.password else None
+    proxy = _proxy_url(url.hostname or "", url.port or 0, name, password)
     with pytest.MonkeyPatch.context() as environment:
         if _binder not in request.config.stash:
             for variable in _VARIABLES:

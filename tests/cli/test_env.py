@@ -128,6 +128,16 @@ def test_an_env_file(environment: dict[str, str], running: Serving) -> None:
     assert "RINGBACK_ENV_BEFORE" not in found
 
 
+def test_one_object_for_programs(environment: dict[str, str], running: Serving) -> None:
+    found = json.loads(_run([*ENV.split(), "--shell", "json"], environment).stdout)
+    assert found["variables"]["HTTPS_PROXY"] == running.state.proxy
+    assert Path(found["directory"], "python", "sitecustomize.py").is_file()
+    assert "RINGBACK_ENV_BEFORE" not in found["variables"]
+    assert found["removed"] == []
+    unset = _run([*ENV.split(), "--shell", "json", "--unset"], environment)
+    assert "a json file cannot take variables away" in unset.stderr
+
+
 def test_an_env_file_has_no_quotes_that_docker_would_take_for_text(environment: dict[str, str]) -> None:
     more = {"GOFLAGS": "-buildvcs=false", "NODE_OPTIONS": "", "NO_PROXY": "[::1],*.corp.example"}
     done = _run([*ENV.split(), "--shell", "dotenv"], environment | more)

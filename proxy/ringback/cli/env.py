@@ -19,6 +19,8 @@ from ringback.launch.ready_file import NoProxyError, ReadyFile, wait_for_ready_f
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ringback.launch.environment import Launch
+
 # What the variables held before: --unset brings it back, and a second call does not extend them twice.
 SAVED = "RINGBACK_ENV_BEFORE"
 
@@ -51,6 +53,9 @@ FORMS: dict[str, tuple[Callable[[str, str], str], Callable[[str], str] | None]] 
 }
 
 
+# One JSON object with `variables`, `removed` and `directory`, for a program that starts others.
+JSON = "json"
+
 # The forms that a shell evaluates.
 EVALUATED = ("sh", "fish")
 
@@ -60,7 +65,7 @@ EVALUATED = ("sh", "fish")
     "-s",
     "--shell",
     "form",
-    type=click.Choice(list(FORMS)),
+    type=click.Choice([*FORMS, JSON]),
     help="How the lines are written. sh serves bash and zsh too; default: fish if fish calls this, else sh.",
 )
 @click.option("--unset", is_flag=True, help="Print what brings the variables back as they were.")
@@ -85,6 +90,7 @@ def command(*, form: str | None, unset: bool, ready_file: Path | None, wait: flo
     ringback env | source                           fish
     ringback env --shell dotenv > .env.ringback     env files, e.g. compose's
     ringback env --shell github >> "$GITHUB_ENV"    later steps of a GitHub job
+    ringback env --shell json                       one object, for programs
 
     Where it fails, the line for a shell is `false`, so that `eval` fails too.
     """  # noqa: D301 - click wants a real backspace
@@ -123,15 +129,23 @@ def _setting(form: str, parent: dict[str, str], ready_file: Path | None, wait: f
         proxy = Proxy(state.host, state.port, state.user, _password(state), state.socks)
         directory = Path(state.bundle).parent
         launch = prepare(proxy, Path(state.ca), parent, directory)
-        keep(directory)
+        if form != JSON:  # its reader ends before the proxy does
+            keep(directory)
     except NoProxyError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     for warning in launch.warnings:
         _warn(warning)
-    set_line, unset_line = FORMS[form]
     variables = dict(sorted(launch.variables.items()))
+    if form == JSON:
+        made = {"variables": variables, "removed": launch.removed, "directory": str(directory)}
+        return [json.dumps(made)]
+    return _lines(form, parent, launch, variables)
+
+
+def _lines(form: str, parent: dict[str, str], launch: Launch, variables: dict[str, str]) -> list[str]:
+    set_line, unset_line = FORMS[form]
     if unset_line:
         changed = {name: parent.get(name) for name in sorted([*variables, *launch.removed])}
         variables[SAVED] = json.dumps(changed)
@@ -173,8 +187,8 @@ def _password(state: ReadyFile) -> str | None:
 
 
 def _restoring(form: str, parent: dict[str, str]) -> list[str]:
-    set_line, unset_line = FORMS[form]
-    if unset_line is None:
+    set_line, unset_line = FORMS.get(form, (None, None))
+    if set_line is None or unset_line is None:
         raise click.UsageError(f"a {form} file cannot take variables away: leave its lines out instead")
     if SAVED not in os.environ:
         raise click.ClickException("nothing to bring back: `ringback env` has not set this shell's variables")
