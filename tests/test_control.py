@@ -17,7 +17,7 @@ import yaml
 
 from ringback import control
 from ringback.contract import Answer, Names, Request, load
-from ringback.contract.stamps import SeededStamps
+from ringback.contract.render import SeededStamps
 from ringback.control import ROUTES, Control
 from ringback.exchange import Stream
 from ringback.responder import Responder

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from ringback.contract import Answer, Names, Request, Source, load
-from ringback.contract.stamps import SeededStamps
+from ringback.contract.render import SeededStamps
 from ringback.journal import HIDDEN, Filter, Journal
 from ringback.responder import Responder
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, post, respond

@@ -11,7 +11,7 @@ import pytest
 from ringback import __version__
 from ringback.contract import Answer, Credentials, Names, Request, load
 from ringback.contract.gate import Admitted
-from ringback.contract.stamps import SeededStamps
+from ringback.contract.render import SeededStamps
 from ringback.control import Control
 from ringback.responder import Responder
 from ringback.settings import load as load_settings

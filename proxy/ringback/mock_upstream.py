@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ringback import contract as contracts
 from ringback.contract.gate import canonical_host
-from ringback.contract.stamps import FreshStamps
+from ringback.contract.render import FreshStamps
 from ringback.exchange import MOCK, Request, header_value
 from ringback.net import LOOPBACK
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ringback.contract import Contract
-    from ringback.contract.stamps import Stamps
+    from ringback.contract.render import Stamps
     from ringback.exchange import Answer
 
 _LARGEST_BODY: Final = 1 << 20  # bytes; forms of the three resources have a few thousand

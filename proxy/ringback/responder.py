@@ -12,7 +12,7 @@ from ringback import contract
 from ringback.cassettes.errors import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.contract.form import NamingError, parameters_named
-from ringback.contract.stamps import FreshStamps, Stamps, make_stamps
+from ringback.contract.render import FreshStamps, Stamps, make_stamps
 from ringback.exchange import Forward, Mode
 from ringback.journal import DEFAULT_SESSION, Journal
 from ringback.tally import CHALLENGE, Tally

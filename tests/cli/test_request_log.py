@@ -9,7 +9,7 @@ import pytest
 
 from ringback.cli.request_log import failures, line
 from ringback.contract import Names, load
-from ringback.contract.stamps import SeededStamps
+from ringback.contract.render import SeededStamps
 from ringback.journal import Filter, Journal
 from ringback.responder import Responder
 from support.clients import FORM_TYPE, GOOD, basic, http, path, post, respond

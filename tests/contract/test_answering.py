@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringback.contract import Answer, AnswerStamp, Credentials, Names, Request, answer, load
-from ringback.contract.stamps import EPOCH
+from ringback.contract.render import EPOCH
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, fail_of, one_line, path
 
 CONTRACT = load()

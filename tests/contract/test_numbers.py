@@ -1,6 +1,6 @@
 import pytest
 
-from ringback.contract import numbers
+from ringback.contract import values
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from ringback.contract import numbers
     ],
 )
 def test_magic_key(sent: str, wanted: str) -> None:
-    assert numbers.magic_key(sent) == wanted
+    assert values.magic_key(sent) == wanted
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_magic_key(sent: str, wanted: str) -> None:
     ],
 )
 def test_letters_become_digits(sent: str, wanted: str | None) -> None:
-    assert numbers.keypad(sent) == wanted
+    assert values.keypad(sent) == wanted
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_letters_become_digits(sent: str, wanted: str | None) -> None:
     ],
 )
 def test_valid_and_possible(sent: str, valid: bool, possible: bool) -> None:
-    assert (numbers.is_valid(sent), numbers.is_possible(sent)) == (valid, possible)
+    assert (values.is_valid(sent), values.is_possible(sent)) == (valid, possible)
 
 
 @pytest.mark.parametrize(
@@ -73,5 +73,5 @@ def test_valid_and_possible(sent: str, valid: bool, possible: bool) -> None:
     ],
 )
 def test_e164_and_national(sent: str, wanted: str, national: str) -> None:
-    assert numbers.e164(sent) == wanted
-    assert numbers.national(sent) == national
+    assert values.e164(sent) == wanted
+    assert values.national(sent) == national

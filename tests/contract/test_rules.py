@@ -481,7 +481,7 @@ def test_every_code_of_every_parameter_has_a_text() -> None:
 
 
 def test_two_equal_requests_get_different_sids_and_a_seed_makes_them_repeat() -> None:
-    from ringback.contract.stamps import FreshStamps, SeededStamps  # noqa: PLC0415 - for this test alone
+    from ringback.contract.render import FreshStamps, SeededStamps  # noqa: PLC0415 - for this test alone
 
     request = post(SENDER, GOOD[SENDER])
     fresh = FreshStamps()

@@ -1,7 +1,7 @@
 import re
 from datetime import UTC, datetime
 
-from ringback.contract.stamps import EPOCH, FreshStamps, SeededStamps, make_stamps
+from ringback.contract.render import EPOCH, FreshStamps, SeededStamps, make_stamps
 from support.clients import GOOD, post
 
 ONE, OTHER = post("Messages", GOOD["Messages"]), post("Calls", GOOD["Calls"])

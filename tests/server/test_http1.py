@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ringback import contract
 from ringback.contract import Answer, Credentials
 from ringback.contract.form import MAX_BODY
-from ringback.contract.stamps import SeededStamps
+from ringback.contract.render import SeededStamps
 from ringback.responder import Responder
 from ringback.server.destination import Destination
 from ringback.server.http1 import MAX_DISCARDED, MAX_HEAD, Heads, Http1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 from ringback.contract import Answer, Contract, Credentials, Names, Request, answer, load
-from ringback.contract.stamps import SeededStamps
+from ringback.contract.render import SeededStamps
 from ringback.exchange import Source
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ringback.contract.contract import WEIGHTS
 from ringback.contract.form import plain_name
 from ringback.contract.gate import canonical_host
 from ringback.contract.listing import HEADINGS, as_json, markdown, outcomes, rows
-from ringback.contract.stamps import make_stamps
+from ringback.contract.render import make_stamps
 
 if TYPE_CHECKING:
     from pathlib import Path

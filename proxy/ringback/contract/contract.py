@@ -6,14 +6,13 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from msgspec.structs import replace
 
 from ringback.contract import values
-from ringback.contract.numbers import magic_key
+from ringback.contract.schema import BUILT, Shipped
 from ringback.contract.templates import Template, compile_template
 
 if TYPE_CHECKING:
@@ -477,17 +476,25 @@ def _addresses(resource: Resource, name: str, other: MagicRow | None) -> dict[st
 
 def key_of(value: str, parameter: Parameter) -> str:
     """The form in which values of `parameter` are compared: two ways of writing one number are one value."""
-    return magic_key(value) if parameter.type == "address" else value.strip()
+    return values.magic_key(value) if parameter.type == "address" else value.strip()
 
 
 def _no_number(parameter: Parameter, other: MagicRow | None) -> MagicRow | None:
     """The row for addresses that are no numbers; a user's own row for every other value means them too."""
     if other is None or other.basis != "documented" or parameter.other_kinds is None:
         return None
-    return replace(
+    return msgspec.structs.replace(
         other,
         id=f"{other.id.rpartition('.')[0]}.{NO_NUMBER}",
         basis="assumed",
         line=None,
         reason=parameter.other_kinds,
     )
+
+
+@cache
+def documented() -> Contract:
+    """The contract that ships with the project."""
+    data = BUILT.read_bytes()
+    shipped = msgspec.json.decode(data, type=Shipped)
+    return Contract(**msgspec.structs.asdict(shipped))

@@ -1,19 +1,26 @@
-"""Rendering: a request in, the bytes that Twilio would send out. Pure."""
+"""Rendering: a request in, the bytes that Twilio would send out.
+
+It is pure: an `AnswerStamp` brings the time and the randomness of an answer, from the machine or from a seed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import re
-from datetime import UTC, datetime
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from ringback.contract import form as forms
-from ringback.contract import gate, numbers, rules
+from ringback.contract import gate, rules, values
 from ringback.contract.rules import fill
 from ringback.contract.templates import XML_HEAD, element
 from ringback.exchange import Answer, Source, header_value
@@ -25,9 +32,9 @@ if TYPE_CHECKING:
     from ringback.contract.form import Fields
     from ringback.contract.gate import Admitted, Credentials, Names
     from ringback.contract.schema import Format, Refusal, Resource, Scalar
-    from ringback.contract.stamps import AnswerStamp
     from ringback.exchange import Headers, Request
 
+EPOCH: Final = datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC)  # the date of the documentation's first sample
 _REGION: Final = re.compile(r"[a-z]{2}[0-9]")
 TRIAL_NOTICE: Final = "Sent from your Twilio trial account - "  # before the body (recorded 2016-2018)
 _BASIC: Final = frozenset(
@@ -42,6 +49,91 @@ _GSM_PART: Final = 153
 _UCS2_SINGLE: Final = 70
 _UCS2_PART: Final = 67
 _TYPES: dict[Format, str] = {"json": "application/json", "xml": "application/xml"}
+
+
+class AnswerStamp(msgspec.Struct, frozen=True):
+    """Time and randomness of one answer, handed in so that rendering stays pure.
+
+    Attributes:
+        sid: 32 hexadecimal digits for the new resource.
+        request: 32 hexadecimal digits for the request id.
+        now: When it was answered, in UTC.
+        duration: Seconds that it took, for Twilio-Request-Duration.
+    """
+
+    sid: str
+    request: str
+    now: datetime
+    duration: float
+
+
+class Stamps(Protocol):
+    """Source of every answer's own sid, request id, date and duration."""
+
+    def of(self, request: Request) -> AnswerStamp:
+        """The stamp of the answer to `request`; asking again gives another one."""
+        ...  # a protocol has no body
+
+    def reset(self) -> None:
+        """Begin anew, as after a start."""
+        ...  # a protocol has no body
+
+
+class FreshStamps:
+    """Stamps of the machine's clock with random sids, for answers that need not repeat."""
+
+    def __init__(self) -> None:
+        self._second, self._now = 0, EPOCH
+        self._random = random.Random()  # noqa: S311 - neither a sid nor a duration is a secret
+
+    def of(self, request: Request) -> AnswerStamp:  # noqa: ARG002 - the seeded kind needs the request
+        """A new stamp; `now` has whole seconds, as Twilio's dates have."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._now = second, datetime.fromtimestamp(second, UTC)
+        digits = f"{self._random.getrandbits(256):064x}"
+        return AnswerStamp(digits[:32], digits[32:], self._now, 0.02 + 0.13 * self._random.random())
+
+    def reset(self) -> None:
+        """Nothing repeats, so nothing begins anew."""
+
+
+class SeededStamps:
+    """Stamps with the same sids, request ids and dates from run to run.
+
+    They depend on the seed, the request and how often it came before, not on the order in which different
+    requests arrive, so that parallel tests repeat too.
+
+    Args:
+        seed: Any integer.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._seen: Counter[bytes] = Counter()
+
+    def reset(self) -> None:
+        """Give equal requests the stamps of their first answers again."""
+        self._seen.clear()
+
+    def of(self, request: Request) -> AnswerStamp:
+        """The stamp of the next answer to `request`."""
+        what = f"{request.method}\0{request.host}\0{request.target}".encode("utf-8", "surrogateescape")
+        key = hashlib.blake2b(what + b"\0" + request.body, digest_size=16).digest()
+        self._seen[key] += 1
+        nth = self._seen[key]
+        digest = hashlib.sha256(b"%d\0%s\0%d" % (self._seed, key, nth)).digest()
+        return AnswerStamp(
+            sid=digest[:16].hex(),
+            request=digest[16:].hex(),
+            now=EPOCH + timedelta(seconds=nth - 1),
+            duration=0.02 + digest[0] / 2000,
+        )
+
+
+def make_stamps(seed: int | None) -> Stamps:
+    """Make seeded stamps where there is a seed, fresh ones otherwise."""
+    return FreshStamps() if seed is None else SeededStamps(seed)
 
 
 def answer(
@@ -222,11 +314,11 @@ def _dates(moment: datetime) -> tuple[str, str]:
 def _to(value: str) -> str:
     """To as Twilio answers it: E.164 for numbers (recorded), other addresses as sent."""
     prefix, colon, rest = value.partition(":")
-    return f"{prefix}:{numbers.e164(rest)}" if colon and prefix == "whatsapp" else numbers.e164(value)
+    return f"{prefix}:{values.e164(rest)}" if colon and prefix == "whatsapp" else values.e164(value)
 
 
 def _number(form: Mapping[str, str], resource: Resource) -> str:
-    return numbers.e164(form.get("PhoneNumber") or resource.number)
+    return values.e164(form.get("PhoneNumber") or resource.number)
 
 
 def _status(form: Mapping[str, str]) -> str:
@@ -237,10 +329,10 @@ def _status(form: Mapping[str, str]) -> str:
 # What only some resources answer, from the parameters sent.
 _COMPUTED: dict[str, Callable[[Mapping[str, str], Resource], Scalar]] = {
     "to": lambda form, _resource: _to(form.get("To", "")),
-    "to.formatted": lambda form, _resource: numbers.national(form.get("To", "")),
-    "from.formatted": lambda form, _resource: numbers.national(form.get("From", "")),
+    "to.formatted": lambda form, _resource: values.national(form.get("To", "")),
+    "from.formatted": lambda form, _resource: values.national(form.get("From", "")),
     "number": _number,
-    "number.formatted": lambda form, resource: numbers.national(_number(form, resource)),
+    "number.formatted": lambda form, resource: values.national(_number(form, resource)),
     "status": lambda form, _resource: _status(form) if "MessagingServiceSid" in form else "queued",
     # Through a messaging service it is not known yet (recorded 2022, live credentials).
     "segments": lambda form, _resource: (

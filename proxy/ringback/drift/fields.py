@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ringback.contract import numbers
+from ringback.contract import values
 from ringback.contract.render import count_segments
 from ringback.contract.rules import fill
 from ringback.drift.body import DATE, Leaf, date_format, escape_pointer, identifier_shape, is_sid, templated
@@ -82,7 +82,7 @@ def own_values(context: SuccessContext, sid: str = "") -> dict[str, str]:
     for name, value in context.form.items():
         known[name] = value
         if name in {"To", "From", "PhoneNumber"}:
-            known |= {f"{name} in E.164": numbers.e164(value), f"{name} formatted": numbers.national(value)}
+            known |= {f"{name} in E.164": values.e164(value), f"{name} formatted": values.national(value)}
     return {name: value for name, value in known.items() if value}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ringback.contract import numbers
+from ringback.contract import values
 from ringback.control import Control
 from ringback.net import LOOPBACK, LOOPBACK_6, is_loopback
 from ringback.responder import Responder, SetupError
@@ -206,7 +206,7 @@ def _refuse_open(config: ProxyConfig) -> None:
 def _warm(contexts: Contexts) -> None:
     """Make what the first answer needs: a certificate, and the tables of phone numbers."""
     contexts.context_for("api.twilio.com")
-    numbers.is_valid("+14105550100")
+    values.is_valid("+14105550100")
 
 
 class _Engine:
