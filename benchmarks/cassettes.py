@@ -29,8 +29,7 @@ from benchmarks.load import recorded_form
 from ringback.cassettes import layout
 from ringback.cassettes.cassette import CassetteDirectory
 from ringback.cassettes.matching import FORM_TYPE, plain_key
-from ringback.cassettes.metadata import provenance
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction, provenance
 from ringback.cassettes.vcr_format import Interaction, dump
 from ringback.exchange import Answer, Request, Source
 

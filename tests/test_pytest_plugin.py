@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import pytest
 import yaml
 
-from ringback.cassettes.names import check_name
+from ringback.cassettes.files import check_name
 from ringback.pytest_plugin import cassette_name
 from support.clients import GOOD
 from support.product import SID, TOKEN

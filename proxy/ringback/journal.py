@@ -632,7 +632,7 @@ def _text(body: bytes, coding: str | None) -> str:
     """A body for people: its content coding removed, other bytes than UTF-8 replaced."""
     if coding and coding.strip().lower() != "identity":
         from ringback.cassettes.bodies import decode  # noqa: PLC0415 - only live answers are encoded
-        from ringback.cassettes.errors import CodingError  # noqa: PLC0415 - as above
+        from ringback.cassettes.files import CodingError  # noqa: PLC0415 - as above
 
         try:
             body = decode(body, coding)

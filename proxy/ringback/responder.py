@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ringback import contract
-from ringback.cassettes.errors import UnusableCassetteError
+from ringback.cassettes.files import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.contract.form import NamingError, parameters_named
 from ringback.contract.render import FreshStamps, Stamps, make_stamps

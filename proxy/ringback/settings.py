@@ -260,8 +260,7 @@ def _directory(text: str) -> Path:
 
 def _cassette_name(text: str) -> str:
     if not _PLAIN_NAME.fullmatch(text):
-        from ringback.cassettes.errors import CassetteNameError  # noqa: PLC0415 - slow, and rarely needed
-        from ringback.cassettes.names import check_name  # noqa: PLC0415 - as above
+        from ringback.cassettes.files import CassetteNameError, check_name  # noqa: PLC0415 - rarely needed
 
         try:
             check_name(text)

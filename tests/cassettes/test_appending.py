@@ -14,7 +14,7 @@ import pytest
 import vcr
 
 from ringback.cassettes import layout, vcr_format
-from ringback.cassettes.errors import CassetteError, RecordingError, RedactionError
+from ringback.cassettes.files import CassetteError, RecordingError, RedactionError
 from support.exchanges import Shelf, answer, numbered, record, request
 from support.mounts import read_only, tmpfs
 from support.writers import kill_after, recorded, start

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ringback.cassettes import bodies
 from ringback.cassettes.bodies import decode
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.files import CodingError
 
 
 def raw_deflate(body: bytes) -> bytes:

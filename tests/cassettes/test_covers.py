@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.cassettes.redaction import Replacement, Replacements, replacements_for
+from ringback.cassettes.pseudonyms import Replacement, Replacements, replacements_for
 
 KEY = b"a key for tests, long enough"
 NUMBER = "+14105550100"

@@ -13,7 +13,7 @@ import requests
 import vcr
 
 from ringback import contract
-from ringback.cassettes import documentation, verify
+from ringback.cassettes import editing, verify
 from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
 from ringback.exchange import Source
 from support import page as documented
@@ -48,7 +48,7 @@ def page() -> documented.Page:
 
 
 def test_the_file_is_what_the_contract_makes_of_it() -> None:
-    made = documentation.cassette(LOADED)
+    made = editing.documentation_cassette(LOADED)
     assert FILE.read_bytes() == made, "ringback cassettes documentation --output cassettes/documentation.yaml"
 
 

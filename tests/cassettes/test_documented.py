@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from ringback import contract
-from ringback.cassettes.documentation import documented_answer
 from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.verify import documented_answer
 from ringback.contract import AnswerStamp
 from support.exchanges import FORM, basic, request
 

@@ -11,7 +11,7 @@ import vcr
 
 from ringback.cassettes import pseudonyms
 from ringback.cassettes.editing import redact, repair
-from ringback.cassettes.errors import CassetteBusyError, CassetteError, RedactionError
+from ringback.cassettes.files import CassetteBusyError, CassetteError, RedactionError
 from ringback.cassettes.redaction import Redaction
 from support.exchanges import KEY, SID, TOKEN, Shelf, answer, numbered, record, request, written
 from support.writers import recorded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ringback.cassettes.errors import (
+from ringback.cassettes.files import (
     CassetteError,
     CassetteFormatError,
     RecordingError,

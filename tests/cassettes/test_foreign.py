@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from ringback.cassettes import editing, verify
-from ringback.cassettes.errors import CassetteFormatError
+from ringback.cassettes.files import CassetteFormatError
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import read_foreign
 from ringback.cli.cassettes import command

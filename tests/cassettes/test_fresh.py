@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes.errors import CassetteBusyError
+from ringback.cassettes.files import CassetteBusyError
 from support.exchanges import Shelf, answer, numbered, record, request, written
 from support.writers import kill_after, recorded, start
 

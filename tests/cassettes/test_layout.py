@@ -11,8 +11,7 @@ from vcr.serialize import deserialize
 from vcr.serializers import yamlserializer
 
 from ringback.cassettes import layout, matching, vcr_format
-from ringback.cassettes.metadata import provenance
-from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.redaction import Redaction, provenance
 from ringback.cassettes.vcr_format import Interaction
 from ringback.contract import Request
 from support.exchanges import Shelf, answer, found, missed, numbered, record, request

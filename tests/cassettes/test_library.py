@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ringback.cassettes.cassette import CassetteDirectory
-from ringback.cassettes.errors import CassetteNameError
+from ringback.cassettes.files import CassetteNameError
 from support.exchanges import Shelf, answer, numbered, record, request
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes.errors import UnusableCassetteError
+from ringback.cassettes.files import UnusableCassetteError
 from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer, Source
 from support.clients import GOOD, post

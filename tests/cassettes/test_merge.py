@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from ringback.cassettes import verify
-from ringback.cassettes.errors import CassetteFormatError
+from ringback.cassettes.files import CassetteFormatError
 from ringback.cli.cassettes import command
 from ringback.contract import load
 from support.exchanges import FORM, Shelf, answer, numbered, request, written

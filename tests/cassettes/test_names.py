@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.cassettes.errors import CassetteNameError
-from ringback.cassettes.names import (
+from ringback.cassettes.files import (
+    CassetteNameError,
     cassette_files,
     cassette_names,
     cassette_path,

@@ -6,20 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from ringback.cassettes.errors import RedactionError
-from ringback.cassettes.metadata import (
+from ringback.cassettes.files import RedactionError
+from ringback.cassettes.pseudonyms import key_id
+from ringback.cassettes.redaction import (
+    REDACTION_VERSION,
+    Redaction,
     check_key,
-    origin_of,
     provenance,
-    recorded_source,
     redacted_fields,
     redacted_fields_of,
-    source_of,
     with_key,
 )
-from ringback.cassettes.pseudonyms import key_id
-from ringback.cassettes.redaction import REDACTION_VERSION, Redaction
-from ringback.cassettes.vcr_format import FIELD_SOURCE, Interaction
+from ringback.cassettes.vcr_format import FIELD_SOURCE, Interaction, origin_of, recorded_source, source_of
 from ringback.exchange import Source
 from support.exchanges import answer, request
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringback.cassettes import pseudonyms
-from ringback.cassettes.errors import RedactionError
+from ringback.cassettes.files import RedactionError
 from ringback.cassettes.pseudonyms import SHORTEST_KEY, key_id, load_key, permuted, stand_in
 
 KEY = b"k" * 32

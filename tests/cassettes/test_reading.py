@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.cassettes import layout, redaction, vcr_format
-from ringback.cassettes.errors import CassetteError, CassetteFormatError
+from ringback.cassettes.files import CassetteError, CassetteFormatError
 from ringback.cassettes.redaction import Redaction
 from support.exchanges import SID, TOKEN, Shelf, answer, request, written
 

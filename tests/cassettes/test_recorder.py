@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.files import CodingError
 from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.store import CassetteFile, InteractionWriter
 from ringback.cassettes.vcr_format import parse

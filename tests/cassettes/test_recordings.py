@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cassettes.errors import CassetteFormatError
+from ringback.cassettes.files import CassetteFormatError
 from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.redaction import Redaction
 from support.exchanges import Shelf, answer, request, written

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringback.cassettes import vcr_format
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.files import CodingError
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.redaction import (
     ACCOUNT_PLACEHOLDER,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringback.cassettes.errors import CassetteFormatError, CassetteNameError, RedactionError
+from ringback.cassettes.files import CassetteFormatError, CassetteNameError, RedactionError
 from ringback.exchange import Source
 from support.exchanges import Shelf, answer, found, missed, numbered, record, request
 

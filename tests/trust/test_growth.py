@@ -18,7 +18,7 @@ import pytest
 
 from ringback.cassettes import matching, redaction
 from ringback.cassettes.bodies import decode, rewrite_body
-from ringback.cassettes.errors import CassetteError
+from ringback.cassettes.files import CassetteError
 from ringback.cassettes.layout import ForeignLayoutError, scan
 from ringback.cassettes.redaction import Redaction
 from support.exchanges import FORM, JSON, Shelf, answer, missed, request

@@ -2,12 +2,11 @@
 
 A cassette is a vcrpy version-1 YAML file, `NAME.yaml`, in a cassette directory. The modules, from the lowest:
 
-* `errors`, `names` - what can go wrong; the rules for cassette names
+* `files` - the rules for cassette names; what can go wrong
 * `bodies`, `matching`, `pseudonyms`, `redaction` - pure rules over requests and answers
-* `vcr_format`, `layout`, `metadata` - the file format: one interaction, a whole file, its provenance
+* `vcr_format`, `layout` - the file format: one interaction, a whole file
 * `store` - durable writing
 * `cassette` - `CassetteDirectory`, `Cassette` and `Miss`: lookup and recording
-* `documentation` - the cassette of the documented examples
 * `verify`, `editing` - checks of files, and changes of whole files
 * `manager` - `CassetteManager`: the cassettes of a running proxy
 

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape, unescape
 import brotli  # type: ignore[import-untyped]  # its types are in no package
 import zstandard
 
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.files import CodingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

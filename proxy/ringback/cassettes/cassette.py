@@ -12,13 +12,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from xml.sax.saxutils import escape
 
-from ringback.cassettes import layout, matching, names, pseudonyms
-from ringback.cassettes.errors import CassetteError, RedactionError, reading_error
+from ringback.cassettes import files, layout, matching, pseudonyms
+from ringback.cassettes.files import (
+    CassetteError,
+    RedactionError,
+    cassette_path,
+    existing_path,
+    reading_error,
+)
 from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.matching import MatchIgnore
-from ringback.cassettes.metadata import check_key, provenance, redacted_fields, with_key
-from ringback.cassettes.names import cassette_path, existing_path
-from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.redaction import Redaction, check_key, provenance, redacted_fields, with_key
 from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
 from ringback.cassettes.vcr_format import FIELD_RECORDED
 from ringback.exchange import Answer, Source
@@ -581,7 +585,7 @@ class CassetteDirectory:
         with self._lock:
             return tuple(self._cassettes.values())
 
-    def open(self, name: str = names.DEFAULT_NAME, path: Path | None = None) -> Cassette:
+    def open(self, name: str = files.DEFAULT_NAME, path: Path | None = None) -> Cassette:
         """Return the cassette `name`: opened by the first call, the same ever after.
 
         Args:
@@ -593,7 +597,7 @@ class CassetteDirectory:
             CassetteFormatError: The file is no cassette, or cannot be read.
             RedactionError: The cassette was redacted otherwise, or with another key.
         """
-        names.check_name(name)
+        files.check_name(name)
         with self._lock:
             known = self._cassettes.get(name)
             if known is None:

@@ -1,34 +1,48 @@
-"""Changing whole cassettes: `verify --repair` and `redact`."""
+"""Whole cassettes changed and made: repair, redact, merge, delete, and the documented examples."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from ringback.cassettes import layout, store, vcr_format, verify
-from ringback.cassettes.errors import (
+from ringback.cassettes.files import (
+    SUFFIX,
     CassetteError,
     CassetteFormatError,
     RedactionError,
     reading_error,
     recording_error,
 )
-from ringback.cassettes.matching import MATCHING_VERSION
-from ringback.cassettes.metadata import check_key, known_of, provenance, redacted_fields
-from ringback.cassettes.names import SUFFIX
-from ringback.cassettes.redaction import Redaction
+from ringback.cassettes.matching import FORM_TYPE, MATCHING_VERSION
+from ringback.cassettes.redaction import (
+    ACCOUNT_PLACEHOLDER,
+    Redaction,
+    check_key,
+    known_of,
+    provenance,
+    redacted,
+    redacted_fields,
+)
 from ringback.cassettes.store import NEW_SUFFIX
+from ringback.cassettes.vcr_format import DOCUMENTED, FIELD_SOURCE, Interaction
+from ringback.cassettes.verify import documented_answer
+from ringback.contract import AnswerStamp, Request
 from ringback.contract.form import plain_name
 from ringback.tally import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from ringback.cassettes.vcr_format import Interaction
+    from ringback.contract import Contract
+    from ringback.contract.schema import Example
 
 # Marker lines, and of a three-way conflict what both sides began from.
 _CONFLICT_LINES: Final = re.compile(
@@ -212,3 +226,56 @@ def delete(path: Path, numbers: Collection[int]) -> int:
     except OSError as error:
         raise recording_error(path, error) from error
     return len(parts)
+
+
+_WHEN: Final = datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC)  # the date of the page's first answer
+_HOST: Final = "api.twilio.com"
+
+
+def documentation_cassette(loaded: Contract) -> bytes:
+    """Build the cassette that ships with the project: the page's examples, in JSON and in XML.
+
+    Made from the contract, which has the page's examples and errata as data: the page's own mistakes are
+    corrected and named, and fields that the live API has added since stand beside the page's.
+    """
+    parts = [layout.make_entry(one) for example in loaded.examples for one in _interactions(loaded, example)]
+    return layout.head({"ringback": provenance(Redaction(), DOCUMENTED) | _metadata(loaded)}) + b"".join(
+        parts
+    )
+
+
+def _metadata(loaded: Contract) -> dict[str, Any]:
+    return {
+        "examples": [
+            {
+                "example": example.id,
+                "interactions": [2 * number + 1, 2 * number + 2],
+                "line": example.line,
+                "answers": [example.json_line, example.xml_line],
+                "errata": list(example.errata),
+            }
+            for number, example in enumerate(loaded.examples)
+        ],
+        "errata": {
+            erratum.id: {"page": erratum.page, "answered": erratum.answered, "lines": list(erratum.lines)}
+            for erratum in loaded.errata
+        },
+    }
+
+
+def _interactions(loaded: Contract, example: Example) -> Iterator[Interaction]:
+    for extension, line in ((".json", example.json_line), ("", example.xml_line)):
+        request = Request(
+            "POST",
+            _HOST,
+            f"/2010-04-01/Accounts/{ACCOUNT_PLACEHOLDER}/{example.resource}{extension}",
+            (("Content-Type", FORM_TYPE),),
+            urlencode(example.form).encode(),
+        )
+        digest = hashlib.sha256(f"{example.id}{extension}".encode()).hexdigest()
+        stamp = AnswerStamp(digest[:32], digest[32:], _WHEN, 0.1)
+        answer = documented_answer(loaded, request, stamp)
+        said = f"{DOCUMENTED}; line={line}; example={example.id}"
+        if example.errata:
+            said += f"; errata={','.join(example.errata)}"
+        yield redacted(Interaction(request, answer, ((FIELD_SOURCE, said),)), Redaction())

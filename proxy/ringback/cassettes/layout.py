@@ -32,11 +32,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote_plus
 
 from ringback.cassettes import matching, vcr_format
-from ringback.cassettes.errors import CassetteError, CassetteFormatError, CodingError
+from ringback.cassettes.files import CassetteError, CassetteFormatError, CodingError
 from ringback.cassettes.matching import MatchIgnore
-from ringback.cassettes.metadata import known_of, match_ignore_of, source_of
-from ringback.cassettes.redaction import framed, redacted, remaining_redaction
-from ringback.cassettes.vcr_format import InteractionError
+from ringback.cassettes.redaction import framed, known_of, match_ignore_of, redacted, remaining_redaction
+from ringback.cassettes.vcr_format import InteractionError, source_of
 from ringback.tally import many
 
 if TYPE_CHECKING:

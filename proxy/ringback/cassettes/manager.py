@@ -13,8 +13,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from ringback.cassettes import names
-from ringback.cassettes.errors import CassetteError, UnusableCassetteError
+from ringback.cassettes import files
+from ringback.cassettes.files import CassetteError, UnusableCassetteError
 from ringback.exchange import Answer
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class CassetteManager:
 
     def place(self, name: str, path: Path) -> None:
         """Take the cassette `name` from the file `path`, unless the directory has one of that name."""
-        if not names.cassette_files(self.wanted.directory, name):
+        if not files.cassette_files(self.wanted.directory, name):
             self._places[name] = path
             self._missing.pop(name, None)
 
@@ -234,9 +234,9 @@ class CassetteManager:
         """Report whether the cassette `name` can neither answer a request nor record one."""
         if self.mode != "offline" or self.strict:
             return False
-        if not names.is_name(name):
+        if not files.is_name(name):
             return False  # the user hears what is wrong with it
-        return name not in self._places and not names.cassette_files(self.wanted.directory, name)
+        return name not in self._places and not files.cassette_files(self.wanted.directory, name)
 
     def _ignored(self) -> MatchIgnore:
         from ringback.cassettes.matching import MatchIgnore  # noqa: PLC0415 - see the module
@@ -269,7 +269,7 @@ def _usable() -> Callable[[Request], bool]:
 
     def usable(request: Request) -> bool:
         if not judge:
-            from ringback.cassettes.documentation import passes_gate  # noqa: PLC0415 - see the module
+            from ringback.cassettes.verify import passes_gate  # noqa: PLC0415 - see the module
 
             judge.append(passes_gate())
         return judge[0](request)

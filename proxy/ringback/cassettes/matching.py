@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from ringback.cassettes import bodies
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.files import CodingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,16 +13,18 @@ import hmac
 import os
 import re
 import secrets
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import phonenumbers
 import platformdirs
 
-from ringback.cassettes.errors import RedactionError
+from ringback.cassettes.files import RedactionError
+from ringback.contract.form import plain_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 KEY_VARIABLE: Final = "RINGBACK_REDACT_KEY"
 HOME_VARIABLE: Final = "RINGBACK_HOME"
@@ -155,3 +157,108 @@ def _feistel(digits: str, key: bytes) -> str:
 def _digest(key: bytes, purpose: str, value: str) -> str:
     message = f"{purpose}\0{value}".encode("utf-8", "surrogateescape")
     return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+MOST_REPLACEMENTS: Final = 50  # different values in one request: each is tried at every place of a text
+_LONGEST_PATTERN: Final = 500  # characters of a value that is looked for as a pattern
+_SHORT: Final = 3  # characters of a value that is looked for under its own name only
+_ERROR_TEXTS: Final = frozenset(("message", "detail"))
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """One value and what stands in its place.
+
+    Attributes:
+        old: The value.
+        new: What stands in its place.
+        name: The field it came from, as names are compared.
+        digits: Whether it is found as digits with separators between them.
+    """
+
+    old: str
+    new: str
+    name: str
+    digits: bool = False
+
+    def reversed(self) -> Replacement:
+        """The way back."""
+        return replace(self, old=self.new, new=self.old)
+
+    def pattern(self) -> str:
+        """Regular expression that finds the value inside a longer text."""
+        if self.digits:
+            return digits_pattern(self.old)
+        return rf"(?<!\w){re.escape(self.old)}(?!\w)"
+
+    def put(self, found: str) -> str:
+        """Return the text that replaces `found`."""
+        return same_spelling(found, self.new) if self.digits else self.new
+
+
+def replacements_for(name: str, value: str, key: bytes) -> list[Replacement]:
+    """Return the replacements for `value` and for other spellings of it that an answer may have."""
+    plain = plain_name(name)
+    replacements = [Replacement(value, stand_in(value, key), plain)]
+    digits = national_digits(value) if is_phone(value) else ""
+    if len(digits) >= 7:
+        replacements.append(Replacement(digits, permuted(digits, key), plain, digits=True))
+    return [replacement for replacement in replacements if replacement.old != replacement.new]
+
+
+class Replacements:
+    """Values and what stands in their places, found in texts in time that is linear in the text's length.
+
+    Attributes:
+        whole: The replacements by their values.
+
+    Args:
+        all_of_them: The values; of two equal ones the first counts.
+
+    Raises:
+        RedactionError: There are more different values than can be looked for.
+    """
+
+    def __init__(self, all_of_them: Iterable[Replacement]) -> None:
+        found: dict[str, Replacement] = {}
+        for one in all_of_them:
+            found.setdefault(one.old, one)
+            if len(found) > MOST_REPLACEMENTS:
+                raise RedactionError(
+                    f"one request has more than {MOST_REPLACEMENTS} different values for --redact"
+                )
+        self.whole = found
+        self._huge = [one for one in found.values() if len(one.old) > _LONGEST_PATTERN]
+        inside = [one for one in found.values() if len(one.old) <= _LONGEST_PATTERN]
+        self._inside = sorted(inside, key=lambda one: len(one.old), reverse=True)
+        self._short_names = {one.name for one in inside if len(one.old) <= _SHORT}
+        self._patterns: dict[str, tuple[re.Pattern[str] | None, list[Replacement]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.whole)
+
+    def put(self, text: str, name: str) -> str:
+        """Return `text`, which stands under `name`, with all values replaced at once, the longest first."""
+        whole = self.whole.get(text)
+        if whole is not None:
+            return whole.new
+        for one in self._huge:
+            text = text.replace(one.old, one.new)
+        pattern, usable = self._pattern(plain_name(name) if name and self._short_names else "")
+        if pattern is None or not text:
+            return text
+        return pattern.sub(lambda found: usable[(found.lastindex or 1) - 1].put(found[0]), text)
+
+    def _pattern(self, plain: str) -> tuple[re.Pattern[str] | None, list[Replacement]]:
+        # A short value stands in many places by chance: only fields of its name and error texts may echo it.
+        if plain not in self._short_names and plain not in _ERROR_TEXTS:
+            plain = ""
+        if plain not in self._patterns:
+            usable = [
+                one
+                for one in self._inside
+                if len(one.old) > _SHORT or (plain and (plain == one.name or plain in _ERROR_TEXTS))
+            ]
+            text = "|".join(f"({one.pattern()})" for one in usable)
+            self._patterns[plain] = re.compile(text) if text else None, usable
+        return self._patterns[plain]

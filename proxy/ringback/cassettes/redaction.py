@@ -19,12 +19,15 @@ from urllib.parse import quote, quote_plus, unquote, urlencode
 
 from ringback.cassettes import bodies, matching, pseudonyms
 from ringback.cassettes.bodies import rewrite_body
-from ringback.cassettes.errors import CodingError, RedactionError
+from ringback.cassettes.files import CodingError, RedactionError
+from ringback.cassettes.matching import MATCHING_VERSION, MatchIgnore
+from ringback.cassettes.pseudonyms import KEY_VARIABLE, Replacement, Replacements, key_id, replacements_for
 from ringback.contract.form import plain_name
 from ringback.exchange import Answer, basic_auth, cached_text, header_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from ringback.cassettes.matching import Fields, MatchKey
     from ringback.cassettes.vcr_format import Interaction
@@ -145,111 +148,6 @@ def redact_patterns(text: str) -> str:
     for kind, pattern in PATTERNS.items():
         text = pattern.sub(_PUT[kind], text)
     return text
-
-
-_MOST_REPLACEMENTS: Final = 50  # different values in one request: each is tried at every place of a text
-_LONGEST_PATTERN: Final = 500  # characters of a value that is looked for as a pattern
-_SHORT: Final = 3  # characters of a value that is looked for under its own name only
-_ERROR_TEXTS: Final = frozenset(("message", "detail"))
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """One value and what stands in its place.
-
-    Attributes:
-        old: The value.
-        new: What stands in its place.
-        name: The field it came from, as names are compared.
-        digits: Whether it is found as digits with separators between them.
-    """
-
-    old: str
-    new: str
-    name: str
-    digits: bool = False
-
-    def reversed(self) -> Replacement:
-        """The way back."""
-        return replace(self, old=self.new, new=self.old)
-
-    def pattern(self) -> str:
-        """Regular expression that finds the value inside a longer text."""
-        if self.digits:
-            return pseudonyms.digits_pattern(self.old)
-        return rf"(?<!\w){re.escape(self.old)}(?!\w)"
-
-    def put(self, found: str) -> str:
-        """Return the text that replaces `found`."""
-        return pseudonyms.same_spelling(found, self.new) if self.digits else self.new
-
-
-def replacements_for(name: str, value: str, key: bytes) -> list[Replacement]:
-    """Return the replacements for `value` and for other spellings of it that an answer may have."""
-    plain = plain_name(name)
-    replacements = [Replacement(value, pseudonyms.stand_in(value, key), plain)]
-    digits = pseudonyms.national_digits(value) if pseudonyms.is_phone(value) else ""
-    if len(digits) >= 7:
-        replacements.append(Replacement(digits, pseudonyms.permuted(digits, key), plain, digits=True))
-    return [replacement for replacement in replacements if replacement.old != replacement.new]
-
-
-class Replacements:
-    """Values and what stands in their places, found in texts in time that is linear in the text's length.
-
-    Attributes:
-        whole: The replacements by their values.
-
-    Args:
-        all_of_them: The values; of two equal ones the first counts.
-
-    Raises:
-        RedactionError: There are more different values than can be looked for.
-    """
-
-    def __init__(self, all_of_them: Iterable[Replacement]) -> None:
-        found: dict[str, Replacement] = {}
-        for one in all_of_them:
-            found.setdefault(one.old, one)
-            if len(found) > _MOST_REPLACEMENTS:
-                raise RedactionError(
-                    f"one request has more than {_MOST_REPLACEMENTS} different values for --redact"
-                )
-        self.whole = found
-        self._huge = [one for one in found.values() if len(one.old) > _LONGEST_PATTERN]
-        inside = [one for one in found.values() if len(one.old) <= _LONGEST_PATTERN]
-        self._inside = sorted(inside, key=lambda one: len(one.old), reverse=True)
-        self._short_names = {one.name for one in inside if len(one.old) <= _SHORT}
-        self._patterns: dict[str, tuple[re.Pattern[str] | None, list[Replacement]]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.whole)
-
-    def put(self, text: str, name: str) -> str:
-        """Return `text`, which stands under `name`, with all values replaced at once, the longest first."""
-        whole = self.whole.get(text)
-        if whole is not None:
-            return whole.new
-        for one in self._huge:
-            text = text.replace(one.old, one.new)
-        pattern, usable = self._pattern(plain_name(name) if name and self._short_names else "")
-        if pattern is None or not text:
-            return text
-        return pattern.sub(lambda found: usable[(found.lastindex or 1) - 1].put(found[0]), text)
-
-    def _pattern(self, plain: str) -> tuple[re.Pattern[str] | None, list[Replacement]]:
-        # A short value stands in many places by chance: only fields of its name and error texts may echo it.
-        if plain not in self._short_names and plain not in _ERROR_TEXTS:
-            plain = ""
-        if plain not in self._patterns:
-            usable = [
-                one
-                for one in self._inside
-                if len(one.old) > _SHORT or (plain and (plain == one.name or plain in _ERROR_TEXTS))
-            ]
-            text = "|".join(f"({one.pattern()})" for one in usable)
-            self._patterns[plain] = re.compile(text) if text else None, usable
-        return self._patterns[plain]
 
 
 REDACTION_VERSION: Final = 1  # stands in a cassette's metadata
@@ -379,7 +277,7 @@ class RedactedExchange:
         body, headers = answer.body, answer.headers
         if self._replacements or self._back:
             known = [one.reversed() for one in self._replacements.whole.values()]
-            more = islice(self._back.items(), _MOST_REPLACEMENTS - len(known))
+            more = islice(self._back.items(), pseudonyms.MOST_REPLACEMENTS - len(known))
             backward = Replacements([*known, *(Replacement(new, old, "") for new, old in more)])
             body = rewrite_body(body, backward.put)
             headers = tuple((name, backward.put(value, "")) for name, value in headers)
@@ -510,3 +408,64 @@ def _settled(answer: Answer) -> Answer:
 def remaining_redaction(metadata: dict[str, Any], redaction: Redaction) -> Redaction:
     """Return the part of `redaction` that a file with `metadata` needs: pseudonyms are not put in twice."""
     return replace(redaction, fields=()) if isinstance(metadata.get("ringback"), dict) else redaction
+
+
+def provenance(
+    redaction: Redaction, source: str | None = None, ignored: MatchIgnore | None = None
+) -> dict[str, Any]:
+    """Build the `ringback` entry of a cassette's metadata."""
+    said: dict[str, Any] = {
+        "matching": MATCHING_VERSION,
+        "redaction": {"version": REDACTION_VERSION},
+    }
+    if redaction.fields:
+        said["redaction"] |= {"fields": list(redaction.fields), "key": key_id(redaction.key)}
+    if ignored and ignored.rules:
+        said["match_ignore"] = list(ignored.rules)
+    if source:
+        said["source"] = source
+    return said
+
+
+def redacted_fields(known: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The fields that a cassette with the metadata `known` has pseudonyms for, and the id of their key."""
+    redaction = known.get("redaction")
+    if not isinstance(redaction, dict):
+        return (), ""
+    fields = redaction.get("fields")
+    names = fields if isinstance(fields, list) else []
+    return tuple(name for name in names if isinstance(name, str)), str(redaction.get("key") or "")
+
+
+def redacted_fields_of(metadata: dict[str, Any]) -> tuple[str, ...]:
+    """The fields that a cassette with `metadata` has pseudonyms for."""
+    return redacted_fields(known_of(metadata))[0]
+
+
+def known_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's `ringback` mapping; empty where something else stands there."""
+    known = metadata.get("ringback")
+    return known if isinstance(known, dict) else {}
+
+
+def match_ignore_of(metadata: dict[str, Any]) -> MatchIgnore:
+    """Return the rules of a file's metadata for what does not count in matching."""
+    return MatchIgnore.from_metadata(known_of(metadata).get("match_ignore"))
+
+
+def with_key(redaction: Redaction, key: bytes) -> Redaction:
+    """`redaction` with the key of its pseudonyms."""
+    return Redaction(redaction.fields, key, redaction.secrets)
+
+
+def check_key(path: Path, wanted: str, key: bytes) -> None:
+    """Hold `key` against the id in a cassette's metadata.
+
+    Raises:
+        RedactionError: It is another key.
+    """
+    if wanted != key_id(key):
+        raise RedactionError(
+            f"{path} was redacted with the key {wanted}, the key here is {key_id(key)}: set "
+            f"{KEY_VARIABLE} to the key it was recorded with"
+        )

@@ -17,11 +17,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ringback.cassettes import layout, redaction, vcr_format
-from ringback.cassettes.errors import CassetteBusyError, CassetteError, RedactionError, recording_error
-from ringback.cassettes.metadata import known_of, recorded_source, redacted_fields_of
-from ringback.cassettes.names import SUFFIX, free_path
-from ringback.cassettes.redaction import Redaction
-from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, Interaction
+from ringback.cassettes.files import (
+    SUFFIX,
+    CassetteBusyError,
+    CassetteError,
+    RedactionError,
+    free_path,
+    recording_error,
+)
+from ringback.cassettes.redaction import Redaction, known_of, redacted_fields_of
+from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, Interaction, recorded_source
 from ringback.tally import many
 
 if TYPE_CHECKING:

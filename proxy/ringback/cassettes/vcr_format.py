@@ -15,16 +15,15 @@ from vcr.request import Request as VcrRequest
 from vcr.serialize import deserialize, serialize
 from vcr.serializers import jsonserializer, yamlserializer
 
-from ringback.cassettes.errors import CassetteFormatError
-from ringback.cassettes.names import READ_SUFFIXES
+from ringback.cassettes.files import READ_SUFFIXES, CassetteFormatError
 from ringback.contract.yaml_files import too_deep
-from ringback.exchange import PROVENANCE_PREFIX, Answer, Request, Source, first_header
+from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Request, Source, first_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ringback.exchange import Headers
+    from ringback.exchange import Basis, Headers
 
 OLD: Final = "an old cassette without a version: run `python -m vcr.migration FILE` once"
 
@@ -518,3 +517,31 @@ def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
 def item_starts(text: str) -> list[int]:
     """Return the offsets of a list's items if it is written as vcrpy writes a cassette, else none."""
     return [found.start() for found in _ITEM.finditer(text, max(text.find("interactions:"), 0))]
+
+
+DOCUMENTED: Final = "documentation"
+
+
+def recorded_source(source: Source) -> str:
+    """Return the recorded `Ringback-Source` of an answer: `live`, or the mock upstream that gave it."""
+    return f"{MOCK}; origin={source.origin}" if source.origin else source.kind
+
+
+def origin_of(found: Interaction) -> str | None:
+    """Return the URL of the mock upstream that gave a recorded answer, or None."""
+    kind, *rest = [part.strip() for part in (found.said(FIELD_SOURCE) or "").split(";")]
+    if kind != MOCK:
+        return None
+    return next((part[7:] for part in rest if part.startswith("origin=")), "") or "a mock upstream"
+
+
+def source_of(name: str, number: int, found: Interaction) -> Source:
+    """Build the `Source` of an answer from recording `number` (0-based) of the cassette `name`."""
+    basis: Basis = "recorded"
+    line = None
+    said = found.said(FIELD_SOURCE) or ""
+    kind, *rest = [part.strip() for part in said.split(";")]
+    if kind == DOCUMENTED:
+        basis = "documented"
+        line = next((int(part[5:]) for part in rest if part.startswith("line=") and part[5:].isdigit()), None)
+    return Source("cassette", f"{name}#{number + 1}", basis, line=line, origin=origin_of(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -9,11 +10,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from ringback.cassettes import bodies, documentation, layout, matching, vcr_format
+from ringback import contract
+from ringback.cassettes import bodies, layout, matching, vcr_format
 from ringback.cassettes.bodies import rewrite_body
-from ringback.cassettes.errors import CassetteError, CassetteFormatError, CodingError, reading_error
-from ringback.cassettes.metadata import redacted_fields_of
-from ringback.cassettes.names import READ_SUFFIXES
+from ringback.cassettes.files import (
+    READ_SUFFIXES,
+    CassetteError,
+    CassetteFormatError,
+    CodingError,
+    reading_error,
+)
 from ringback.cassettes.redaction import (
     ACCOUNT_PLACEHOLDER,
     PATTERNS,
@@ -21,9 +27,10 @@ from ringback.cassettes.redaction import (
     Redaction,
     is_secret_header,
     is_secret_name,
+    redacted_fields_of,
 )
 from ringback.cassettes.store import NEW_SUFFIX
-from ringback.contract import AnswerStamp
+from ringback.contract import AnswerStamp, Credentials, Names
 from ringback.exchange import error_code
 from ringback.tally import many
 
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.matching import Fields
     from ringback.cassettes.vcr_format import Interaction
-    from ringback.contract import Contract
+    from ringback.contract import Answer, Contract, Request
     from ringback.exchange import Headers
 
 _CREDENTIALS: Final = frozenset(("authorization", "proxy-authorization", "cookie"))
@@ -328,7 +335,7 @@ def _contract_findings(
         or cassette.fields
     ):
         return
-    expected = documentation.documented_answer(loaded, clean, _STAMP)
+    expected = documented_answer(loaded, clean, _STAMP)
     outcome = (answer.status, error_code(answer.body)), (expected.status, error_code(expected.body))
     if outcome[0] != outcome[1]:
         line = placed.line_of("      code: ") if placed.text else placed.line
@@ -336,3 +343,27 @@ def _contract_findings(
         recorded, wanted = (f"{status} {code or ''}".strip() for status, code in outcome)
         detail = f"recorded is {recorded}, the contract says {wanted} (rule {rule})"
         yield CassetteFinding(cassette.path, line, "contract", detail)
+
+
+_BASIC: Final = "Basic " + base64.b64encode(f"{ACCOUNT_PLACEHOLDER}:x".encode()).decode()
+
+
+def documented_answer(loaded: Contract, request: Request, stamp: AnswerStamp) -> Answer:
+    """The contract's answer to `request` of the account that stands for all; credentials are put in."""
+    fields = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
+    asked = replace(request, headers=(("Authorization", _BASIC), *fields))
+    return contract.answer(loaded, asked, Names(asked.host), Credentials(), stamp)
+
+
+def passes_gate() -> Callable[[Request], bool]:
+    """Make the test whether the gate lets a redacted request pass, whatever its credentials."""
+    loaded = contract.load()
+
+    def passes(request: Request) -> bool:
+        kept = tuple(pair for pair in request.headers if pair[0].lower() == "content-type")
+        asked = replace(request, headers=(("Authorization", _BASIC), *kept))
+        return not isinstance(
+            contract.admit(loaded, asked, Names(asked.host), Credentials()), contract.Refused
+        )
+
+    return passes

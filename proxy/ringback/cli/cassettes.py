@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ringback import contract
-from ringback.cassettes import documentation, editing, names, pseudonyms
-from ringback.cassettes.errors import CassetteError, reading_error
+from ringback.cassettes import editing, files, pseudonyms
+from ringback.cassettes.files import CassetteError, cassette_names, reading_error
 from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.matching import plain_key
-from ringback.cassettes.metadata import origin_of, redacted_fields_of
-from ringback.cassettes.names import cassette_names
-from ringback.cassettes.redaction import Redaction
-from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
+from ringback.cassettes.redaction import Redaction, redacted_fields_of
+from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, origin_of
 from ringback.cassettes.verify import check, files_of, load, redacted_view
 from ringback.cli import output
 from ringback.cli.options import complete_cassette, table_option
@@ -50,7 +48,7 @@ def command() -> None:
 def list_cassettes(directory: Path) -> None:
     """List the cassettes in a directory."""
     found = cassette_names(directory)
-    for path in names.unnamed_files(directory):
+    for path in files.unnamed_files(directory):
         click.echo(f"{output.printable(str(path))}: not listed, no cassette name leads to it", err=True)
     if not found:
         click.echo(f"no cassettes in {directory}", err=True)
@@ -63,7 +61,7 @@ def list_cassettes(directory: Path) -> None:
     for fault in faults:
         click.echo(output.printable(str(fault)), err=True)
     for name in found:
-        used, *others = names.cassette_files(directory, name)
+        used, *others = files.cassette_files(directory, name)
         for path in others:
             click.echo(_NOT_USED.format(path, used), err=True)
 
@@ -118,14 +116,14 @@ def verify_files(
         _repair(list(files_of(wanted)), lambda line: click.echo(f"repaired: {line}", err=as_json))
     loaded = contract.load()
     secrets = tuple(_secrets())
-    files = list(dict.fromkeys(files_of(wanted)))
+    looked = list(dict.fromkeys(files_of(wanted)))
     found: list[CassetteFinding] = []
     unjudged: dict[Path, str] = {}
-    unused = {path: used for path in files if (used := names.used_instead(path))}
-    for path in files:
+    unused = {path: used for path in looked if (used := files.used_instead(path))}
+    for path in looked:
         found += check(path, loaded, secrets, partial(unjudged.__setitem__, path))
     if as_json:
-        click.echo(_as_json(len(files), found, unjudged, unused))
+        click.echo(_as_json(len(looked), found, unjudged, unused))
     else:
         for finding in found:
             click.echo(str(finding))
@@ -133,8 +131,8 @@ def verify_files(
             click.echo(f"{path}: not held against the contract: {why}", err=True)
         for path, used in unused.items():
             click.echo(_NOT_USED.format(path, used), err=True)
-        click.echo(f"{many(len(files), 'cassette')} checked, {many(len(found), 'finding')}", err=True)
-    if not files:
+        click.echo(f"{many(len(looked), 'cassette')} checked, {many(len(found), 'finding')}", err=True)
+    if not looked:
         ctx.exit(EXIT_NOTHING)
     if found:
         ctx.exit(EXIT_FINDINGS)
@@ -198,7 +196,7 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         except CassetteError as error:
             failed.append(error)
         else:
-            click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(count, 'interaction')} redacted")
+            click.echo(f"{path.with_suffix(files.SUFFIX)}: {many(count, 'interaction')} redacted")
     for each in failed:
         click.echo(f"not redacted: {output.printable(str(each))}", err=True)
     if failed:
@@ -236,7 +234,7 @@ def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
         left = editing.delete(path, numbers)
     except CassetteError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{path.with_suffix(names.SUFFIX)}: {many(left, 'interaction')} left")
+    click.echo(f"{path.with_suffix(files.SUFFIX)}: {many(left, 'interaction')} left")
 
 
 @command.command("documentation", short_help="Write the documentation page's examples as a cassette.")
@@ -248,7 +246,7 @@ def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
 )
 def write_documentation(output: Path | None) -> None:
     """Write a cassette of the documentation page's eight examples, in JSON and XML."""
-    made = documentation.cassette(contract.load())
+    made = editing.documentation_cassette(contract.load())
     if output is None:
         click.echo(made, nl=False)
         return
@@ -262,7 +260,7 @@ def write_documentation(output: Path | None) -> None:
 
 def _path(directory: Path, name: str) -> Path:
     try:
-        path = names.existing_path(directory, name)
+        path = files.existing_path(directory, name)
     except CassetteError as error:
         raise click.BadArgumentUsage(str(error)) from None
     if not path.is_file():
@@ -280,7 +278,7 @@ def _load(path: Path) -> ReadCassette:
 
 def _row(directory: Path, name: str, faults: list[CassetteError]) -> tuple[str, ...]:
     """Build a cassette's table row without reading all of the file; its faults are appended to `faults`."""
-    path = names.existing_path(directory, name)
+    path = files.existing_path(directory, name)
     size = str(path.stat().st_size)
     recordings = CassetteReader(path)
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ringback.cassettes.names import READ_SUFFIXES
+from ringback.cassettes.files import READ_SUFFIXES
 from ringback.cli.drift_live import RATE, SID, TOKEN
 from ringback.cli.options import argued, as_words, complete_rule, table_option
 from ringback.cli.output import say
@@ -251,7 +251,7 @@ _UNKNOWN_CALLER: Final = "its outcome, because live credentials may have asked; 
 
 
 def _live(entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report:
-    from ringback.cassettes.errors import CassetteError  # noqa: PLC0415 - as above
+    from ringback.cassettes.files import CassetteError  # noqa: PLC0415 - as above
     from ringback.cli.drift_live import send_all  # noqa: PLC0415 - it imports mitmproxy
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
     from ringback.drift.live import choose  # noqa: PLC0415 - as above

@@ -66,7 +66,7 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
         UnansweredError: There is none.
     """
     from ringback.cassettes.bodies import decode  # noqa: PLC0415 - as above
-    from ringback.cassettes.errors import CodingError  # noqa: PLC0415 - as above
+    from ringback.cassettes.files import CodingError  # noqa: PLC0415 - as above
     from ringback.drift.live import UnansweredError  # noqa: PLC0415 - as above
     from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - as above
     from ringback.upstream.proof import NotProvenError  # noqa: PLC0415 - as above

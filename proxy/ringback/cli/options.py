@@ -155,7 +155,7 @@ def settings_options(name: Command) -> Callable[[Callable[..., Any]], Callable[.
 
 def complete_cassette(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the name of a cassette in the directory that the command line, or a setting, names."""
-    from ringback.cassettes.names import cassette_names  # noqa: PLC0415 - only for a completion
+    from ringback.cassettes.files import cassette_names  # noqa: PLC0415 - only for a completion
 
     directory = ctx.params.get("directory") or ctx.params.get("cassettes")
     if directory is None:

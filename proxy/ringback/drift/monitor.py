@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ringback.cassettes.bodies import decode
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.files import CodingError
 from ringback.drift import REPORT_FORMS
 from ringback.drift.accepted import FILE as ACCEPTED
 from ringback.drift.accepted import AcceptedError, read_accepted

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ringback.cassettes.names import READ_SUFFIXES
+from ringback.cassettes.files import READ_SUFFIXES
 from ringback.drift.observation import Observation, form_of, who_asked
 from ringback.exchange import MOCK, Source
 

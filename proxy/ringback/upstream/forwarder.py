@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from ringback.cassettes.bodies import decode
-from ringback.cassettes.errors import CodingError
+from ringback.cassettes.files import CodingError
 from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Source, error_code, header_value
 from ringback.tally import many
 from ringback.upstream.client import UpstreamError
