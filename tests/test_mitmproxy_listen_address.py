@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringback.mitmproxy_options import exposed, listen_host, rebound
+from ringback.mitmproxy_addon import exposed, listen_host, rebound
 from ringback.net import is_loopback
 from support.mitm import loaded
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from ringback.cli.cassettes import command as cassettes
 from ringback.cli.drift import command as drift
-from ringback.cli.mock_upstream import command
+from ringback.cli.serve import mock_upstream as command
 from ringback.contract import load
 from ringback.mock_upstream import MockUpstream
 from support.drifting import ACCOUNT, TOKEN

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 import ringback
 from ringback.cli import ringback as program
-from ringback.cli.addon import SCRIPT, script_path
+from ringback.cli.setup import SCRIPT, script_path
 
 
 def test_prints_the_scripts_path_and_nothing_else() -> None:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from ringback.cli.ca import command
+from ringback.cli.setup import ca as command
 from ringback.launch.trust import read_pem_blocks
 from support.proxying import RINGBACK, environment
 

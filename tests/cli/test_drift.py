@@ -375,5 +375,5 @@ def test_stopping_is_not_drift(drift: Any, monkeypatch: pytest.MonkeyPatch) -> N
     async def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ringback.cli.drift_live.send_all", interrupted)
+    monkeypatch.setattr("ringback.cli.drift.send_all", interrupted)
     assert drift("--only", "Calls.to.blocked").exit_code == 130

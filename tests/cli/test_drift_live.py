@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ringback.cli.drift_live import progress, send_all
+from ringback.cli.drift import progress, send_all
 from ringback.drift.live import choose
 from support.drifting import ACCOUNT, CLAIM_SET, TOKEN
 from support.upstream import module_upstream, twilio, upstream, upstream_ca

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.drift.accepted import (
+from ringback.drift.findings import DriftFinding
+from ringback.drift.report.builder import (
     AcceptedError,
     AcceptedFinding,
     add_accepted,
     read_accepted,
     take_out_accepted,
 )
-from ringback.drift.findings import DriftFinding
 
 if TYPE_CHECKING:
     from pathlib import Path

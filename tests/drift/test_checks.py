@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ringback.drift.checks import Check, ClaimDifference, Notes
+from ringback.drift.observation import Check, ClaimDifference, Notes
 
 
 def test_what_held_and_what_did_not_are_both_noted_in_order() -> None:

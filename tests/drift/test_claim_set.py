@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ringback.contract.contract import OTHER
-from ringback.drift.facts import load_facts
+from ringback.drift.claims import load_facts
 from ringback.drift.observation import outside_id
 from ringback.exchange import error_code
 from support.drifting import ACCOUNT, CLAIM_SET

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from ringback.drift.checks import SEVERITIES
 from ringback.drift.claims import (
     claims_of,
     field_severity,
@@ -16,6 +15,7 @@ from ringback.drift.claims import (
     outcome_severity,
     text_rule,
 )
+from ringback.drift.observation import SEVERITIES
 from support.drifting import CLAIM_SET
 from support.rows import EXAMPLES, ROWS
 

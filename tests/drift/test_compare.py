@@ -14,8 +14,8 @@ from ringback.drift.observation import Observation, who_asked
 from support.drifting import ACCOUNT, CLAIM_SET, NOW, documented, edit, failing, look, probe
 
 if TYPE_CHECKING:
+    from ringback.drift.claims import ClaimProbe
     from ringback.drift.compare import Comparison
-    from ringback.drift.probes import ClaimProbe
 
 SENT = "example.message.sent"
 CALL = "example.call.placed"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ringback.drift.body import tree_of_json
-from ringback.drift.checks import Notes
 from ringback.drift.fields import DocumentedText, check_error, check_text, code_in, documented_text
+from ringback.drift.observation import Notes
 from support.drifting import CLAIM_SET
 
 if TYPE_CHECKING:
-    from ringback.drift.checks import ClaimDifference
+    from ringback.drift.observation import ClaimDifference
 
 LINK = CLAIM_SET.contract.gate.more_info.format(code=21211)
 GOOD: dict[str, Any] = {"code": 21211, "message": "m", "more_info": LINK, "status": 400}

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from ringback.drift.facts import AnswerErratum, HeaderField, OutsideResource, load_facts
+from ringback.drift.claims import AnswerErratum, HeaderField, OutsideResource, load_facts
 from support.drifting import CLAIM_SET
 
 KNOWN = load_facts()

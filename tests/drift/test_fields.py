@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ringback.drift.body import Leaf, flatten, tree_of_json
-from ringback.drift.checks import Notes
 from ringback.drift.fields import SuccessContext, check_fields, describe, own_values
+from ringback.drift.observation import Notes
 from support.drifting import ACCOUNT, CLAIM_SET, edit, probe
 from support.drifting import look as look_at
 
 if TYPE_CHECKING:
     from ringback.contract import Answer, Format
-    from ringback.drift.checks import ClaimDifference
+    from ringback.drift.observation import ClaimDifference
 
 (RESOURCE,) = (item for item in CLAIM_SET.contract.resources if item.resource == "Messages")
 (NUMBERS,) = (item for item in CLAIM_SET.contract.resources if item.resource == "IncomingPhoneNumbers")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from ringback.drift.checks import KINDS, SEVERITIES, Kind, at_least
 from ringback.drift.findings import DriftFinding, fingerprint
+from ringback.drift.observation import KINDS, SEVERITIES, Kind, at_least
 
 if TYPE_CHECKING:
     from ringback.contract import Basis

@@ -10,8 +10,8 @@ from support.drifting import ACCOUNT, CLAIM_SET, edit, failing, look, probe
 
 if TYPE_CHECKING:
     from ringback.contract import Answer
+    from ringback.drift.claims import ClaimProbe
     from ringback.drift.findings import DriftFinding
-    from ringback.drift.probes import ClaimProbe
 
 
 REACHED = {"Messages.from.valid", "Messages.body.missing", "Messages.body.malformed"}

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ringback.drift.checks import Notes
 from ringback.drift.fields import check_headers
-from ringback.drift.observation import Observation
+from ringback.drift.observation import Notes, Observation
 from support.drifting import ACCOUNT, CLAIM_SET, NOW, documented, probe
 
 REQUEST = probe("example.message.sent").request(ACCOUNT)

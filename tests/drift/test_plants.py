@@ -13,8 +13,8 @@ from support.drifting import CLAIM_SET, look, probe
 from support.mutations import ACCOUNT, KINDS, Plant, answers_in
 
 if TYPE_CHECKING:
+    from ringback.drift.claims import ClaimProbe
     from ringback.drift.compare import Comparison
-    from ringback.drift.probes import ClaimProbe
 
 FOUND = DriftFinding(
     "Messages.answer.status",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ringback.drift.compare import compare
+from ringback.drift.findings import side_by_side
 from ringback.drift.observation import Observation
-from ringback.drift.side_by_side import side_by_side
 from support.drifting import ACCOUNT, CLAIM_SET, NOW, documented, edit, failing, look, probe
 
 if TYPE_CHECKING:
     from ringback.contract import Answer
-    from ringback.drift.side_by_side import SideBySideRow
+    from ringback.drift.findings import SideBySideRow
 
 SENT, BLOCKED = probe("example.message.sent"), probe("Messages.to.blocked")
 

@@ -11,7 +11,7 @@ from click import Option
 
 from ringback import contract
 from ringback.cli.run import command as run
-from ringback.cli.serve import command as serve
+from ringback.cli.serve import serve
 from ringback.upstream import forwarder, proof
 from support.clients import live_answer
 

@@ -23,8 +23,8 @@ from ringback.drift.observation import Observation, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ringback.drift.claims import ClaimProbe
     from ringback.drift.compare import Comparison
-    from ringback.drift.probes import ClaimProbe
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded" / "exchanges.jsonl"
 ACCOUNT = "AC" + "0123456789abcdef" * 2

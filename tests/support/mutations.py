@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
     from ringback.contract import Format
     from ringback.contract.schema import Field, Resource
-    from ringback.drift.checks import Severity
-    from ringback.drift.claims import ClaimSet
+    from ringback.drift.claims import ClaimProbe, ClaimSet
     from ringback.drift.compare import Comparison
     from ringback.drift.findings import DriftFinding
-    from ringback.drift.probes import ClaimProbe
+    from ringback.drift.observation import Severity
 
 
 Change: TypeAlias = "Callable[[Answer, Format], Answer]"

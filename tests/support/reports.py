@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ringback.drift.accepted import AcceptedFinding
-from ringback.drift.report.builder import NotCompared, Report, ReportFrame, build_report
+from ringback.drift.report.builder import AcceptedFinding, NotCompared, Report, ReportFrame, build_report
 from support.drifting import CLAIM_SET, NOW, edit, failing, look, probe
 
 if TYPE_CHECKING:

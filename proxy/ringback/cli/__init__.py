@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of its own, imported when it is called."""
+"""The command line. A command's module is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ringback import __version__
 # command: (its module, and its name there where that is not `command`; its line in the help)
 COMMANDS: Final = {
     "run": ("run", "Run a program whose Twilio requests are answered here."),
-    "serve": ("serve", "Run the proxy in the foreground."),
+    "serve": ("serve:serve", "Run the proxy in the foreground."),
     "requests": ("requests:requests", "List what a running proxy answered."),
     "wait": ("requests:wait", "Wait until a program has sent something."),
     "stop": ("requests:stop", "Stop the running proxy."),
@@ -24,12 +24,12 @@ COMMANDS: Final = {
         "check_credentials",
         "Tell whether credentials are test credentials, free of charge.",
     ),
-    "mock-upstream": ("mock_upstream", "Answer in place of the live API, to try recording and drift."),
-    "addon": ("addon", "Print the path of the addon script for mitmdump and mitmweb."),
-    "ca": ("ca", "Show, export or replace the CA that clients trust."),
+    "mock-upstream": ("serve:mock_upstream", "Answer in place of the live API, to try recording and drift."),
+    "addon": ("setup:addon", "Print the path of the addon script for mitmdump and mitmweb."),
+    "ca": ("setup:ca", "Show, export or replace the CA that clients trust."),
     "env": ("env", "Print the shell exports for a running proxy."),
     "doctor": ("doctor", "Check every client runtime found on this machine."),
-    "completion": ("completion", "Print the completion script for a shell."),
+    "completion": ("setup:completion", "Print the completion script for a shell."),
 }
 
 

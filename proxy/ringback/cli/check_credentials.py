@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ringback.cli.drift_live import SID, TOKEN
+from ringback.cli.drift import SID, TOKEN
 from ringback.cli.options import table_option
 from ringback.exchange import Request
 

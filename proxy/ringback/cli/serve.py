@@ -1,4 +1,4 @@
-"""`ringback serve`: the proxy in the foreground, for a CI service, a container or several programs."""
+"""Commands that serve in the foreground: `serve` and `mock-upstream`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ringback.cli.options import settings_options
+from ringback.cli.options import settings_options, table_option
 from ringback.cli.output import say
 from ringback.cli.request_log import keep_journal
 from ringback.cli.summary import EXIT_CASSETTES, cassettes_fail, findings, summary
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @settings_options("serve")
-def command(options: Settings) -> None:
+def serve(options: Settings) -> None:
     """Run the proxy until it is told to stop (Ctrl-C or SIGTERM).
 
     Each option is an environment variable too: RINGBACK_ and its name, such as RINGBACK_MAX_LIVE.
@@ -110,3 +110,44 @@ def _announce(running: BoundPorts, state: dict[str, Any], root: Path) -> None:
     health = "" if state["user"] else f"health: curl {state['proxy']}/ringback/health   "
     say(f"  Inbox: {state['proxy']}/ringback/")
     say(f"  {health}stop: Ctrl-C")
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=4010,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Do not report each request.")
+@table_option("contract", parameter="contracts")
+def mock_upstream(port: int, contracts: tuple[Path, ...], *, quiet: bool) -> None:
+    """Answer like Twilio's API, as documented, on this machine.
+
+    Every answer is marked as a mock's, and so is what is recorded from it. No account is needed: any test
+    credentials are taken.
+
+    \b
+    ringback mock-upstream
+    ringback run --mode online --upstream http://127.0.0.1:4010 -- pytest
+    """  # noqa: D301 - click wants a real backspace
+    from ringback.contract import ContractError, load  # noqa: PLC0415 - `--help` is fast
+    from ringback.mock_upstream import MockUpstream  # noqa: PLC0415 - as above
+
+    try:
+        loaded = load(contracts)
+        server = MockUpstream(loaded, port, report=(lambda _: None) if quiet else click.echo)
+    except ContractError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(
+            f"port {port} on 127.0.0.1: {error.strerror}; take another --port"
+        ) from None
+    say(f"mock upstream at {server.url}; use it with --mode online --upstream {server.url}")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        say("stopped")
+    finally:
+        server.server_close()

@@ -16,3 +16,5 @@ REPORT_FORMS: Final = {
     ".sarif": "sarif",
     ".txt": "terminal",
 }
+
+ACCEPTED_FILE: Final = "drift-accepted.yaml"

@@ -1,35 +1,279 @@
-"""The documentation as claims: rows, examples, fields, texts, formats, header fields, the rule of 403."""
+"""The documentation as claims, the facts behind them, and the requests that show whether they hold.
+
+The facts besides the contract (other resources, sentences, header fields, errata) stand in `drift/data`.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from datetime import (
+    UTC,
+    date,
+    datetime,
+)
+from functools import cache, cached_property
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+import yaml
 
 from ringback import contract as contracts
-from ringback.contract import AnswerStamp, Names
+from ringback.contract import AnswerStamp, Names, Request
 from ringback.contract.contract import NO_NUMBER, OTHER, Decision
 from ringback.contract.render import Writer
 from ringback.drift.body import flatten, tree_of_json
-from ringback.drift.facts import load_facts
 from ringback.drift.observation import outside_id, plain
-from ringback.drift.probes import probes_of
 from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from ringback.contract import Answer, Basis, Contract, Request
+    from ringback.contract import Answer, Basis, Contract, Format
     from ringback.contract.contract import Citation
     from ringback.contract.form import Fields
-    from ringback.contract.schema import Field, Resource
+    from ringback.contract.schema import Example, Field, Resource
     from ringback.drift.body import Leaf
-    from ringback.drift.checks import Severity
-    from ringback.drift.facts import Facts
-    from ringback.drift.probes import ClaimProbe
+    from ringback.drift.observation import Severity
+
+
+T = TypeVar("T")
+
+
+class OutsideResource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A resource that test credentials cannot use."""
+
+    host: str
+    path: str
+    line: int | None = None
+
+
+class OutsideFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The resources that answer 403, and the line that says so."""
+
+    line: int
+    resources: tuple[OutsideResource, ...]
+
+
+class Sentence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something the page says in prose, and a request that shows whether it holds."""
+
+    id: str
+    resource: str
+    base: str
+    says: str
+    form: dict[str, str | None]
+    line: int | None = None
+
+
+class SentenceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of sentences."""
+
+    requests: tuple[Sentence, ...]
+
+
+class HeaderField(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """A header field that the live API's answers have.
+
+    Attributes:
+        name: Its name.
+        since: The date of the oldest recording that has it.
+        evidence: Where it was seen.
+        shape: What its value looks like, as a regular expression.
+        media: Whether its value is the media type of the format.
+        status: The only status that has it.
+    """
+
+    name: str
+    since: date
+    evidence: str
+    shape: str | None = None
+    media: bool = False
+    status: int | None = None
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str] | None:
+        """`shape`, compiled."""
+        return None if self.shape is None else re.compile(self.shape, re.ASCII)
+
+
+class HeaderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Header fields of the API, and those that say nothing about it."""
+
+    headers: tuple[HeaderField, ...]
+    transport: tuple[str, ...]
+
+
+class AnswerErratum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An erratum of the page, as it would look in an answer that follows the page to the letter.
+
+    Attributes:
+        id: The erratum's name in the contract.
+        resource: Whose answers.
+        pointer: The field.
+        also: The page's own values for it.
+        pattern: A regular expression for the page's own value.
+        element: XML's outer element.
+        code: Only in errors of this code.
+        format: Only in this format.
+    """
+
+    id: str
+    resource: str | None = None
+    pointer: str | None = None
+    also: tuple[str | None, ...] = ()
+    pattern: str | None = None
+    element: str | None = None
+    code: int | None = None
+    format: Literal["json", "xml"] | None = None
+
+
+class AnswerErrata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of errata."""
+
+    errata: tuple[AnswerErratum, ...]
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    outside: OutsideFile
+    sentences: tuple[Sentence, ...]
+    headers: HeaderFile
+    errata: tuple[AnswerErratum, ...]
+
+
+@cache
+def load_facts() -> Facts:
+    """Load the facts that ship with the project."""
+    return Facts(
+        outside=_read("outside.yaml", OutsideFile),
+        sentences=_read("requests.yaml", SentenceFile).requests,
+        headers=_read("headers.yaml", HeaderFile),
+        errata=_read("errata.yaml", AnswerErrata).errata,
+    )
+
+
+def _read(name: str, kind: type[T]) -> T:
+    text = (resources.files("ringback.drift") / "data" / name).read_text(encoding="utf-8")
+    raw: Any = yaml.safe_load(text)
+    return msgspec.convert(raw, kind)
+
+
+Form: TypeAlias = tuple[tuple[str, str], ...]
+
+_API: Final = "api.twilio.com"
+_TYPE: Final = ("Content-Type", "application/x-www-form-urlencoded")
+_OTHER_NUMBER: Final = "+14105550100"  # fictional: of the range that is never assigned
+FORMATS: Final[tuple[Format, ...]] = ("json", "xml")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimProbe:
+    """A request that shows whether some claims hold.
+
+    Attributes:
+        id: Its name: that of the first claim, with the format.
+        claims: The ids of the claims about its outcome.
+        method: Its method.
+        host: Its host.
+        path: Its path, with `{account}` for the caller's account.
+        form: Its form.
+        format: The format that it asks for.
+    """
+
+    id: str
+    claims: tuple[str, ...]
+    method: str
+    host: str
+    path: str
+    form: tuple[tuple[str, str], ...]
+    format: Format
+
+    def request(self, account: str) -> Request:
+        """The request for the credentials of `account`, without an Authorization field."""
+        target = self.path.replace("{account}", account)
+        body = urlencode(self.form).encode() if self.method == "POST" else b""
+        headers = (_TYPE, ("Content-Length", str(len(body)))) if self.method == "POST" else ()
+        return Request(self.method, self.host, target, headers, body)
+
+
+def probes_of(contract: Contract, known: Facts) -> Iterator[ClaimProbe]:
+    """A request for every claim about an outcome, in both formats; equal requests are one."""
+    asked: dict[tuple[str, str, str, Form], list[str]] = {}
+    for claim, method, host, path, form in _asked(contract, known):
+        asked.setdefault((method, host, path, form), []).append(claim)
+    for (method, host, path, fields), claims in asked.items():
+        for kind in FORMATS if host == _API else FORMATS[:1]:
+            path_in = _with_format(path, kind)
+            yield ClaimProbe(f"{claims[0]}.{kind}", tuple(claims), method, host, path_in, fields, kind)
+
+
+def _asked(contract: Contract, known: Facts) -> Iterator[tuple[str, str, str, str, Form]]:
+    """Claim, method, host, path and form of everything that is asked."""
+    examples = {example.id: example for example in contract.examples}
+    for resource in contract.resources:
+        base = _base(resource, contract.examples)
+        path = f"/{contract.gate.version}/Accounts/{{account}}/{resource.path}"
+        for row in resource.magic:
+            form = _with(base, {row.parameter: _example_value(resource, row.parameter, row.value, base)})
+            yield f"{resource.resource}.{row.id}", "POST", _API, path, form
+        for need in resource.required:
+            form = _with(base, dict.fromkeys((need.parameter, *need.alternatives)))
+            yield f"{resource.resource}.{need.id}", "POST", _API, path, form
+        for example in contract.examples:
+            if example.resource == resource.resource:
+                yield f"example.{example.id}", "POST", _API, path, example.form
+        for sentence in known.sentences:
+            if sentence.resource == resource.resource:
+                form = _with(examples[sentence.base].form, sentence.form)
+                yield sentence.id, "POST", _API, path, form
+    for outside in known.outside.resources:
+        rule = outside_id("GET", outside.host, outside.path)
+        yield rule, "GET", outside.host, _filled(outside.path), ()
+
+
+def _base(resource: Resource, examples: tuple[Example, ...]) -> Form:
+    """The form of the resource's example that succeeds."""
+    return next(
+        example.form
+        for example in examples
+        if example.resource == resource.resource and example.expect is None
+    )
+
+
+def _with(form: Form, changes: dict[str, str | None]) -> Form:
+    """`form` with fields replaced, added or (None) taken away; AreaCode takes PhoneNumber's place."""
+    if "AreaCode" in changes:
+        changes = {"PhoneNumber": None, **changes}
+    kept = [(name, changes.get(name, value)) for name, value in form]
+    kept += [(name, value) for name, value in changes.items() if name not in dict(form)]
+    return tuple((name, "x" * 1601 if value == "x*1601" else value) for name, value in kept if value)
+
+
+def _example_value(resource: Resource, parameter: str, value: str, base: Form) -> str:
+    """A value for a row: the row's own, or for "any other" one that no row names."""
+    if value != OTHER:
+        return value
+    sent = dict(base).get(parameter, "")
+    named = {row.value for row in resource.magic if row.parameter == parameter}
+    if sent and sent not in named:
+        return sent
+    return "415" if parameter == "AreaCode" else _OTHER_NUMBER
+
+
+def _filled(path: str) -> str:
+    """`path` with sids that do not exist."""
+    start, found, rest = path.partition("{sid:")
+    return f"{start}{rest[:2]}{'0' * 32}{rest[3:]}" if found else path
+
+
+def _with_format(path: str, form: Format) -> str:
+    return f"{path}.json" if form == "json" and path.startswith("/2010-04-01/") else path
 
 
 ERROR_FIELDS: Final = ("code", "message", "more_info", "status")

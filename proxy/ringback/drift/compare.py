@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from ringback.contract import Credentials, Decision, Names, admit, rules
 from ringback.contract.gate import Refused
 from ringback.drift.body import ERROR_NAMES, Body, BodyError, read_body
-from ringback.drift.checks import Check, ClaimDifference, Notes, OutcomeCheck
 from ringback.drift.claims import outcome_severity, text_rule
 from ringback.drift.fields import (
     DocumentedText,
@@ -20,7 +19,16 @@ from ringback.drift.fields import (
     code_in,
     documented_text,
 )
-from ringback.drift.observation import form_of, format_of, outside_id, plain
+from ringback.drift.observation import (
+    Check,
+    ClaimDifference,
+    Notes,
+    OutcomeCheck,
+    form_of,
+    format_of,
+    outside_id,
+    plain,
+)
 from ringback.exchange import error_code
 
 if TYPE_CHECKING:
@@ -29,9 +37,8 @@ if TYPE_CHECKING:
     from ringback.contract import Format
     from ringback.contract.form import Fields
     from ringback.contract.schema import Resource
-    from ringback.drift.checks import Kind, Severity
     from ringback.drift.claims import ClaimSet
-    from ringback.drift.observation import Observation
+    from ringback.drift.observation import Kind, Observation, Severity
 
 
 _TOO_MANY: Final = 20429

@@ -12,8 +12,8 @@ from ringback.contract import values
 from ringback.contract.render import count_segments
 from ringback.contract.rules import fill
 from ringback.drift.body import DATE, Leaf, date_format, escape_pointer, identifier_shape, is_sid, templated
-from ringback.drift.checks import ClaimDifference
 from ringback.drift.claims import ERROR_FIELDS, field_rule, field_severity, text_rule
+from ringback.drift.observation import ClaimDifference
 from ringback.exchange import PROVENANCE_PREFIX, first_header
 
 if TYPE_CHECKING:
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from ringback.contract import Basis, Format
     from ringback.contract.schema import Field
     from ringback.drift.body import Tree
-    from ringback.drift.checks import Kind, Notes, Severity
-    from ringback.drift.claims import ClaimSet
-    from ringback.drift.facts import AnswerErratum, HeaderField, HeaderFile
-    from ringback.drift.observation import Observation
+    from ringback.drift.claims import AnswerErratum, ClaimSet, HeaderField, HeaderFile
+    from ringback.drift.observation import Kind, Notes, Observation, Severity
 
 
 _ALIKE: Final = 0.5  # how alike two names must be for a field to count as renamed

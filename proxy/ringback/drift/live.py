@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from ringback.contract import Answer, Request
-    from ringback.drift.claims import ClaimSet
-    from ringback.drift.probes import ClaimProbe
+    from ringback.drift.claims import ClaimProbe, ClaimSet
 
 
 class UnansweredError(Exception):

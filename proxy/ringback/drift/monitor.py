@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
-from ringback.drift import REPORT_FORMS
-from ringback.drift.accepted import FILE as ACCEPTED
-from ringback.drift.accepted import AcceptedError, read_accepted
+from ringback.drift import ACCEPTED_FILE, REPORT_FORMS
 from ringback.drift.claims import ClaimSet
 from ringback.drift.compare import compare, outcome_kind
 from ringback.drift.observation import Observation
 from ringback.drift.report import write
-from ringback.drift.report.builder import ReportFrame, build_report, reproduce_command
+from ringback.drift.report.builder import (
+    AcceptedError,
+    ReportFrame,
+    build_report,
+    read_accepted,
+    reproduce_command,
+)
 from ringback.exchange import error_code
 
 if TYPE_CHECKING:
@@ -72,7 +76,7 @@ class DriftMonitor:
         self._lock = threading.Lock()
         self._seen: dict[tuple[object, ...], Comparison] = {}
         try:
-            self._accepted = read_accepted(Path(ACCEPTED))
+            self._accepted = read_accepted(Path(ACCEPTED_FILE))
         except AcceptedError as error:
             self._accepted = ()
             warn(f"nothing is accepted: {error}")

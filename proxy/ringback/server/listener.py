@@ -37,7 +37,7 @@ from ringback.server.tunnel import Tunnel, first_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.server.state import ServerState
+    from ringback.server.connection import ServerState
 
     Way = str
 

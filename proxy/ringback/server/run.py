@@ -14,6 +14,7 @@ from ringback.contract import values
 from ringback.control import Control
 from ringback.net import LOOPBACK, LOOPBACK_6, is_loopback
 from ringback.responder import Responder, SetupError
+from ringback.server.connection import ServerState
 from ringback.server.destination import has_address, reverse_refusal, transparent_refusal
 from ringback.server.listener import (
     Handshake,
@@ -22,14 +23,13 @@ from ringback.server.listener import (
     SocksHandshake,
     TransparentHandshake,
 )
-from ringback.server.state import ServerState
 from ringback.server.tls import Contexts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from ringback.server.state import MitmproxyEngine
+    from ringback.server.connection import MitmproxyEngine
     from ringback.settings import Settings
 
 _BACKLOG: Final = 1024  # connections that wait to be accepted: a load test opens many at once

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from ringback import __version__
-from ringback.drift.accepted import AcceptedFinding
 from ringback.drift.report.builder import (
+    AcceptedFinding,
     NotCompared,
     Report,
     ReportFrame,

@@ -11,7 +11,7 @@ from ringback.drift.findings import DriftFinding
 from ringback.drift.report.builder import NotCompared, Report
 
 if TYPE_CHECKING:
-    from ringback.drift.checks import Severity
+    from ringback.drift.observation import Severity
 
 LOST = NotCompared("a", "no answer", harmless=False)
 FINE = NotCompared("b", "not asked", harmless=True)

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ringback.contract.contract import Citation
-    from ringback.drift.findings import DriftFinding, Sighting
+    from ringback.drift.findings import DriftFinding, SideBySideRow, Sighting
     from ringback.drift.report.builder import Report
-    from ringback.drift.side_by_side import SideBySideRow
 
 
 VERSION: Final = 1

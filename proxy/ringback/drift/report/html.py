@@ -9,13 +9,12 @@ from collections import defaultdict
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from ringback.drift.checks import SEVERITIES
+from ringback.drift.observation import SEVERITIES
 from ringback.tally import many, times
 
 if TYPE_CHECKING:
-    from ringback.drift.findings import DriftFinding
+    from ringback.drift.findings import DriftFinding, SideBySideRow
     from ringback.drift.report.builder import Report
-    from ringback.drift.side_by_side import SideBySideRow
 
 _TEMPLATE: Final = "report.html.jinja"
 _COMPARED_WITH: Final = {

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from ringback.drift.checks import at_least
+from ringback.drift.observation import at_least
 
 if TYPE_CHECKING:
     from ringback.drift.findings import DriftFinding

@@ -1,4 +1,4 @@
-"""`ringback ca`: the certificate that clients trust."""
+"""Commands that set a machine up: `ca`, `completion`, `addon`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import get_completion_class
 
+import ringback
 from ringback.launch.ca import (
     EXPORT_FORMATS,
     TEXT_FORMATS,
@@ -20,6 +22,8 @@ from ringback.launch.ca import (
 from ringback.launch.trust import usual_bundle
 
 if TYPE_CHECKING:
+    from click import Context
+
     from ringback.launch.ca import Authority
 
 
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     "p12 and jks have the password `changeit`; Java takes jks.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file.")
-def command(
+def ca(
     *, only_path: bool, bundle: bool, rotate: bool, export_format: str | None, output: Path | None
 ) -> None:
     """Show, export or replace the CA that clients trust.
@@ -87,3 +91,46 @@ def _write(content: bytes, output: Path | None) -> None:
         output.write_bytes(content)
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}") from None
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: Context, shell: str) -> None:
+    """Print the completion script for SHELL.
+
+    \b
+    bash, zsh:  eval "$(ringback completion bash)"
+    fish:       ringback completion fish | source
+    """  # noqa: D301 - click wants a real backspace
+    found = get_completion_class(shell)
+    assert found is not None
+    root = ctx.find_root()
+    click.echo(found(root.command, {}, root.info_name or "ringback", "_RINGBACK_COMPLETE").source())
+
+
+SCRIPT = "ringback_addon.py"
+
+
+def script_path() -> Path:
+    """The addon script: in the package once installed, in `addons/` of a checkout.
+
+    Raises:
+        ClickException: It is in neither place.
+    """
+    package = Path(ringback.__file__).parent
+    for candidate in (package / SCRIPT, package.parents[1] / "addons" / SCRIPT):
+        if candidate.is_file():
+            return candidate
+    raise click.ClickException(f"{SCRIPT} is missing from this installation; install ringback again")
+
+
+@click.command()
+def addon() -> None:
+    """Print the path of the addon script.
+
+    \b
+    mitmweb -s "$(ringback addon)"
+    mitmdump -s "$(ringback addon)" --set ringback_seed=1
+    """  # noqa: D301 - click wants a real backspace
+    click.echo(script_path())
