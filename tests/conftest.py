@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+import hypothesis
 import pytest
 
 from support import page as documentation
@@ -13,6 +14,16 @@ from support.clients import SHARED
 from support.proxying import home, serving
 
 __all__ = ["home", "serving"]
+
+# How long an example takes says more about the machine than about the code. The ordinary run tries the same
+# examples each time, the large one (`scripts/test.py --trust`) others.
+hypothesis.settings.register_profile(
+    "untimed",
+    deadline=None,
+    derandomize="TRUST_SCALE" not in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -104,8 +104,8 @@ def running(program: str, directory: Path, *options: str, password: str | None =
         yield Program([(host, port) for host, port in json.loads(line)], confdir)
     finally:
         process.terminate()
-        process.wait(timeout=30)
-        reading.join(timeout=30)
+        process.wait(timeout=60)
+        reading.join(timeout=60)
         os.close(terminal)
 
 
@@ -146,7 +146,7 @@ def test_answers_and_refuses(program: Program) -> None:
 
 @pytest.mark.parametrize("host", ["elsewhere.example", "127.1"])
 def test_a_request_as_to_a_server_is_not_forwarded(program: Program, host: str) -> None:
-    with socket.create_connection(program.addresses[0], timeout=20) as sock:
+    with socket.create_connection(program.addresses[0], timeout=60) as sock:
         sock.sendall(f"GET /there HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         with sock.makefile("rb") as answer:
             got = answer.read()

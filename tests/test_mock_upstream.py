@@ -48,7 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ask(server: MockUpstream, method: str, path: str = PATH, body: str = "", **fields: str) -> Any:
-    connection = HTTPConnection("127.0.0.1", int(server.server_address[1]), timeout=10)
+    connection = HTTPConnection("127.0.0.1", int(server.server_address[1]), timeout=60)
     headers = {"Host": "api.twilio.com", "Authorization": basic(), **fields}
     if body:
         headers["Content-Type"] = "application/x-www-form-urlencoded"

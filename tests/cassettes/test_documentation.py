@@ -131,7 +131,7 @@ def test_vcrpy_replays_it() -> None:
     form = list(LOADED.examples[0].form)
     with vcr.use_cassette(str(FILE), record_mode="none", match_on=["method", "uri", "body"]):
         url = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT_PLACEHOLDER}/IncomingPhoneNumbers.json"
-        assert requests.post(url, data=form, timeout=10).json()["phone_number"] == "+15005550006"
+        assert requests.post(url, data=form, timeout=60).json()["phone_number"] == "+15005550006"
 
 
 def test_it_replays_here_for_any_account_and_names_its_line() -> None:

@@ -334,5 +334,5 @@ def test_the_text_of_the_documentation_replays_for_any_account(shelf: Shelf) -> 
     exec(compile(text, "docs/cassettes.md", "exec"), names)
     url = f"https://api.twilio.com/2010-04-01/Accounts/{OTHER_SID}/Messages.json"
     with names["twilio"].use_cassette(str(shelf.file())):
-        got = requests.post(url, data=form, auth=(OTHER_SID, "x"), timeout=5)
+        got = requests.post(url, data=form, auth=(OTHER_SID, "x"), timeout=60)
     assert got.json()["n"] == 7

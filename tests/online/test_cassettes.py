@@ -158,7 +158,7 @@ def test_no_secret_is_written_and_vcrpy_replays_the_file(
         assert secret not in written
     url = next(str(dict(entry)["request"]["uri"]) for entry in entries(file))  # type: ignore[index] # YAML
     with vcr.use_cassette(str(file), record_mode="none", match_on=["method", "uri", "body"]):  # type: ignore[attr-defined] # untyped
-        got = requests.post(url, data=urlencode(GOOD["Messages"]), timeout=5)
+        got = requests.post(url, data=urlencode(GOOD["Messages"]), timeout=60)
     assert (got.status_code, got.json()["body"]) == (201, "grüße")
 
 

@@ -168,7 +168,7 @@ class Wire:
     connect_reply: bytes = b""
 
     def __post_init__(self) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        self.sock = socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def __enter__(self) -> Self:
         return self

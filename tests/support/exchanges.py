@@ -82,7 +82,7 @@ def missed(cassette: Cassette, asked: Request) -> Miss:
 
 def record(cassette: Cassette, *exchanges: tuple[Request, Answer]) -> list[str]:
     """Record one after another; returns where they are."""
-    return [cassette.record(*exchange).result(timeout=30) for exchange in exchanges]
+    return [cassette.record(*exchange).result(timeout=60) for exchange in exchanges]
 
 
 @dataclass

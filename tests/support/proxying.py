@@ -96,7 +96,7 @@ def serve(
         yield Serving(process, wait_ready(process, ready, log), log)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def wait_ready(process: subprocess.Popen[bytes], ready: Path, log: Path | None = None) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _ends(wire: Wire, patience: float = 0.2) -> bool:
         wire.sock.settimeout(patience)  # a proxy that would dial has done so by then
         with contextlib.suppress(TimeoutError):
             wire.sock.recv(1)
-        wire.sock.settimeout(5)
+        wire.sock.settimeout(60)
         wire.finish().everything()
     except OSError as error:
         return not isinstance(error, TimeoutError)
@@ -181,7 +181,7 @@ def plain(port: int, *pieces: bytes) -> bool:
 def tunnelled(port: int, target: str, *pieces: bytes) -> bool:
     """Bytes within a tunnel, without TLS of this side's."""
     with Wire(port) as wire:
-        wire.sock.settimeout(5)
+        wire.sock.settimeout(60)
         wire.send(b"CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n" % target.encode())
         with contextlib.suppress(OSError):
             if b" 200" in wire.sock.recv(4096):
@@ -192,7 +192,7 @@ def tunnelled(port: int, target: str, *pieces: bytes) -> bool:
 
 def secured(wire: Wire, name: str | None, data: bytes) -> bool:
     """A request by TLS on a connection that is through already."""
-    wire.sock.settimeout(5)
+    wire.sock.settimeout(60)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with contextlib.suppress(OSError, ValueError):
@@ -203,7 +203,7 @@ def secured(wire: Wire, name: str | None, data: bytes) -> bool:
 
 def by_tls(port: int, target: str, name: str | None, data: bytes) -> bool:
     with Wire(port) as wire:
-        wire.sock.settimeout(5)
+        wire.sock.settimeout(60)
         wire.send(b"CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\n" % target.encode())
         with contextlib.suppress(OSError):
             if b" 200" in wire.sock.recv(4096):
@@ -214,7 +214,7 @@ def by_tls(port: int, target: str, name: str | None, data: bytes) -> bool:
 def by_socks(port: int, address: bytes, to: int, name: str | None, data: bytes) -> bool:
     """A request through SOCKS5; by TLS where there is a name for it."""
     with Wire(port) as wire:
-        wire.sock.settimeout(5)
+        wire.sock.settimeout(60)
         with contextlib.suppress(OSError):
             wire.send(b"\x05\x01\0").sock.recv(2)
             wire.send(b"\x05\x01\0" + address + struct.pack(">H", to)).sock.recv(10)
@@ -369,7 +369,7 @@ def transparent(witness: Witness) -> Iterator[bool]:
         (443, None, b"\x16\x03\x01"),
     ):
         sock = socket.socket()
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
         sock.bind((REDIRECTED, 0))
         witness.own.add(sock.getsockname())

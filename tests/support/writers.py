@@ -39,7 +39,7 @@ def kill_after(process: subprocess.Popen[str], lines: int) -> list[int]:
     assert process.stdout is not None
     got = [int(process.stdout.readline()) for _ in range(lines)]
     process.kill()
-    rest, reported = process.communicate(timeout=30)
+    rest, reported = process.communicate(timeout=60)
     assert "Traceback" not in reported
     return got + [int(line) for line in rest.split("\n")[:-1]]
 

@@ -90,7 +90,7 @@ def forwarded(upstream: Upstream, fault: Fault, *, auto: bool) -> tuple[Answer |
         )
         before = sys.gettrace()
         first: Answer | Exception
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             sys.settrace(fault)
             try:
                 first = await forwarder.forward(FORWARD)

@@ -1,14 +1,14 @@
-"""No input is slower than linear: processor time at growing sizes, for functions that take foreign bytes.
+"""No input is slower than linear: processor time at two sizes, for functions that take foreign bytes.
 
-Each function is timed with texts of one shape and growing size. Time may grow as the size does: a step to
-four times the size may take at most `STEEPEST` times the processor time; quadratic growth takes 16 times.
-Steps below `MEASURABLE` seconds are noise and are not judged; nothing may take longer than `LONGEST`.
+Each function is timed with texts of one shape at the ends of a range, where the larger text is `RANGE` times
+the smaller one. Linear time grows by `RANGE`, quadratic time by its square. Between the two lies room for a
+noisy machine: `STEEPEST` is their geometric middle, the smaller text is repeated until it is measurable,
+of several runs the quickest counts, and a failure is measured again. Nothing may take longer than `LONGEST`.
 """
 
 from __future__ import annotations
 
 import gc
-import itertools
 import re
 import time
 from contextlib import suppress
@@ -24,15 +24,17 @@ from ringback.cassettes.redaction import Redaction
 from support.exchanges import FORM, JSON, Shelf, answer, missed, request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from ringback.cassettes.cassette import Miss
 
-SIZES = (1 << 14, 1 << 16, 1 << 18, 1 << 20)
-STEEPEST = 9.0
+LARGEST = 1 << 20
+RANGE = 64
+STEEPEST = RANGE**1.5
 MEASURABLE = 0.02
-LONGEST = 20.0
+LONGEST = 30.0
+ATTEMPTS = 3
 KEY = b"k" * 32
 
 
@@ -95,33 +97,39 @@ FORMS = {
 }
 
 
-def growth(
-    function: Callable[[bytes], object], make: Callable[[int], bytes], sizes: Sequence[int]
-) -> list[float]:
-    """Return the processor time of each size, in seconds."""
-    times = []
-    for size in sizes:
-        data = make(size)
-        gc.collect()
-        before = time.process_time()
+def seconds(function: Callable[[bytes], object], data: bytes, times: int = 1) -> float:
+    """Return the processor time that some calls take together."""
+    gc.collect()
+    before = time.process_time()
+    for _ in range(times):
         with suppress(CassetteError, ForeignLayoutError):  # a refusal is a good answer, if it comes soon
             function(data)
-        times.append(time.process_time() - before)
-        if times[-1] > LONGEST:
-            break
-    return times
+    return time.process_time() - before
+
+
+def quickest(function: Callable[[bytes], object], data: bytes) -> float:
+    """Return the shortest of three times of a call that may be too short to measure alone."""
+    times = 1
+    while (taken := seconds(function, data, times)) < MEASURABLE:
+        times *= 2 if taken > MEASURABLE / 4 else 4
+    return min(taken, *(seconds(function, data, times) for _ in range(2))) / times
 
 
 def assert_linear(
-    function: Callable[[bytes], object], make: Callable[[int], bytes], sizes: Sequence[int] = SIZES
+    function: Callable[[bytes], object], make: Callable[[int], bytes], largest: int = LARGEST
 ) -> None:
-    """Measure twice before failing: the first time may have met a pause of the machine."""
-    for attempt in (1, 2):
-        times = growth(function, make, sizes)
-        steps = [later / earlier for earlier, later in itertools.pairwise(times) if earlier > MEASURABLE]
-        if all(step < STEEPEST for step in steps) and times[-1] < LONGEST:
+    """Fail if time grows faster than size, in each of a few attempts."""
+    small, large = make(largest // RANGE), make(largest)
+    for _ in range(ATTEMPTS):
+        slow = seconds(function, large)
+        if slow < MEASURABLE:
+            return  # so short that no growth of it can be felt
+        quick = quickest(function, small)
+        if slow < LONGEST and slow < quick * STEEPEST:
             return
-        assert attempt == 1, f"seconds at {sizes}: {times}"
+    pytest.fail(
+        f"{RANGE} times the size takes {slow / quick:.0f} times as long: {slow:.2f} s for {largest} bytes"
+    )
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -206,5 +214,5 @@ def test_differences_of_large_forms() -> None:
 
 def test_the_measure_finds_quadratic_time() -> None:
     pattern = re.compile(rb"\beyJ[\w-]{8,}\.[\w-]{8,}")
-    with pytest.raises(AssertionError, match="seconds at"):
-        assert_linear(pattern.search, repeated(b"eyJ-"), (1 << 11, 1 << 13, 1 << 15))
+    with pytest.raises(pytest.fail.Exception, match="64 times the size takes"):
+        assert_linear(pattern.search, repeated(b"eyJ-"), 1 << 15)

