@@ -335,8 +335,9 @@ def test_a_user_name_is_bound_to_one_cassette_after_the_other(responder: Respond
     def bind(name: str | None, **more: str) -> Answer:
         return call(responder, "POST", "session", {"user": "suite", "cassette": name, **more})
 
-    for name in ("test-a", "test-b"):
-        assert json.loads(bind(name).body) == {"cassette": name, "user": "suite", "distrusted": 0}
+    for last, name in enumerate(("test-a", "test-b")):
+        told = {"cassette": name, "user": "suite", "distrusted": 0, "last": last}
+        assert json.loads(bind(name).body) == told
         respond(responder, message(), NAMES, "suite")
     assert bind(None).status == 200
     respond(responder, message(), NAMES, "suite")

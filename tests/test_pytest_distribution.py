@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "proxy" / "ringback" / "pytest_plugin.py"
+SOURCES = {
+    "pytest_ringback.py": ROOT / "proxy" / "ringback" / "pytest_plugin.py",
+    "ringback_testing.py": ROOT / "proxy" / "ringback" / "testing.py",
+}
 FOLDER = ROOT / "plugins" / "pytest"
 # Packages of many projects; the versions that an environment has of these must not change.
 COMMON = ("flask", "fastapi", "httpx", "openai", "django", "cryptography", "twilio")
@@ -48,6 +51,9 @@ def test_a_message_is_answered(number):
 
 def test_a_magic_number_gets_its_error(ringback):
     assert send(To="+15005550009").json()["code"] == 21614
+    assert ringback.requests == [{{"to": "+15005550009", "code": 21614}}]
+    ringback.row(to="+14105550100", error=21610)
+    assert send().json()["code"] == 21610
     assert ringback.cassette == "test_it.test_a_magic_number_gets_its_error"
 """
 
@@ -145,7 +151,7 @@ def test_it_runs_tests_where_the_program_is_elsewhere(
     done = python.pytest(tmp_path, "--ringback", "-n2", path=f"{programs}:/usr/bin:/bin")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 passed" in done.stdout
-    assert "ringback: 5 Twilio requests answered, offline (contract 5)\n" in done.stdout
+    assert "ringback: 6 Twilio requests answered, offline (contract 6)\n" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def test_it_asks_uvx_or_pipx_for_its_own_version(
     _script(programs / name, f'echo "$@" >>"{told}"\nshift {arguments}\n{_ringback(before)}')
     done = python.pytest(tmp_path, "--ringback", path=f"{programs}:/usr/bin:/bin")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "ringback: 5 Twilio requests answered, offline (contract 5)\n" in done.stdout
+    assert "ringback: 6 Twilio requests answered, offline (contract 6)\n" in done.stdout
     first = told.read_text().splitlines()[0]
     run = "run " if name == "pipx" else ""
     assert first.startswith(f"{run}ringback=={__version__} serve --ready-file ")
@@ -190,7 +196,7 @@ def test_without_a_program_it_says_how_to_get_one(
 
 def test_the_wheel_is_the_plugin_and_needs_pytest_alone(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        assert archive.read("pytest_ringback.py") == SOURCE.read_bytes()
+        assert [archive.read(name) for name in SOURCES] == [file.read_bytes() for file in SOURCES.values()]
         named = {name.rpartition("/")[2]: archive.read(name) for name in archive.namelist()}
     metadata = message_from_bytes(named["METADATA"])
     assert metadata.get_all("Requires-Dist") == ["pytest>=7"]
@@ -205,19 +211,28 @@ def test_both_distributions_give_the_plugin_one_name() -> None:
     assert list(ours) == list(other)
 
 
-def test_the_module_reads_python_3_9_and_imports_the_standard_library_and_pytest() -> None:
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"), feature_version=(3, 9))
+@pytest.mark.parametrize(
+    "name, others",
+    [
+        ("pytest_ringback.py", {"pytest", "ringback.testing", "ringback_testing"}),
+        ("ringback_testing.py", set()),
+    ],
+)
+def test_the_modules_read_python_3_9_and_import_the_standard_library_and_pytest(
+    name: str, others: set[str]
+) -> None:
+    tree = ast.parse(SOURCES[name].read_text(encoding="utf-8"), feature_version=(3, 9))
     imported = set(_imports(tree))
-    assert imported - set(sys.stdlib_module_names) == {"pytest"}
+    assert {one for one in imported if one.partition(".")[0] not in sys.stdlib_module_names} == others
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
-            yield (node.module or "").partition(".")[0]
+            yield node.module or ""
 
 
 @pytest.mark.skipif(

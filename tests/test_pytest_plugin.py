@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -92,6 +93,112 @@ def test_the_clients_of_a_test_are_answered(tmp_path: Path, home: Path, workers:
     assert "ringback: 3 Twilio requests answered, offline (contract 3)\n" in done.stdout
     assert "listening" not in done.stdout
     assert [entry for entry in temporary.iterdir() if "ringback" in entry.name] == []
+
+
+ASSERTED = """
+TO = "+14105550101"
+
+def message(body="Your code is 481231.", to=TO, resource="Messages", **more):
+    url = URL.replace("Messages", resource)
+    return requests.post(url, {**FORM, "To": to, "Body": body, **more}, auth=AUTH, timeout=20)
+
+@pytest.fixture
+def greeted():
+    message("hello")
+
+def test_what_was_sent(greeted, ringback):
+    assert ringback.messages == [{"to": TO, "body": "hello"}]
+    threading.Thread(target=message).start()
+    found = ringback.wait_for(to=TO, body_matches="[0-9]{6}", timeout=30)
+    assert (found.resource, found.status, found.form["From"]) == ("Messages", 201, FORM["From"])
+    assert message(resource="Calls", Url="http://demo.example/voice.xml").status_code == 201
+    assert message(resource="IncomingPhoneNumbers", PhoneNumber="+15005550006").status_code == 201
+    assert [one.url for one in ringback.calls] == ["http://demo.example/voice.xml"]
+    assert ringback.numbers == [{"phone_number": "+15005550006"}]
+    assert [one.number for one in ringback.requests] == sorted(one.number for one in ringback.requests)
+    assert ringback.messages[1] == {"from": FORM["From"], "segments": 1, "status": "queued"}
+    ringback.reset()
+    assert ringback.requests == []
+
+def test_the_next_one_fails(ringback):
+    assert ringback.requests == []
+    ringback.row(to=TO, error=21610)
+    ringback.row("Calls", to=TO, error=21210)
+    ringback.row(to=TO, error=21614, status=402)
+    assert (message().status_code, message().json()["code"]) == (402, 21614)
+    assert message(resource="Calls", Url="http://demo.example/").json()["code"] == 21210
+    assert message(to="+14105550102").status_code == 201
+    with pytest.raises(ValueError, match="no text"):
+        ringback.row(to=TO, error=99999)
+
+def test_a_row_ends_with_its_test():
+    assert message().status_code == 201
+"""
+FAILING = (
+    ASSERTED
+    + """
+def test_lists_differ(ringback):
+    message()
+    assert ringback.messages == [{"to": TO, "body": "Your code is 1."}, {"to": "+14105550102"}]
+
+def test_one_differs(ringback):
+    message()
+    assert ringback.messages[0] == {"to": "+14105550109"}
+
+def test_too_many(ringback):
+    message()
+    assert [] == ringback.messages
+
+def test_none_came(ringback):
+    message("hello")
+    ringback.wait_for(body="code", timeout=0.01)
+
+def test_without_the_fixture():
+    assert message(to="+15005550001").status_code == 201
+"""
+)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_test_asserts_what_was_sent(tmp_path: Path, home: Path, workers: tuple[str, ...]) -> None:
+    done = run_pytest(tmp_path, home, ASSERTED, "--ringback", *workers)
+    assert (done.returncode, "3 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_under_run_the_fixture_alone_is_enough(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "test_it.py").write_text(SENDING + ASSERTED)
+    command = ("run", "--", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
+    done = run_ringback(home, *command, "-k", "next_one", cwd=tmp_path)
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_a_failure_tells_what_the_test_asked_and_got(tmp_path: Path, home: Path) -> None:
+    done = run_pytest(tmp_path, home, FAILING, "--ringback")
+    assert done.returncode == 1, done.stdout
+    named = re.split(r"^_+ (test_\w+) _+$", done.stdout, flags=re.MULTILINE)[1:]
+    parts = dict(zip(named[::2], named[1::2], strict=True))
+    wanted = {
+        "test_lists_differ": [
+            "1 request sent, 2 expected",
+            "  1. body: 'Your code is 481231.' is not 'Your code is 1.'",
+            "  2. missing: {'to': '+14105550102'}",
+            "- Twilio requests of this test -",
+        ],
+        "test_one_differs": ["to: '+14105550101' is not '+14105550109'"],
+        "test_too_many": ["1 request sent, 0 expected", "  1. not expected: #"],
+        "test_none_came": [
+            "0 requests with body='code' within 0.01 s, 1 expected",
+            "Messages +15005550006 -> +14105550101 'hello'",
+            "got 201 SM",
+        ],
+        "test_without_the_fixture": [
+            "Messages +15005550006 -> +15005550001",
+            "got 400, error 21211: The 'To' number +15005550001 is not a valid phone number.",
+            "(Messages.to.invalid)",
+        ],
+    }
+    missing = {(name, text) for name, texts in wanted.items() for text in texts if text not in parts[name]}
+    assert missing == set(), done.stdout
 
 
 def test_nothing_changes_unless_it_is_asked_for(tmp_path: Path, home: Path) -> None:

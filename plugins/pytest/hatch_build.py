@@ -1,4 +1,4 @@
-"""Build hook: the plugin's one module is `ringback.pytest_plugin`, and an sdist has it beside this file."""
+"""Build hook: the plugin's two modules are Ringback's own, and an sdist has them beside this file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULE = "pytest_ringback.py"
+MODULES = {"pytest_ringback.py": "pytest_plugin.py", "ringback_testing.py": "testing.py"}
 
 
 class ModuleHook(BuildHookInterface):  # type: ignore[type-arg] # older versions of hatchling take no argument
-    """Adds the module, under the name that it is imported by here."""
+    """Adds the modules, under the names that they are imported by here."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Name the file to include, from a checkout or from an sdist."""
+        """Name the files to include, from a checkout or from an sdist."""
         here = Path(self.root)
-        unpacked = here / MODULE
-        checkout = here.parents[1] / "proxy" / "ringback" / "pytest_plugin.py"
-        source = unpacked if unpacked.is_file() else checkout
-        build_data["force_include"][str(source)] = MODULE
+        for name, file in MODULES.items():
+            unpacked = here / name
+            source = unpacked if unpacked.is_file() else here.parents[1] / "proxy" / "ringback" / file
+            build_data["force_include"][str(source)] = name

@@ -358,7 +358,8 @@ class Control:
         if not isinstance(user, str) or not _SESSION.fullmatch(user):
             raise UsageError('"user" is the user name of a proxy URL: letters, digits, ".", "_" and "-"')
         self.responder.bind(user, name, _cassette_file(wanted.get("file")))
-        return _json({"cassette": name, "user": user, "distrusted": self.responder.tally.distrusted})
+        told = {"distrusted": self.responder.tally.distrusted, "last": self.responder.journal.last}
+        return _json({"cassette": name, "user": user, **told})
 
     def _reset(self, _request: Request, query: dict[str, str]) -> Answer:
         session = query.get("session")

@@ -6,9 +6,10 @@ Fixtures of a wider scope have cassettes of their own, and so has what is sent w
 
 Loaded by every pytest where Ringback is installed, so nothing but pytest is imported until it is asked for.
 
-This file is also the whole of the distribution pytest-ringback (plugins/pytest), for environments whose
-packages do not go with Ringback's. So it imports nothing of Ringback's, is written for Python 3.9, and asks
-the program for what it needs: `ringback serve`, `ringback env` and the API at /ringback/.
+This file and `testing.py` are also the whole of the distribution pytest-ringback (plugins/pytest), for
+environments whose packages do not go with Ringback's. So they import nothing else of Ringback's, are written
+for Python 3.9, and ask the program for what they need: `ringback serve`, `ringback env` and the API at
+/ringback/.
 """
 
 from __future__ import annotations
@@ -27,13 +28,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+
+if TYPE_CHECKING or __name__ != "pytest_ringback":
+    from ringback.testing import Comparable, Ringback, Sent
+else:
+    from ringback_testing import Comparable, Ringback, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -52,23 +58,9 @@ OUTSIDE: Final = "outside-tests"  # the cassette of requests that belong to no r
 _ENDED: Final = 10.0  # seconds in which the proxy answers the plugin
 _running: Final = pytest.StashKey["ProxyProcess"]()
 _binder: Final = pytest.StashKey["Binder"]()
+_started: Final = pytest.StashKey[int]()  # the number of the last request before a test
 _printed: Final = pytest.StashKey[str]()
 _problems: Final = pytest.StashKey[list[str]]()
-
-
-@dataclass(frozen=True)
-class Ringback:
-    """Value of the fixture `ringback`.
-
-    Attributes:
-        cassette: The name of the test's own cassette.
-        proxy: The proxy's URL for this test, for clients that take one by hand.
-        bundle: The PEM file of the usual roots and Ringback's, for the same.
-    """
-
-    cassette: str
-    proxy: str
-    bundle: str
 
 
 class ProxyProcess:
@@ -195,11 +187,13 @@ class Binder:
 
     Attributes:
         problems: A sentence for each test whose requests did not come to the proxy.
+        last: The number of the proxy's last request when it was told of the running test.
     """
 
     def __init__(self) -> None:
         url = urlsplit(os.environ[PROXY_URL])
         self.problems: list[str] = []
+        self.last = 0
         self._host, self._port = url.hostname or "", url.port or 0
         self._password = unquote(url.password) if url.password else None
         self._user = f"pytest-{os.getpid()}"
@@ -261,7 +255,8 @@ class Binder:
         if file is not None:
             wanted["file"] = str(file)
         try:
-            self._distrusted = self._ask("POST", "session", wanted)["distrusted"]
+            told = self._ask("POST", "session", wanted)
+            self._distrusted, self.last = told["distrusted"], told["last"]
             if self._former is not None:
                 self._ask("POST", "session", {"cassette": cassette})
         except (OSError, http.client.HTTPException, KeyError) as error:
@@ -333,6 +328,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
         yield
         return
     binder.push(cassette_name(item.nodeid), _recorded_by_vcr(item))
+    item.stash[_started] = binder.last
     yield
     binder.pop(item.nodeid)
 
@@ -428,20 +424,57 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"ringback: {problem}", red=True)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Add what a failed test asked and got."""
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed or _started not in item.stash or PROXY_URL not in os.environ:
+        return
+    with suppress(OSError, http.client.HTTPException, ValueError):
+        lines = _own(item).report()
+        report.sections.append(("Twilio requests of this test", "\n".join(lines)))
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Tell item by item how what was sent differs from what was expected."""
+    ours = (Sent, Comparable)
+    if isinstance(right, ours) and not isinstance(left, ours):
+        left, right = right, left
+    told = "what was sent is not what was expected"
+    if op == "==" and isinstance(left, Sent) and isinstance(right, list):
+        return [told, *left.explain(right)]
+    if op == "==" and isinstance(left, Comparable) and isinstance(right, Mapping):
+        return [told, *left.differences(right), *str(left).splitlines()]
+    return None
+
+
+def _own(item: pytest.Item) -> Ringback:
+    """Return the proxy of a test."""
+    url = urlsplit(os.environ[PROXY_URL])
+    name = cassette_name(item.nodeid)
+    password = unquote(url.password) if url.password else None
+    proxy = _proxy_url(url.hostname or "", url.port or 0, name, password)
+    return Ringback(name, proxy, os.environ.get("SSL_CERT_FILE", ""), item.stash[_started])
+
+
 @pytest.fixture
 def ringback(request: pytest.FixtureRequest) -> Iterator[Ringback]:
     """The proxy of this test: its clients' requests are looked up, and recorded, in the test's cassette."""
     if PROXY_URL not in os.environ:
         pytest.fail("no proxy: call `pytest --ringback`, or `ringback run -- pytest`", pytrace=False)
-    url = urlsplit(os.environ[PROXY_URL])
-    name = cassette_name(request.node.nodeid)
-    password = unquote(url.password) if url.password else None
-    proxy = _proxy_url(url.hostname or "", url.port or 0, name, password)
+    item = request.node
+    if _started not in item.stash:
+        item.stash[_started] = 0
+        item.stash[_started] = _own(item).last
+    own = _own(item)
     with pytest.MonkeyPatch.context() as environment:
         if _binder not in request.config.stash:
             for variable in _VARIABLES:
-                environment.setenv(variable, proxy)
-        yield Ringback(name, proxy, os.environ.get("SSL_CERT_FILE", ""))
+                environment.setenv(variable, own.proxy)
+        yield own
+    with suppress(OSError, http.client.HTTPException):
+        own.take_rows_back()
 
 
 def _recorded_by_vcr(item: pytest.Item) -> Path | None:
