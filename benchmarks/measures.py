@@ -128,7 +128,7 @@ def in_turns(  # noqa: PLR0913 - what a measurement is made of
     place: Workplace,
     plan: Plan,
     measure: Callable[[Running], dict[str, float]],
-    say: Callable[[str], None],
+    print_message: Callable[[str], None],
     beside: Sequence[tuple[str, Callable[[], dict[str, float]]]] = (),
 ) -> Table:
     """Each subject's figures, a fresh process for each of its turns.
@@ -138,23 +138,25 @@ def in_turns(  # noqa: PLR0913 - what a measurement is made of
         place: Where.
         plan: How often, and on which core.
         measure: Gives the figures of a subject that runs.
-        say: Reports the progress.
+        print_message: Reports the progress.
         beside: What takes its turn too and is no subject: its name, and what gives its figures.
     """
     table: Table = {}
     for turn in range(plan.rounds):
         for subject in subjects:
-            say(f"round {turn + 1}/{plan.rounds}: {subject.name}")
+            print_message(f"round {turn + 1}/{plan.rounds}: {subject.name}")
             with run(subject, place, plan.server_core) as running:
                 started = {"ready": running.ready, "ready cpu": running.cpu(), "idle": running.resident()}
                 put(table, subject.name, {**started, **measure(running)})
         for name, other in beside:
-            say(f"round {turn + 1}/{plan.rounds}: {name}")
+            print_message(f"round {turn + 1}/{plan.rounds}: {name}")
             put(table, name, other())
     return table
 
 
-def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+def rates(
+    subjects: Sequence[Subject], place: Workplace, plan: Plan, print_message: Callable[[str], None]
+) -> Table:
     """Answers a second over kept connections and over a new one for each, with their latencies.
 
     Kept connections are measured with both shapes: head and body in one TLS record ("one"), and in two as
@@ -178,21 +180,28 @@ def rates(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callab
             "fresh busy": fresh["busy"],
         }
 
-    return in_turns(subjects, place, plan, measure, say)
+    return in_turns(subjects, place, plan, measure, print_message)
 
 
-def starts(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+def starts(
+    subjects: Sequence[Subject], place: Workplace, plan: Plan, print_message: Callable[[str], None]
+) -> Table:
     """Seconds until each accepts connections, processor time until then, and idle memory.
 
     In the same turns: `ringback run -- true`, from its start to its end.
     """
     run_true = ["-m", "ringback", "run", "--allow-none", "-q", "--", "true"]
     return in_turns(
-        subjects, place, plan, lambda _running: {}, say, [(RUN_TRUE, lambda: whole(place, run_true))]
+        subjects,
+        place,
+        plan,
+        lambda _running: {},
+        print_message,
+        [(RUN_TRUE, lambda: whole(place, run_true))],
     )
 
 
-def recordings(place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+def recordings(place: Workplace, plan: Plan, print_message: Callable[[str], None]) -> Table:
     """Answers a second of proxies that forward to the same upstream and write every answer to a file."""
     common = {"seconds": plan.seconds, "core": plan.load_core, "writes": 2}
 
@@ -202,10 +211,10 @@ def recordings(place: Workplace, plan: Plan, say: Callable[[str], None]) -> Tabl
         return {"rate": got["rate"], "cpu": got["cpu"], "p50": got["p50"], "p99": got["p99"]}
 
     with run(API, place, plan.load_core) as upstream:
-        return in_turns(recording(upstream.port), place, plan, measure, say)
+        return in_turns(recording(upstream.port), place, plan, measure, print_message)
 
 
-def tunnels(place: Workplace, plan: Plan, size: int, say: Callable[[str], None]) -> Table:
+def tunnels(place: Workplace, plan: Plan, size: int, print_message: Callable[[str], None]) -> Table:
     """Megabytes a second from another host, and the proxy's milliseconds of processor time for each.
 
     Upstream and client share a core and the proxy has the other, so "direct" is what these two can do.
@@ -222,10 +231,12 @@ def tunnels(place: Workplace, plan: Plan, size: int, say: Callable[[str], None])
             return {"rate": size / 1e6 / seconds, "cpu": (running.cpu() - before) * 1000 / (size / 1e6)}
 
         beside = [(DIRECT, lambda: {"rate": size / 1e6 / download(None)})]
-        return in_turns([RINGBACK, RELAY], place, plan, measure, say, beside)
+        return in_turns([RINGBACK, RELAY], place, plan, measure, print_message, beside)
 
 
-def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]) -> Table:
+def clients(
+    subjects: Sequence[Subject], place: Workplace, plan: Plan, print_message: Callable[[str], None]
+) -> Table:
     """twilio-python's own latency through each proxy, in milliseconds; and vcrpy's in the same process."""
 
     def measure(running: Running) -> dict[str, float]:
@@ -233,7 +244,9 @@ def clients(subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Call
 
     options = {"cassette": str(place.directory / "vcr.yaml"), "size": 100, "messages": plan.messages}
     beside = [("vcrpy in process, 100 messages", lambda: client(place, options))]
-    return in_turns([subject for subject in subjects if subject.proxy], place, plan, measure, say, beside)
+    return in_turns(
+        [subject for subject in subjects if subject.proxy], place, plan, measure, print_message, beside
+    )
 
 
 def client(place: Workplace, options: dict[str, Any]) -> dict[str, float]:
@@ -259,7 +272,7 @@ def _program(place: Workplace, module: str, options: dict[str, Any]) -> dict[str
 
 
 def by_protocol(
-    subjects: Sequence[Subject], place: Workplace, plan: Plan, say: Callable[[str], None]
+    subjects: Sequence[Subject], place: Workplace, plan: Plan, print_message: Callable[[str], None]
 ) -> Table:
     """A Go program's latency, in milliseconds, where it would speak HTTP/2 and where it would not."""
     program = str(place.directory / "client")
@@ -278,7 +291,7 @@ def by_protocol(
             found[f"{offer} spoken"] = float(got["proto"].removeprefix("HTTP/"))
         return found
 
-    return in_turns(subjects, place, plan, measure, say)
+    return in_turns(subjects, place, plan, measure, print_message)
 
 
 def by_connections(
@@ -286,7 +299,7 @@ def by_connections(
     place: Workplace,
     plan: Plan,
     counts: Sequence[int],
-    say: Callable[[str], None],
+    print_message: Callable[[str], None],
 ) -> Table:
     """Answers a second and p99 by the number of connections."""
 
@@ -302,16 +315,18 @@ def by_connections(
             }
         return found
 
-    return in_turns(subjects, place, plan, measure, say)
+    return in_turns(subjects, place, plan, measure, print_message)
 
 
-def by_cassette(place: Workplace, plan: Plan, sizes: Sequence[int], say: Callable[[str], None]) -> Table:
+def by_cassette(
+    place: Workplace, plan: Plan, sizes: Sequence[int], print_message: Callable[[str], None]
+) -> Table:
     """Answers a second from cassettes of several sizes, and the milliseconds until the first one."""
     asked = {}
     for size in sizes:
         subject = with_cassette(size)
         asked[subject.name] = size
-        say(f"a cassette of {size:,}")
+        print_message(f"a cassette of {size:,}")
         make_cassette(place.directory / f"size-{size}.yaml", size)
 
     def measure(running: Running) -> dict[str, float]:
@@ -322,7 +337,7 @@ def by_cassette(place: Workplace, plan: Plan, sizes: Sequence[int], say: Callabl
         got = ask(running, place, {**load, "seconds": plan.seconds})
         return {"first": first, "rate": got["rate"], "cpu": got["cpu"]}
 
-    return in_turns([with_cassette(size) for size in sizes], place, plan, measure, say)
+    return in_turns([with_cassette(size) for size in sizes], place, plan, measure, print_message)
 
 
 def by_body(
@@ -330,7 +345,7 @@ def by_body(
     place: Workplace,
     plan: Plan,
     sizes: Sequence[int],
-    say: Callable[[str], None],
+    print_message: Callable[[str], None],
 ) -> Table:
     """Answers a second by the bytes of the message's text; beyond 1,600 characters the answer is an error."""
 
@@ -342,22 +357,24 @@ def by_body(
             found[f"rate at {size}"] = ask(running, place, load)["rate"]
         return found
 
-    return in_turns(subjects, place, plan, measure, say)
+    return in_turns(subjects, place, plan, measure, print_message)
 
 
 def memory(
-    subject: Subject, place: Workplace, plan: Plan, answers: int, say: Callable[[str], None]
+    subject: Subject, place: Workplace, plan: Plan, answers: int, print_message: Callable[[str], None]
 ) -> dict[str, float]:
     """Megabytes idle, and after so many answers."""
     with run(subject, place, plan.server_core) as running:
         idle, given = running.resident(), 0.0
         while given < answers:
             given += ask(running, place, {"seconds": 10.0, "core": plan.load_core})["answers"]
-            say(f"memory: {given:,.0f} answers, {running.resident():.0f} MB")
+            print_message(f"memory: {given:,.0f} answers, {running.resident():.0f} MB")
         return {"idle": idle, "answers": given, "after": running.resident()}
 
 
-def by_number(place: Workplace, plan: Plan, counts: Sequence[int], say: Callable[[str], None]) -> Table:
+def by_number(
+    place: Workplace, plan: Plan, counts: Sequence[int], print_message: Callable[[str], None]
+) -> Table:
     """Answers a second where each of so many clients has a cassette of its own, of 10 exchanges."""
     shelf = place.directory / "shelf"
     shelf.mkdir()
@@ -375,17 +392,17 @@ def by_number(place: Workplace, plan: Plan, counts: Sequence[int], say: Callable
             found |= {f"rate at {count}": got["rate"], f"cpu at {count}": got["cpu"]}
         return found
 
-    return in_turns([with_shelf("shelf")], place, plan, measure, say)
+    return in_turns([with_shelf("shelf")], place, plan, measure, print_message)
 
 
-def first_answer(place: Workplace, size: int, say: Callable[[str], None]) -> dict[str, float]:
+def first_answer(place: Workplace, size: int, print_message: Callable[[str], None]) -> dict[str, float]:
     """Seconds until the first answer from a cassette of `size`: Ringback's library and vcrpy, in process."""
     path = place.directory / f"size-{size}.yaml"
     if not path.exists():
         make_cassette(path, size)
     found = {}
     for who in ("ours", "vcrpy"):
-        say(f"the first answer of {size:,}: {who}")
+        print_message(f"the first answer of {size:,}: {who}")
         found[who] = run_cassette(who, path, size)["first answer"]
     return found
 

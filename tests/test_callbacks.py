@@ -294,7 +294,7 @@ def test_a_held_message_waits_for_a_decision_and_can_be_decided_again() -> None:
         ({"sid": 1}, "send {"),
     ],
 )
-def test_a_wrong_decision_is_told(body: dict[str, Any], told: str) -> None:
+def test_a_wrong_decision_is_reported(body: dict[str, Any], told: str) -> None:
     async def scene(responder: Responder, taking: Receiver) -> None:
         sid = send(responder, taking.url)
         got = ask(responder, "POST", "outcome", {"sid": sid, **body})
@@ -321,7 +321,7 @@ def test_a_reset_reports_nothing_more_about_a_session() -> None:
         ({"outcome": "failed", "error": 21610}, "is not sent, so it has no outcome"),
     ],
 )
-def test_a_row_with_a_wrong_outcome_is_told(row: dict[str, Any], told: str) -> None:
+def test_a_row_with_a_wrong_outcome_is_reported(row: dict[str, Any], told: str) -> None:
     wrong = {"resource": "Messages", "parameter": "To", "value": TO, "error": None, **row}
     got = ask(Responder(load()), "PUT", "contract/rows", {"magic": [wrong]})
     assert (got.status, told in json.loads(got.body)["error"]) == (400, True), got.body
@@ -448,7 +448,7 @@ def test_no_secret_is_noted(tmp_path: Path) -> None:
     assert [target for _, target, _, _ in taking.got] == [f"/x?key={TOKEN}"] * 3
 
 
-def test_events_tell_of_each_callback() -> None:
+def test_events_report_of_each_callback() -> None:
     async def scene(responder: Responder, taking: Receiver) -> None:
         send(responder, taking.url)
         await finished(responder)

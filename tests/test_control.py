@@ -109,7 +109,7 @@ def test_requests_are_dropped_by_session_or_all(responder: Responder) -> None:
     assert get(responder, "requests")["requests"] == []
 
 
-def test_a_long_poll_ends_with_the_message_or_tells_what_came_instead(responder: Responder) -> None:
+def test_a_long_poll_ends_with_the_message_or_reports_what_came_instead(responder: Responder) -> None:
     async def main() -> tuple[Any, Any]:
         asked = request("GET", "requests/wait?" + urlencode({"to": TO, "timeout": "60"}))
         waiting = Control(responder).handle(asked, "127.0.0.1")
@@ -286,7 +286,7 @@ def test_nothing_else_is_found(responder: Responder, path: str) -> None:
         ("requests?body~=" + "x" * 500, "longer than"),
     ],
 )
-def test_a_wrong_parameter_is_told(responder: Responder, path: str, words: str) -> None:
+def test_a_wrong_parameter_is_reported(responder: Responder, path: str, words: str) -> None:
     got = call(responder, "GET", path)
     assert got.status == 400
     assert words in json.loads(got.body)["error"]
@@ -325,7 +325,7 @@ def test_a_row_for_all_sessions(responder: Responder) -> None:
         ([], "not a JSON object"),
     ],
 )
-def test_a_wrong_row_is_told(responder: Responder, rows: Any, words: str) -> None:
+def test_a_wrong_row_is_reported(responder: Responder, rows: Any, words: str) -> None:
     got = call(responder, "PUT", "contract/rows", rows)
     assert (got.status, words in json.loads(got.body)["error"]) == (400, True), got.body
     assert "tmp" not in got.body.decode()
@@ -370,7 +370,7 @@ def test_reset_begins_anew(responder: Responder) -> None:
 # -- the proxy
 
 
-def test_health_is_told_by_head_too_and_by_any_name(responder: Responder) -> None:
+def test_health_is_reported_by_head_too_and_by_any_name(responder: Responder) -> None:
     got = call(responder, "HEAD", "health")
     assert (got.status, got.body) == (200, b"")
     assert status(responder, request("GET", "health", host="proxy.example"), "127.0.0.1") == 200

@@ -141,7 +141,7 @@ def test_hostile_texts_stay_texts(running: Serving) -> None:
     assert [told for told in drive(running, scene).troubles if "503" not in told] == []
 
 
-def test_a_failed_request_tells_why(running: Serving) -> None:
+def test_a_failed_request_reports_why(running: Serving) -> None:
     send_all(running)
 
     async def scene(page: Page) -> None:

@@ -364,7 +364,7 @@ def test_bytes_that_are_no_tls_never_reach_twilio(serving: Serving, sent: bytes)
     assert (got.status, got.error()["code"]) == (400, 20001)
 
 
-def test_a_real_from_is_told_why(serving: Serving) -> None:
+def test_a_real_from_is_reported_why(serving: Serving) -> None:
     got = serving.ask(raw(form={**GOOD["Messages"], "From": "+14108675309"}))
     assert got.error()["code"] == 21606
     assert "+15005550006" in (got.header("Ringback-Reason") or "")

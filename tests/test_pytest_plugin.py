@@ -23,7 +23,7 @@ from support.upstream import module_upstream, upstream, upstream_ca
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]
 
@@ -254,7 +254,7 @@ def test_under_run_its_proxy_is_used(tmp_path: Path, home: Path) -> None:
     assert "ringback:" not in done.stdout
 
 
-def test_a_proxy_that_does_not_start_is_told_without_a_traceback(tmp_path: Path, home: Path) -> None:
+def test_a_proxy_that_does_not_start_is_reported_without_a_traceback(tmp_path: Path, home: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\nringback_options = --mode sometimes\n")
     done = run_pytest(tmp_path, home, CLIENTS, "--ringback")
     assert done.returncode == 4
@@ -307,7 +307,7 @@ def test_asyncio():
 
 
 @pytest.fixture
-def recording(tmp_path: Path, upstream: StandIn) -> StandIn:
+def recording(tmp_path: Path, upstream: LoopbackUpstream) -> LoopbackUpstream:
     (tmp_path / "pytest.ini").write_text(
         f"[pytest]\nringback_options = --mode auto --upstream {upstream.url} --upstream-ca {upstream.ca}\n"
     )
@@ -330,7 +330,7 @@ def bodies(directory: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("order", [(), ("-n4",), ("-p", "no:randomly", "--reverse")], ids=str)
 def test_clients_that_keep_their_proxy_url_record_into_each_tests_own_cassette(
-    tmp_path: Path, home: Path, recording: StandIn, order: tuple[str, ...]
+    tmp_path: Path, home: Path, recording: LoopbackUpstream, order: tuple[str, ...]
 ) -> None:
     assert recording
     (tmp_path / "conftest.py").write_text(
@@ -355,7 +355,7 @@ def test_clients_that_keep_their_proxy_url_record_into_each_tests_own_cassette(
 
 
 def test_the_sdks_client_at_module_level_records_into_each_tests_own_cassette(
-    tmp_path: Path, home: Path, recording: StandIn
+    tmp_path: Path, home: Path, recording: LoopbackUpstream
 ) -> None:
     # The SDK shares one requests session, which keeps its first proxy for good.
     assert recording

@@ -20,12 +20,12 @@ from support.drifting import ACCOUNT, documented, failing, probe
 from support.upstream import HANG, module_upstream, twilio, upstream, upstream_ca
 
 if TYPE_CHECKING:
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]
 
 
-def settings(upstream: StandIn, directory: Path) -> Settings:
+def settings(upstream: LoopbackUpstream, directory: Path) -> Settings:
     return Settings(
         mode="auto",
         upstream=upstream.url,
@@ -58,29 +58,35 @@ def source(answer: Answer) -> str:
     return answer.source.headers()[0][1]
 
 
-def test_what_comes_back_is_recorded_and_looked_at(upstream: StandIn, tmp_path: Path) -> None:
+def test_what_comes_back_is_recorded_and_looked_at(upstream: LoopbackUpstream, tmp_path: Path) -> None:
     ([got], drift) = answers(settings(upstream, tmp_path), 1)
     assert (got.status, source(got)) == (201, "live")
     assert b"Twilio-Request-Id" in (tmp_path / "default.yaml").read_bytes()
     assert drift.compared == 1
-    assert "Messages.answer.body" in {one.rule for one in drift.findings()}  # the stand-in's has a sid only
+    assert "Messages.answer.body" in {
+        one.rule for one in drift.findings()
+    }  # the mock upstream's has a sid only
 
 
-def test_the_budget_counts(upstream: StandIn, tmp_path: Path) -> None:
+def test_the_budget_counts(upstream: LoopbackUpstream, tmp_path: Path) -> None:
     given = replace(settings(upstream, tmp_path), max_live=1)
     got, _ = answers(given, 2)
     assert [source(one).partition(";")[0] for one in got] == ["live", "contract"]
     assert len(upstream.forwarded) == 1
 
 
-def test_roots_that_do_not_know_the_live_api_are_a_fallback(upstream: StandIn, tmp_path: Path) -> None:
+def test_roots_that_do_not_know_the_live_api_are_a_fallback(
+    upstream: LoopbackUpstream, tmp_path: Path
+) -> None:
     given = replace(settings(upstream, tmp_path), upstream_ca=None)
     ([got], _) = answers(given, 1)
     assert "fallback=upstream.tls" in source(got)
     assert upstream.seen == []
 
 
-def test_who_did_not_answer_in_time_is_left_alone_for_that_long(upstream: StandIn, tmp_path: Path) -> None:
+def test_who_did_not_answer_in_time_is_left_alone_for_that_long(
+    upstream: LoopbackUpstream, tmp_path: Path
+) -> None:
     upstream.rule = lambda _: HANG
     given = replace(settings(upstream, tmp_path), connect_timeout=20, timeout=3.0)
     got, _ = answers(given, 2)
@@ -89,7 +95,7 @@ def test_who_did_not_answer_in_time_is_left_alone_for_that_long(upstream: StandI
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_each_gateway_asks_for_its_own_proof(upstream: StandIn, tmp_path: Path, status: int) -> None:
+def test_each_gateway_asks_for_its_own_proof(upstream: LoopbackUpstream, tmp_path: Path, status: int) -> None:
     upstream.probe = lambda _: twilio(status, 20008 if status == 403 else None)
     given = replace(settings(upstream, tmp_path), mode="online")
     for count in (1, 2):
@@ -99,7 +105,7 @@ def test_each_gateway_asks_for_its_own_proof(upstream: StandIn, tmp_path: Path, 
 
 
 def test_a_finding_is_shown_again_by_a_command_that_asks_the_same_api(
-    upstream: StandIn, tmp_path: Path
+    upstream: LoopbackUpstream, tmp_path: Path
 ) -> None:
     own = tmp_path / "own rows.yaml"
     own.write_text("magic: []\n")
@@ -138,7 +144,7 @@ def test_findings_are_seen_again_where_they_were_seen(
     assert found == wanted
 
 
-def test_a_finding_tells_how_to_see_it_again() -> None:
+def test_a_finding_reports_how_to_see_it_again() -> None:
     drift = DriftMonitor(contract.load(), "somebody", lambda _: None)
     request = probe("Messages.to.blocked").request(ACCOUNT)
     drift.observe(request, failing(30003)(documented(request)), "c.yaml:1")

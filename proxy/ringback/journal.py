@@ -241,7 +241,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         text = _text(self.answer, first_header(self.answer_headers, "Content-Encoding"))
         code, message, sid = _facts(text)
         form = _form(self.body, first_header(self.headers, "Content-Type"))
-        source, told = self.source, dict(self.source.headers())
+        source, given = self.source, dict(self.source.headers())
         coding = first_header(self.headers, "Content-Encoding")
         return Record(
             number=self.number,
@@ -264,9 +264,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
             text_basis=source.text if source.text != source.basis else None,
             line=source.line,
             reason=source.reason,
-            contract=told.get("Ringback-Contract"),
-            recorded=told.get("Ringback-Cassette"),
-            fallback=told.get("Ringback-Fallback"),
+            contract=given.get("Ringback-Contract"),
+            recorded=given.get("Ringback-Cassette"),
+            fallback=given.get("Ringback-Fallback"),
             request_headers=self.headers,
             answer_headers=self.answer_headers,
             body=_text(self.body, coding) if form is None else None,
@@ -572,8 +572,8 @@ def _without(entry: Entry, needles: tuple[bytes, ...]) -> Entry:
     if any(needle in unquote_to_bytes(target) for needle in needles):
         target = quote(text(unquote(target, errors="surrogateescape")), safe="/?&=:+", errors="replace")
     source = entry.source
-    told = {one.name: getattr(source, one.name) for one in fields(source) if one.init}
-    told = {name: text(value) if isinstance(value, str) else value for name, value in told.items()}
+    given = {one.name: getattr(source, one.name) for one in fields(source) if one.init}
+    given = {name: text(value) if isinstance(value, str) else value for name, value in given.items()}
     return msgspec.structs.replace(
         entry,
         target=target,
@@ -584,7 +584,7 @@ def _without(entry: Entry, needles: tuple[bytes, ...]) -> Entry:
             (name, HIDDEN if name.lower() in _SECRET_FIELDS else text(value))
             for name, value in entry.answer_headers
         ),
-        source=replace(source, **told),
+        source=replace(source, **given),
     )
 
 

@@ -75,7 +75,7 @@ def test_a_last_line_without_its_newline_gets_it_before_the_append(shelf: Shelf)
         assert len(cassette) == 4
 
 
-def test_damage_at_the_end_is_told_and_stays(shelf: Shelf) -> None:
+def test_damage_at_the_end_is_reported_and_stays(shelf: Shelf) -> None:
     file = shelf.write(*((request({"Body": str(n)}), answer(number=n)) for n in range(2)))
     data = file.read_bytes()
     damaged = data[: data.rindex(b"201")] + b"oops" + data[data.rindex(b"201") + 3 :]
@@ -164,7 +164,7 @@ def test_two_processes_do_not_mix_redactions(shelf: Shelf) -> None:
     assert "private" not in shelf.file().read_text()
 
 
-def test_each_reason_is_told_once(shelf: Shelf) -> None:
+def test_each_reason_is_reported_once(shelf: Shelf) -> None:
     with shelf.library("auto") as library:
         cassette = library.open()
         for coding in ("rot13", "rot13", "rot14"):
@@ -273,7 +273,7 @@ def assert_survives(library: CassetteDirectory, shelf: Shelf, interactions: Sequ
     return said
 
 
-def test_a_full_disk_is_told_and_the_cassette_stays_whole(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_cassette_stays_whole(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "small", kilobytes=64) as mounted:
         shelf = Shelf(mounted / "cassettes")
         with shelf.library("auto") as library:
@@ -295,7 +295,7 @@ def test_a_disk_that_has_room_again_is_used_again(tmp_path: Path) -> None:
         assert recorded(shelf.file())[-1] == 100
 
 
-def test_a_file_that_may_not_grow_is_told(shelf: Shelf) -> None:
+def test_a_file_that_may_not_grow_is_reported(shelf: Shelf) -> None:
     """As a full disk, by a limit of the process: needs no mount."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with shelf.library("auto") as library:
@@ -318,7 +318,7 @@ def test_a_full_disk_leaves_no_draft_behind(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "online"])
-def test_a_read_only_directory_is_told_and_still_replays(tmp_path: Path, mode: str) -> None:
+def test_a_read_only_directory_is_reported_and_still_replays(tmp_path: Path, mode: str) -> None:
     shelf = Shelf(tmp_path / "writable")
     shelf.write((request(), answer(number=1)))
     with read_only(shelf.directory, tmp_path / "frozen") as mounted:
@@ -348,7 +348,7 @@ def test_a_torn_cassette_in_a_read_only_directory_still_replays(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", ["auto", "online"])
-def test_a_file_in_place_of_the_directory_is_told(tmp_path: Path, mode: str) -> None:
+def test_a_file_in_place_of_the_directory_is_reported(tmp_path: Path, mode: str) -> None:
     (tmp_path / "cassettes").write_text("")
     shelf = Shelf(tmp_path / "cassettes")
     with (
@@ -358,7 +358,7 @@ def test_a_file_in_place_of_the_directory_is_told(tmp_path: Path, mode: str) -> 
         record(library.open(), (request(), answer()))
 
 
-def test_an_unreadable_cassette_is_told(shelf: Shelf) -> None:
+def test_an_unreadable_cassette_is_reported(shelf: Shelf) -> None:
     shelf.file().mkdir(parents=True)
     with shelf.library("auto") as library, pytest.raises(CassetteError, match="a directory stands where"):
         record(library.open(), (request(), answer()))

@@ -53,7 +53,7 @@ def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
         assert result.exit_code == 0, line
 
 
-def test_the_miss_shown_is_told_so(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_miss_shown_is_reported_so(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shelf.directory.parent)
     shelf.write((request(resource="Calls.json"), answer()), (request(), answer()))
     with Shelf(Path("cassettes")).library() as library:

@@ -52,7 +52,7 @@ def test_everything_that_can_go_wrong_is_one_kind() -> None:
         assert issubclass(kind, CassetteError)
 
 
-def test_a_file_in_the_directory_s_place_is_told_by_who_opens_a_cassette(shelf: Shelf) -> None:
+def test_a_file_in_the_directory_s_place_is_reported_by_who_opens_a_cassette(shelf: Shelf) -> None:
     shelf.directory.write_text("a file stands in the way")
     with (
         shelf.library("auto") as library,
@@ -61,7 +61,7 @@ def test_a_file_in_the_directory_s_place_is_told_by_who_opens_a_cassette(shelf: 
         library.open()
 
 
-def test_a_file_in_the_directory_s_place_is_told_by_who_records_afresh(shelf: Shelf) -> None:
+def test_a_file_in_the_directory_s_place_is_reported_by_who_records_afresh(shelf: Shelf) -> None:
     shelf.directory.write_text("a file stands in the way")
     with shelf.library("online") as library:
         waiting = library.open().record(request(), answer())

@@ -39,7 +39,7 @@ def test_a_kill_leaves_the_old_one_whole_and_the_new_one_to_be_had(shelf: Shelf)
         assert numbered(library.open("default-interrupted-1"), asked) == first
 
 
-def test_a_second_process_on_the_same_cassette_is_told_and_harms_nothing(shelf: Shelf) -> None:
+def test_a_second_process_on_the_same_cassette_is_reported_and_harms_nothing(shelf: Shelf) -> None:
     with shelf.library("online") as one, shelf.library("online") as other:
         record(one.open(), (A, answer(number=1)))
         with pytest.raises(
@@ -78,7 +78,7 @@ def test_an_append_after_the_change_goes_into_the_new_one(shelf: Shelf) -> None:
     assert recorded(shelf.file()) == [2, 3]
 
 
-def test_a_cassette_that_cannot_take_its_name_is_told_and_kept(
+def test_a_cassette_that_cannot_take_its_name_is_reported_and_kept(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = shelf.library("online")
@@ -95,7 +95,7 @@ def test_a_cassette_that_cannot_take_its_name_is_told_and_kept(
     assert names(shelf) == ["default.yaml.new"]
 
 
-def test_what_is_replaced_is_told(shelf: Shelf) -> None:
+def test_what_is_replaced_is_reported(shelf: Shelf) -> None:
     shelf.write(*((A, answer(number=number)) for number in range(4)))
     with shelf.library("online") as library:
         record(library.open(), (A, answer(number=9)))

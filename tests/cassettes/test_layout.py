@@ -182,7 +182,7 @@ def test_other_layouts_are_left_to_vcrpy(data: bytes) -> None:
         layout.scan(data)
 
 
-def test_damage_in_the_middle_is_told_with_its_place() -> None:
+def test_damage_in_the_middle_is_reported_with_its_place() -> None:
     data = WHOLE.replace(b"    status:\n      code: 201\n", b"    status:\n", 1)
     with pytest.raises(layout.DamageError) as caught:
         layout.scan(data)
@@ -246,7 +246,7 @@ def test_a_comment_of_a_person_is_not_torn(rest: bytes) -> None:
     assert (len(index), index.end, index.torn, index.unended) == (3, len(WHOLE + rest), 0, True)
 
 
-def test_damage_is_told_with_its_line_and_the_next_step(shelf: Shelf) -> None:
+def test_damage_is_reported_with_its_line_and_the_next_step(shelf: Shelf) -> None:
     file = shelf.write(*((request({"Body": f"{n}"}), answer(number=n)) for n in (1, 2, 3)))
     lines = file.read_text().split("\n")
     start = [number for number, line in enumerate(lines, 1) if line.startswith("# ringback")][1]

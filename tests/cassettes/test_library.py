@@ -42,7 +42,7 @@ def test_closing_waits_for_what_is_being_written(shelf: Shelf) -> None:
         assert len(again.open()) == 30
 
 
-def test_what_goes_wrong_at_the_end_is_told_and_the_others_are_finished(shelf: Shelf) -> None:
+def test_what_goes_wrong_at_the_end_is_reported_and_the_others_are_finished(shelf: Shelf) -> None:
     library = shelf.library("online")
     for name in ("one", "two"):
         record(library.open(name), (request(), answer()))

@@ -93,7 +93,7 @@ def test_the_order_of_fields_with_one_name_counts() -> None:
         [("To", "+14105550100"), ("body", "")],
     ],
 )
-def test_blank_missing_and_repeated_fields_are_told_apart(other: list[tuple[str, str]]) -> None:
+def test_blank_missing_and_repeated_fields_are_reported_apart(other: list[tuple[str, str]]) -> None:
     forms = [[("To", "+14105550100"), ("Body", "x")], other]
     assert key_of(forms[0]) != key_of(forms[1])
     assert key_of(other) == key_of(list(other))
@@ -259,7 +259,7 @@ def test_host_classes(host: str, expected: str) -> None:
     assert host_class(host) == expected
 
 
-def test_differences_are_told_field_by_field() -> None:
+def test_differences_are_reported_field_by_field() -> None:
     asked = key_of(
         [("To", "+14105550101"), ("Body", "hello"), ("MediaUrl", "a"), ("MediaUrl", "b")], query="x=1"
     )

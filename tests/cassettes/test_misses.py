@@ -88,7 +88,7 @@ def test_a_control_character_in_a_field_does_not_reach_a_terminal(shelf: Shelf) 
     assert max(map(len, lines)) < 400
 
 
-def test_a_miss_can_still_be_told_when_the_library_is_closed(shelf: Shelf) -> None:
+def test_a_miss_can_still_be_reported_when_the_library_is_closed(shelf: Shelf) -> None:
     shelf.write((A, answer()))
     with shelf.library() as library:
         miss = missed(library.open(), B)

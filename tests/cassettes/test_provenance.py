@@ -24,7 +24,7 @@ from support.exchanges import answer, request
 KEY = b"a key for tests, long enough"
 
 
-def test_the_fields_that_were_redacted_are_told_with_their_key_s_name_and_never_the_key() -> None:
+def test_the_fields_that_were_redacted_are_reported_with_their_key_s_name_and_never_the_key() -> None:
     said = provenance(Redaction(("To", "Body"), KEY), "documentation")
     assert redacted_fields(said) == (("To", "Body"), key_id(KEY))
     assert redacted_fields_of({"ringback": said}) == ("To", "Body")
@@ -33,7 +33,7 @@ def test_the_fields_that_were_redacted_are_told_with_their_key_s_name_and_never_
     assert KEY.decode() not in str(said)
 
 
-def test_without_redaction_no_key_is_told() -> None:
+def test_without_redaction_no_key_is_reported() -> None:
     said = provenance(Redaction())
     assert redacted_fields(said) == ((), "")
     assert "source" not in said
@@ -72,7 +72,7 @@ def test_a_key_changes_nothing_but_the_key() -> None:
         ("live; line=3", "recorded", None),
     ],
 )
-def test_an_answer_tells_whether_it_was_recorded_or_documented(
+def test_an_answer_reports_whether_it_was_recorded_or_documented(
     said: str | None, basis: str, line: int | None
 ) -> None:
     one = Interaction(request(), answer(), ((FIELD_SOURCE, said),) if said else ())

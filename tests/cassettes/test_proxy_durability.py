@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.proxying import Serving
-    from support.upstream import Seen, StandIn
+    from support.upstream import LoopbackUpstream, Seen
 
 ROUNDS = 20
 CLIENTS = 8
 
 
-def numbering(upstream: StandIn) -> None:
+def numbering(upstream: LoopbackUpstream) -> None:
     """Each answer repeats the number that its request has in its body."""
 
     def rule(seen: Seen) -> bytes:
@@ -58,7 +58,7 @@ def load(running: Serving, first: int, enough: int, done: list[int]) -> threadin
                 reached.set()
                 return
             if not (got.header("Ringback-Cassette") or "").startswith("default#"):
-                continue  # a busy machine: the stand-in was too slow, so the contract answered
+                continue  # a busy machine: the mock upstream was too slow, so the contract answered
             with lock:
                 done.append(number)
                 if len(done) >= enough:
@@ -70,7 +70,9 @@ def load(running: Serving, first: int, enough: int, done: list[int]) -> threadin
 
 
 @pytest.mark.slow
-def test_20_kills_of_the_proxy_under_load_lose_nothing(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_20_kills_of_the_proxy_under_load_lose_nothing(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     numbering(upstream)
     moments = random.Random(5)
     shelf = Shelf(tmp_path / "cassettes")
@@ -94,8 +96,8 @@ def test_20_kills_of_the_proxy_under_load_lose_nothing(upstream: StandIn, home: 
             assert json.loads(asked(running, number).body)["n"] == number
 
 
-def test_a_full_disk_is_told_once_and_every_client_served(
-    upstream: StandIn, home: Path, tmp_path: Path
+def test_a_full_disk_is_reported_once_and_every_client_served(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     numbering(upstream)
     with tmpfs(tmp_path / "small", kilobytes=16) as mounted:
@@ -116,8 +118,8 @@ def test_a_full_disk_is_told_once_and_every_client_served(
 
 
 @pytest.mark.parametrize("mode", ["auto", "online"])
-def test_a_read_only_directory_is_told_and_every_client_served(
-    upstream: StandIn, home: Path, tmp_path: Path, mode: str
+def test_a_read_only_directory_is_reported_and_every_client_served(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, mode: str
 ) -> None:
     numbering(upstream)
     shelf = Shelf(tmp_path / "cassettes")
@@ -136,7 +138,9 @@ def test_a_read_only_directory_is_told_and_every_client_served(
     assert "Traceback" not in running.stderr()
 
 
-def test_two_proxies_on_one_cassette_lose_nothing(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_two_proxies_on_one_cassette_lose_nothing(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     numbering(upstream)
     shelf = Shelf(tmp_path / "cassettes")
     options = [*arguments(upstream, "auto"), "--cassettes", str(shelf.directory)]
@@ -154,7 +158,9 @@ def test_two_proxies_on_one_cassette_lose_nothing(upstream: StandIn, home: Path,
     assert len(held) == len(set(held))
 
 
-def test_a_second_proxy_that_records_afresh_is_told(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_a_second_proxy_that_records_afresh_is_reported(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     numbering(upstream)
     shelf = Shelf(tmp_path / "cassettes")
     options = [*arguments(upstream, "online"), "--cassettes", str(shelf.directory)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ringback.cassettes import pseudonyms
 from ringback.cassettes.files import RedactionError
-from ringback.cassettes.pseudonyms import SHORTEST_KEY, key_id, load_key, permuted, stand_in
+from ringback.cassettes.pseudonyms import SHORTEST_KEY, key_id, load_key, permuted, substitute
 
 KEY = b"k" * 32
 DIGITS = st.text("0123456789", min_size=1, max_size=15)
@@ -19,7 +19,7 @@ DIGITS = st.text("0123456789", min_size=1, max_size=15)
 
 @given(st.sets(st.text(max_size=30), min_size=2, max_size=8))
 def test_different_values_stay_different(values: set[str]) -> None:
-    assert len({stand_in(value, KEY) for value in values}) == len(values)
+    assert len({substitute(value, KEY) for value in values}) == len(values)
 
 
 @given(DIGITS, DIGITS)
@@ -36,7 +36,7 @@ def test_short_digits_are_permuted_without_a_gap(length: int) -> None:
 
 @pytest.mark.parametrize("number", ["+15005550006", "15005550001", "5005550009", "(500) 555-0006"])
 def test_magic_numbers_are_nobodys_and_stay(number: str) -> None:
-    assert stand_in(number, KEY) == number
+    assert substitute(number, KEY) == number
 
 
 @given(st.integers(0, 9999))
@@ -69,14 +69,14 @@ def test_what_would_become_one_goes_on_to_another(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_a_stand_in_is_of_the_same_kind(value: str, shape: str) -> None:
-    got = stand_in(value, KEY)
+    got = substitute(value, KEY)
     assert re.fullmatch(shape, got), got
     assert got != value or not value
-    assert stand_in(value, b"another key") != got or not value
+    assert substitute(value, b"another key") != got or not value
 
 
 def test_spellings_of_one_number_stay_spellings_of_one_number() -> None:
-    digits = {re.sub(r"\D", "", stand_in(value, KEY))[-10:] for value in ("+14105550100", "(410) 555-0100")}
+    digits = {re.sub(r"\D", "", substitute(value, KEY))[-10:] for value in ("+14105550100", "(410) 555-0100")}
     assert len(digits) == 1
 
 
@@ -104,7 +104,7 @@ def test_the_environment_comes_first(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_short_key_is_refused_without_being_told(tmp_path: Path) -> None:
+def test_a_short_key_is_refused_without_being_reported(tmp_path: Path) -> None:
     with pytest.raises(RedactionError, match="at least 16 characters, it has 6") as caught:
         load_key({"RINGBACK_REDACT_KEY": "secret"}, tmp_path / "redact-key")
     assert "secret" not in str(caught.value)
@@ -118,7 +118,7 @@ def test_a_key_file_that_holds_no_key_is_named(tmp_path: Path, prepare: object) 
         load_key({}, path)
 
 
-def test_the_id_tells_keys_apart_and_does_not_tell_them() -> None:
+def test_the_id_reports_keys_apart_and_does_not_report_them() -> None:
     assert re.fullmatch(r"[0-9a-f]{8}", key_id(KEY))
     assert key_id(KEY) != key_id(os.urandom(32))
     assert KEY.hex()[:8] != key_id(KEY)

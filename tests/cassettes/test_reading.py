@@ -63,7 +63,9 @@ FINE = b"""\
         (b"interactions: [2020-99-99]", 1, "no YAML that vcrpy reads: a value in it is none, such as a date"),
     ],
 )
-def test_what_nobody_can_read_is_told_with_its_place(shelf: Shelf, data: bytes, line: int, said: str) -> None:
+def test_what_nobody_can_read_is_reported_with_its_place(
+    shelf: Shelf, data: bytes, line: int, said: str
+) -> None:
     shelf.directory.mkdir()
     shelf.file().write_bytes(data)
     with pytest.raises(CassetteFormatError) as caught:

@@ -90,7 +90,7 @@ def test_one_that_cannot_be_written_down_keeps_nobody_else_from_it(writing: Writ
     assert [type(error) for error in writing.failures] == [CodingError]
 
 
-def test_a_disk_that_says_no_is_told_to_everybody_who_waits_and_the_next_may_succeed(
+def test_a_disk_that_says_no_is_reported_to_everybody_who_waits_and_the_next_may_succeed(
     writing: Writing, tmp_path: Path
 ) -> None:
     writing.path.mkdir()

@@ -89,7 +89,7 @@ def test_lines_are_known_in_our_own_layout(shelf: Shelf) -> None:
     assert recordings.line(0) == 0
 
 
-def test_a_file_that_changes_in_use_is_told_with_the_line(shelf: Shelf) -> None:
+def test_a_file_that_changes_in_use_is_reported_with_the_line(shelf: Shelf) -> None:
     file = shelf.write(*EXCHANGES)
     recordings = CassetteReader(file)
     recordings.open(Redaction())

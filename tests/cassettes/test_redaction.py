@@ -312,7 +312,7 @@ FIELDS = st.lists(
 
 
 @given(FIELDS, FIELDS)
-def test_redaction_tells_apart_what_was_different(
+def test_redaction_reports_apart_what_was_different(
     one: list[tuple[str, str]], other: list[tuple[str, str]]
 ) -> None:
     redaction = Redaction(("To", "From", "Body"), KEY)

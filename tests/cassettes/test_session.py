@@ -214,7 +214,7 @@ def test_a_bad_name_is_refused_before_anything_is_touched(shelf: Shelf, mode: st
 
 
 @pytest.mark.parametrize("text", ["[]", "a: b\n", "\0", "interactions: {a: b}\n", "- x"])
-def test_what_is_no_cassette_is_told_with_its_path(shelf: Shelf, text: str) -> None:
+def test_what_is_no_cassette_is_reported_with_its_path(shelf: Shelf, text: str) -> None:
     shelf.directory.mkdir()
     shelf.file().write_text(text)
     with (
@@ -262,7 +262,7 @@ def test_a_torn_tail_is_cut_by_auto_and_passed_over_by_offline(shelf: Shelf) -> 
         assert [numbered(library.open(), one) for one in (A, B, C)] == [1, None, 3]
 
 
-def test_another_key_is_told_instead_of_missing_everything(shelf: Shelf) -> None:
+def test_another_key_is_reported_instead_of_missing_everything(shelf: Shelf) -> None:
     shelf.write((A, answer(number=1)), redact=["Body"])
     other = {"RINGBACK_REDACT_KEY": "another key, long enough"}
     said = r"redacted with the key \w{8}, the key here is \w{8}: set RINGBACK"

@@ -129,7 +129,7 @@ def test_show_of_what_is_not_there_is_a_usage_error(shelf: Shelf, name: str) -> 
     assert "there are: default" in result.stderr or "cannot name a cassette" in result.stderr
 
 
-def test_show_of_a_broken_one_tells_where(shelf: Shelf) -> None:
+def test_show_of_a_broken_one_reports_where(shelf: Shelf) -> None:
     shelf.directory.mkdir()
     shelf.file().write_text("a: b")
     result = run("show", "default")
@@ -166,7 +166,7 @@ def test_verify_looks_for_the_tokens_of_the_environment(
     assert "a configured secret in the answer's body" in run("verify").stdout
 
 
-def test_verify_tells_what_it_cannot_judge(shelf: Shelf) -> None:
+def test_verify_reports_what_it_cannot_judge(shelf: Shelf) -> None:
     shelf.write((request(SENT), answer()))
     assert run("redact", "--redact", "To,Body").exit_code == 0
     why = "To, Body were recorded as pseudonyms (--redact), which get other answers than what was sent"
@@ -180,7 +180,7 @@ def test_verify_tells_what_it_cannot_judge(shelf: Shelf) -> None:
     assert reported == {"checked": 1, "findings": [], "not_held_against_contract": skipped, "not_used": []}
 
 
-def test_of_two_files_with_one_name_it_is_told_which_is_used(shelf: Shelf) -> None:
+def test_of_two_files_with_one_name_it_is_reported_which_is_used(shelf: Shelf) -> None:
     shelf.write((request(SENT), answer()))
     other = FILE.with_suffix(".json")
     other.write_text('{"version": 1, "interactions": []}')
@@ -251,7 +251,7 @@ def test_redact_rewrites_and_still_matches(shelf: Shelf) -> None:
     assert run("verify").exit_code == 0
 
 
-def test_what_cannot_be_redacted_is_told_and_the_others_are(shelf: Shelf) -> None:
+def test_what_cannot_be_redacted_is_reported_and_the_others_are(shelf: Shelf) -> None:
     for name in ("one", "two"):
         written(shelf, (request(SENT), answer({"to": SENT["To"]})), name=name)
     shelf.file("latin").write_bytes(b"interactions: [\xff]\n")

@@ -12,7 +12,7 @@ from support.clients import ACCOUNT, TOKEN
 from support.upstream import RESET, TEST, module_upstream, response, twilio, upstream, upstream_ca
 
 if TYPE_CHECKING:
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]
 
@@ -23,7 +23,7 @@ def check(*arguments: str, account: str = ACCOUNT, token: str = TOKEN) -> Result
     return CliRunner().invoke(ringback, ["check-credentials", *arguments], env={SID: account, SECRET: token})
 
 
-def ask(server: StandIn) -> Result:
+def ask(server: LoopbackUpstream) -> Result:
     return check("--upstream", server.url, "--upstream-ca", str(server.ca))
 
 
@@ -40,7 +40,7 @@ def ask(server: StandIn) -> Result:
     ],
 )
 def test_the_verdict_of_one_probe(
-    upstream: StandIn, answer: bytes, code: int, verdict: str, said: str
+    upstream: LoopbackUpstream, answer: bytes, code: int, verdict: str, said: str
 ) -> None:
     upstream.probe = lambda _: answer
     got = ask(upstream)
@@ -51,7 +51,7 @@ def test_the_verdict_of_one_probe(
     assert [(seen.pair, seen.is_probe) for seen in upstream.seen] == [((ACCOUNT, TOKEN), True)]
 
 
-def test_nobody_there_is_unclear(upstream: StandIn) -> None:
+def test_nobody_there_is_unclear(upstream: LoopbackUpstream) -> None:
     upstream.before_tls = "reset"
     got = ask(upstream)
     assert (got.exit_code, got.stdout.split(" ")[0]) == (2, "unclear:")
@@ -67,7 +67,7 @@ def test_nobody_there_is_unclear(upstream: StandIn) -> None:
     ],
 )
 def test_a_missing_or_impossible_pair_is_not_sent(
-    upstream: StandIn, account: str, token: str, said: str
+    upstream: LoopbackUpstream, account: str, token: str, said: str
 ) -> None:
     got = check("--upstream", upstream.url, account=account, token=token)
     assert got.exit_code == 2

@@ -304,7 +304,7 @@ def test_a_field_that_is_no_parameter_is_warned_of() -> None:
     assert call("explain", "GET", "Recordings", "to=x").stderr == ""
 
 
-def test_the_years_of_a_text_are_told() -> None:
+def test_the_years_of_a_text_are_reported() -> None:
     form = ("POST", "Messages", "From=+15005550006", "To=+15005550001", "Body=x")
     found = explain(*form)
     assert re.fullmatch(r"\d{4}(-\d{4})?", str(found["text_years"]))

@@ -106,7 +106,7 @@ def test_every_python_is_tried_once(path: Path, tmp_path: Path) -> None:
     assert tried == [(str(path / "python3"), True), (str(path / "python3.6"), True)]
 
 
-def test_a_python3_that_does_not_run_is_told(path: Path) -> None:
+def test_a_python3_that_does_not_run_is_reported(path: Path) -> None:
     _program(path, "python3", "exit 127")
     done = _doctor(path, "python")
     assert (done.returncode, "Python" in done.stdout) == (1, True)
@@ -221,7 +221,7 @@ def test_a_dotnet_runtime_needs_no_sdk(path: Path) -> None:
     assert found["version"].partition(".")[0].isdigit()
 
 
-def test_a_dotnet_that_cannot_do_tls_is_told_apart(path: Path) -> None:
+def test_a_dotnet_that_cannot_do_tls_is_reported_apart(path: Path) -> None:
     """As .NET Core 3.1 beside OpenSSL 3."""
     _program(path, "dotnet", "echo 'No usable version of libssl was found' >&2; exit 134")
     done = _doctor(path, "--json", ".net")

@@ -14,7 +14,15 @@ from click.testing import CliRunner, Result
 from ringback.cli import ringback
 from ringback.contract import Request
 from support.drifting import ACCOUNT, CLAIM_SET, TOKEN, cassette, documented, edit
-from support.upstream import Seen, StandIn, ThrowAway, response, stand_in, throw_away, twilio
+from support.upstream import (
+    LoopbackUpstream,
+    Seen,
+    ThrowAway,
+    loopback_upstream,
+    response,
+    throw_away,
+    twilio,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,9 +39,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> ThrowAway:
 
 
 @pytest.fixture
-def upstream(authority: ThrowAway) -> Iterator[StandIn]:
-    """A stand-in that behaves as documented, for every host of Twilio's."""
-    with stand_in(authority, names=WILD) as server:
+def upstream(authority: ThrowAway) -> Iterator[LoopbackUpstream]:
+    """A mock upstream that behaves as documented, for every host of Twilio's."""
+    with loopback_upstream(authority, names=WILD) as server:
         server.rule = server.probe = behaving()
         yield server
 
@@ -66,7 +74,7 @@ def behaving(change: Callable[[Request, Answer], Answer] = lambda _, answer: ans
     return rule
 
 
-def at(server: StandIn) -> list[str]:
+def at(server: LoopbackUpstream) -> list[str]:
     return ["--upstream", server.url, "--upstream-ca", str(server.ca)]
 
 
@@ -75,7 +83,7 @@ def report(result: Result) -> dict[str, Any]:
     return found
 
 
-def test_an_upstream_that_behaves_as_documented_has_no_drift(drift: Any, upstream: StandIn) -> None:
+def test_an_upstream_that_behaves_as_documented_has_no_drift(drift: Any, upstream: LoopbackUpstream) -> None:
     result = drift(*at(upstream), "--format", "json", "--fail-on", "info")
     found = report(result)
     told = [(item["rule"], item["kind"], item["observed"]) for item in found["findings"]]
@@ -85,7 +93,7 @@ def test_an_upstream_that_behaves_as_documented_has_no_drift(drift: Any, upstrea
 
 
 def test_what_was_seen_is_recorded_without_credentials_and_findings_point_to_its_lines(
-    drift: Any, upstream: StandIn
+    drift: Any, upstream: LoopbackUpstream
 ) -> None:
     def change(request: Request, answer: Answer) -> Answer:
         sent = b"5550004" in request.body and request.target.endswith("Messages.json")
@@ -108,7 +116,7 @@ def test_what_was_seen_is_recorded_without_credentials_and_findings_point_to_its
 
 
 def test_the_command_that_shows_a_finding_again_asks_the_same_thing(
-    drift: Any, upstream: StandIn, tmp_path: Path
+    drift: Any, upstream: LoopbackUpstream, tmp_path: Path
 ) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("errors:\n- {code: 21610, message: Ours}\n")
@@ -131,7 +139,7 @@ def test_the_command_that_shows_a_finding_again_asks_the_same_thing(
 
 
 def test_the_command_says_what_came_by_the_environment(
-    drift: Any, upstream: StandIn, monkeypatch: pytest.MonkeyPatch
+    drift: Any, upstream: LoopbackUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RINGBACK_UPSTREAM", upstream.url)
     monkeypatch.setenv("RINGBACK_UPSTREAM_CA", str(upstream.ca))
@@ -148,7 +156,9 @@ def test_the_command_says_what_came_by_the_environment(
     ]
 
 
-def test_options_that_this_run_has_no_use_for_are_told(drift: Any, upstream: StandIn, tmp_path: Path) -> None:
+def test_options_that_this_run_has_no_use_for_are_reported(
+    drift: Any, upstream: LoopbackUpstream, tmp_path: Path
+) -> None:
     request = next(item for item in CLAIM_SET.probes if item.id == "Messages.to.missing.json").request(
         ACCOUNT
     )
@@ -161,7 +171,9 @@ def test_options_that_this_run_has_no_use_for_are_told(drift: Any, upstream: Sta
     assert drift(file).stderr == ""
 
 
-def test_the_proof_comes_first_and_live_credentials_are_never_used(drift: Any, upstream: StandIn) -> None:
+def test_the_proof_comes_first_and_live_credentials_are_never_used(
+    drift: Any, upstream: LoopbackUpstream
+) -> None:
     upstream.probe = lambda _: twilio(200, None, sid=ACCOUNT)
     result = drift(*at(upstream), "--only", "Messages.*")
     assert result.exit_code == 2
@@ -170,7 +182,7 @@ def test_the_proof_comes_first_and_live_credentials_are_never_used(drift: Any, u
 
 
 def test_product_hosts_are_asked_once_the_api_has_proven_the_credentials(
-    drift: Any, upstream: StandIn
+    drift: Any, upstream: LoopbackUpstream
 ) -> None:
     def probe(seen: Seen) -> bytes:
         return twilio(403, 20008) if seen.server_name == "api.twilio.com" else twilio(404, 20404)
@@ -184,14 +196,16 @@ def test_product_hosts_are_asked_once_the_api_has_proven_the_credentials(
 
 
 @pytest.mark.parametrize("rule", [lambda _: None, lambda _: twilio(503), lambda _: twilio(429, 20429)])
-def test_an_upstream_without_answers_is_not_agreement(drift: Any, upstream: StandIn, rule: Any) -> None:
+def test_an_upstream_without_answers_is_not_agreement(
+    drift: Any, upstream: LoopbackUpstream, rule: Any
+) -> None:
     upstream.rule = rule
     result = drift(*at(upstream), "--only", "Messages.to.*", "--format", "json")
     assert result.exit_code == 2
     assert report(result)["compared"] == 0
 
 
-def test_one_answer_that_does_not_come_makes_the_run_blind(drift: Any, upstream: StandIn) -> None:
+def test_one_answer_that_does_not_come_makes_the_run_blind(drift: Any, upstream: LoopbackUpstream) -> None:
     good = behaving()
     upstream.rule = lambda seen: None if b"5550004" in seen.body else good(seen)
     assert drift(*at(upstream), "--only", "Messages.to.*").exit_code == 2
@@ -209,18 +223,18 @@ def test_the_documentation_as_a_cassette_agrees_with_nothing(drift: Callable[...
     assert "and 15 more: written down from the documentation, not recorded" in " ".join(result.stdout.split())
 
 
-def test_max_live_sends_no_more(drift: Any, upstream: StandIn) -> None:
+def test_max_live_sends_no_more(drift: Any, upstream: LoopbackUpstream) -> None:
     assert drift(*at(upstream), "--max-live", "3").exit_code == 0
     assert len(upstream.forwarded) == 3
 
 
-def test_one_format_on_the_wire(drift: Any, upstream: StandIn) -> None:
+def test_one_format_on_the_wire(drift: Any, upstream: LoopbackUpstream) -> None:
     assert drift(*at(upstream), "--wire", "xml", "--only", "Calls.*").exit_code == 0
     assert upstream.forwarded
     assert not [seen for seen in upstream.forwarded if seen.target.endswith(".json")]
 
 
-def test_accepting_a_finding_takes_it_out_until_it_is_gone(drift: Any, upstream: StandIn) -> None:
+def test_accepting_a_finding_takes_it_out_until_it_is_gone(drift: Any, upstream: LoopbackUpstream) -> None:
     upstream.rule = behaving(
         lambda request, answer: (
             edit(status="accepted")(answer)
@@ -271,14 +285,14 @@ def test_accepting_a_finding_takes_it_out_until_it_is_gone(drift: Any, upstream:
         (["--upstream-ca", "missing.pem"], "--upstream-ca"),
     ],
 )
-def test_mistakes_are_told_in_a_line(drift: Any, arguments: list[str], said: str) -> None:
+def test_mistakes_are_reported_in_a_line(drift: Any, arguments: list[str], said: str) -> None:
     result = drift(*arguments)
     assert result.exit_code == 2
     assert said in result.output
     assert "Traceback" not in result.output
 
 
-def test_how_claims_are_called_is_told_by_some_that_exist(drift: Any) -> None:
+def test_how_claims_are_called_is_reported_by_some_that_exist(drift: Any) -> None:
     told = re.search(r"called like (.*), and \* stands", " ".join(drift("--only", "x").output.split()))
     assert told is not None
     assert set(re.split(r", | and ", told[1])) <= set(CLAIM_SET.claims)
@@ -361,8 +375,8 @@ def test_the_workflow_is_yaml_and_names_options_that_exist(drift: Any) -> None:
 @pytest.mark.parametrize(
     "name, said", [("a b.yaml", "a b"), ("file/below.yaml", "file"), ("x.txt", "NAME.yaml")]
 )
-def test_a_cassette_that_cannot_be_written_is_told_in_a_line(
-    drift: Any, upstream: StandIn, name: str, said: str
+def test_a_cassette_that_cannot_be_written_is_reported_in_a_line(
+    drift: Any, upstream: LoopbackUpstream, name: str, said: str
 ) -> None:
     Path("file").write_text("not a directory")
     result = drift(*at(upstream), "--only", "Calls.to.blocked", "--cassette", name)

@@ -67,7 +67,7 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(done.stdout))
 
 
-def test_only_what_a_user_can_mend_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_a_user_can_mend_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, usage_errors(ValueError):
         raise ValueError("mend this")
     assert ended.value.code == EXIT_INCOMPLETE

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.drift.live import Asked
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]
 
 PROBES = choose(CLAIM_SET, ["Messages.to.blocked", "Messages.to.no-sms"], ["json"])
 
 
-def asked(server: StandIn, directory: Path, **more: Any) -> Sequence[Asked]:
+def asked(server: LoopbackUpstream, directory: Path, **more: Any) -> Sequence[Asked]:
     options = {
         "upstream": server.url,
         "upstream_ca": server.ca,
@@ -36,7 +36,7 @@ def asked(server: StandIn, directory: Path, **more: Any) -> Sequence[Asked]:
 
 
 def test_every_probe_is_sent_with_the_pair_and_points_to_where_it_was_recorded(
-    upstream: StandIn, tmp_path: Path
+    upstream: LoopbackUpstream, tmp_path: Path
 ) -> None:
     upstream.rule = lambda seen: twilio(400, 21610, message=dict(seen.form)["To"])
     got = asked(upstream, tmp_path)
@@ -58,7 +58,7 @@ def test_every_probe_is_sent_with_the_pair_and_points_to_where_it_was_recorded(
     [(200, None, "is a live account, which is never used here"), (401, 20003, "do not belong together")],
 )
 def test_a_pair_that_is_not_of_test_credentials_sends_nothing_else(
-    upstream: StandIn, tmp_path: Path, status: int, code: int | None, said: str
+    upstream: LoopbackUpstream, tmp_path: Path, status: int, code: int | None, said: str
 ) -> None:
     upstream.probe = lambda _: twilio(status, code)
     got = asked(upstream, tmp_path)
@@ -67,7 +67,9 @@ def test_a_pair_that_is_not_of_test_credentials_sends_nothing_else(
     assert not (tmp_path / "drift-answers.yaml").exists()
 
 
-def test_one_without_an_answer_is_told_and_the_others_are_asked(upstream: StandIn, tmp_path: Path) -> None:
+def test_one_without_an_answer_is_reported_and_the_others_are_asked(
+    upstream: LoopbackUpstream, tmp_path: Path
+) -> None:
     lost = dict(PROBES[0].form)["To"]
     upstream.rule = lambda seen: None if dict(seen.form)["To"] == lost else twilio(400, 21612)
     first, second = asked(upstream, tmp_path)
@@ -76,7 +78,9 @@ def test_one_without_an_answer_is_told_and_the_others_are_asked(upstream: StandI
     assert second.observation.where.startswith(str(tmp_path / "drift-answers.yaml"))
 
 
-def test_without_a_network_the_first_failed_proof_ends_the_run(upstream: StandIn, tmp_path: Path) -> None:
+def test_without_a_network_the_first_failed_proof_ends_the_run(
+    upstream: LoopbackUpstream, tmp_path: Path
+) -> None:
     upstream.probe = lambda _: None
     got = asked(upstream, tmp_path)
     assert len(upstream.seen) == 1

@@ -156,7 +156,7 @@ def test_the_env_files_node_options_are_nodes(environment: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("form", ["dotenv", "github"])
-def test_a_variable_that_a_file_cannot_take_away_is_told(form: str, environment: dict[str, str]) -> None:
+def test_a_variable_that_a_file_cannot_take_away_is_reported(form: str, environment: dict[str, str]) -> None:
     done = _run([*ENV.split(), "--shell", form], environment | {"SSL_CERT_DIR": "/not/there"})
     assert f"a {form} file cannot take SSL_CERT_DIR away: unset it where the file is read" in done.stderr
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ringback import __version__
 from ringback.__main__ import EXIT_OUTPUT
 from ringback.cli import COMMANDS, LazyGroup, ringback
-from ringback.cli.output import say
+from ringback.cli.output import print_message
 from support.proxying import ringback as run_ringback
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_the_command_alone_says_what_to_type_next() -> None:
         (["xyzzy"], "`ringback --help` lists the commands."),
     ],
 )
-def test_a_mistyped_command_is_told_what_was_meant(arguments: list[str], said: str) -> None:
+def test_a_mistyped_command_is_reported_what_was_meant(arguments: list[str], said: str) -> None:
     got = CliRunner().invoke(ringback, arguments)
     assert got.exit_code == 2
     assert f"Error: No such command {arguments[0]!r}. {said}\n" in got.stderr
@@ -91,7 +91,7 @@ def test_a_mistyped_command_is_told_what_was_meant(arguments: list[str], said: s
 def test_no_color_turns_colours_off(monkeypatch: pytest.MonkeyPatch, value: str, coloured: bool) -> None:
     @click.command()
     def loud() -> None:
-        say("look", colour="red")
+        print_message("look", colour="red")
 
     monkeypatch.setenv("NO_COLOR", value)
     group = LazyGroup("x", commands={"loud": loud})

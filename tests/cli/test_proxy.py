@@ -106,7 +106,7 @@ def test_an_error_names_what_was_given() -> None:
         given(RINGBACK_PORT="x")
 
 
-def test_what_the_addon_is_told() -> None:
+def test_what_the_addon_is_reported() -> None:
     options = given("--seed", "7", "--contract", "a.yaml", "--block-other-hosts").addon_options()
     assert options["ringback_mode"] == "offline"
     assert options["ringback_seed"] == 7

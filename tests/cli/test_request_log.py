@@ -49,14 +49,14 @@ def test_a_line_fits_the_terminal(responder: Responder) -> None:
     assert len(got) + got.count("\N{GRINNING FACE}") <= 100
 
 
-def test_a_terminal_is_told_nothing_by_a_message(responder: Responder) -> None:
+def test_a_terminal_is_reported_nothing_by_a_message(responder: Responder) -> None:
     text = "\x1b]0;owned\x07\r\n\N{RIGHT-TO-LEFT OVERRIDE}\x9b31m"
     respond(responder, post("Messages", {"From": "+15005550006", "To": text, "Body": text}), NAMES)
     assert shown(responder).isprintable()
 
 
 @pytest.mark.parametrize("to, code", [("+14105550101", "32"), ("+15005550001", "33")])
-def test_colours_tell_the_outcome(responder: Responder, to: str, code: str) -> None:
+def test_colours_report_the_outcome(responder: Responder, to: str, code: str) -> None:
     respond(responder, post("Messages", {**FORM, "To": to, "Body": "x"}), NAMES)
     assert f"\x1b[{code}m" in shown(responder, colour=True)
 
@@ -107,6 +107,6 @@ def test_serve_writes_json_lines_and_a_file(home: Path, tmp_path: Path) -> None:
         assert "answer" not in lines[0]
 
 
-def test_serve_keeps_as_many_as_it_is_told(home: Path, tmp_path: Path) -> None:
+def test_serve_keeps_as_many_as_it_is_reported(home: Path, tmp_path: Path) -> None:
     with serve(home, tmp_path, "--journal", "0") as running:
         assert running.health()["journal"] == 0

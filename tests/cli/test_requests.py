@@ -65,7 +65,7 @@ def test_wait_ends_with_the_message(home: Path, running: Serving) -> None:
     assert json.loads(out)["number"] == 2
 
 
-def test_wait_tells_what_came_instead(home: Path, running: Serving) -> None:
+def test_wait_reports_what_came_instead(home: Path, running: Serving) -> None:
     send(running, "+14105550102")
     done = ringback(home, "wait", "--to", LOGIN, "--timeout", "0.01")
     assert done.returncode == 1
@@ -73,14 +73,14 @@ def test_wait_tells_what_came_instead(home: Path, running: Serving) -> None:
 
 
 @pytest.mark.parametrize("command", ["requests", "wait"])
-def test_a_wrong_filter_is_told(home: Path, running: Serving, command: str) -> None:
+def test_a_wrong_filter_is_reported(home: Path, running: Serving, command: str) -> None:
     done = ringback(home, command, "--code", "x", "--url", running.url)
     assert done.returncode == 1
     assert "code='x' is not a whole number" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["requests", "wait", "stop"])
-def test_no_proxy_is_told(tmp_path: Path, command: str) -> None:
+def test_no_proxy_is_reported(tmp_path: Path, command: str) -> None:
     done = ringback(tmp_path, command)
     assert done.returncode == 1
     assert "no proxy is running" in done.stderr
@@ -90,7 +90,7 @@ def test_no_proxy_is_told(tmp_path: Path, command: str) -> None:
     "url, words",
     [("http://127.0.0.1:1", "no proxy of Ringback's answers"), ("https://x", "not a proxy's URL")],
 )
-def test_a_wrong_url_is_told(home: Path, url: str, words: str) -> None:
+def test_a_wrong_url_is_reported(home: Path, url: str, words: str) -> None:
     done = ringback(home, "requests", "--url", url)
     assert done.returncode in {1, 2}
     assert words in done.stderr

@@ -123,7 +123,7 @@ def test_no_request_may_be_allowed(home: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "ringback: 0 Twilio requests answered, offline\n")
 
 
-def test_the_childs_own_failure_comes_before_no_request_which_is_told_all_the_same(home: Path) -> None:
+def test_the_childs_own_failure_comes_before_no_request_which_is_reported_all_the_same(home: Path) -> None:
     done = run(home, "sh", "-c", "ssh 2>&-; exit 6")
     assert done.returncode == 6
     assert "sh: no Twilio request came from it\n" in done.stderr
@@ -132,7 +132,7 @@ def test_the_childs_own_failure_comes_before_no_request_which_is_told_all_the_sa
     assert (allowed.returncode, allowed.stderr) == (1, "ringback: 0 Twilio requests answered, offline\n")
 
 
-def test_a_client_that_was_stopped_is_told_also_where_it_failed(home: Path) -> None:
+def test_a_client_that_was_stopped_is_reported_also_where_it_failed(home: Path) -> None:
     program = SENDING[2] + "import socket; socket.getaddrinfo('api.twilio.com', 443)"
     done = run(home, sys.executable, "-c", program)
     assert (done.returncode, done.stdout) == (1, "201\n")
@@ -140,7 +140,7 @@ def test_a_client_that_was_stopped_is_told_also_where_it_failed(home: Path) -> N
     assert "was on its way to api.twilio.com past the proxy and was stopped" in done.stderr
 
 
-def test_a_client_that_was_stopped_is_told_also_where_a_signal_ended_it(home: Path) -> None:
+def test_a_client_that_was_stopped_is_reported_also_where_a_signal_ended_it(home: Path) -> None:
     program = (
         "import os, socket, sys\ntry: socket.getaddrinfo('api.twilio.com', 443)\nexcept OSError: os.abort()"
     )
@@ -149,7 +149,7 @@ def test_a_client_that_was_stopped_is_told_also_where_a_signal_ended_it(home: Pa
     assert "was on its way to api.twilio.com past the proxy and was stopped" in done.stderr
 
 
-def test_a_client_that_distrusts_is_told_also_where_it_failed(home: Path) -> None:
+def test_a_client_that_distrusts_is_reported_also_where_it_failed(home: Path) -> None:
     done = run(home, sys.executable, "-c", DISTRUSTING + "sys.exit(6)")
     assert done.returncode == 6
     assert f"Let it trust {home}/ringback/ca/current/mitmproxy-ca-cert.pem" in done.stderr
@@ -206,7 +206,7 @@ def test_stdin_goes_through_and_stdout_and_stderr_are_the_childs(home: Path) -> 
     assert done.stderr == b"mine\n"
 
 
-def test_the_summary_tells_refusals_and_errors(home: Path) -> None:
+def test_the_summary_reports_refusals_and_errors(home: Path) -> None:
     done = run(home, *REFUSED)
     assert (done.returncode, done.stdout) == (0, "403\n")
     assert done.stderr.splitlines() == [
@@ -310,7 +310,7 @@ def test_nothing_is_left_after_a_normal_end(home: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"]
 )
-def test_a_variable_that_names_a_missing_file_is_told_and_replaced(
+def test_a_variable_that_names_a_missing_file_is_reported_and_replaced(
     home: Path, tmp_path: Path, name: str
 ) -> None:
     missing = tmp_path / "nowhere.pem"

@@ -95,7 +95,7 @@ def test_an_open_bind_wants_a_password(home: Path, host: str) -> None:
 
 
 @pytest.mark.parametrize("host, here", [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
-def test_an_open_bind_is_told_by_an_address_that_can_be_connected_to(
+def test_an_open_bind_is_reported_by_an_address_that_can_be_connected_to(
     home: Path, tmp_path: Path, host: str, here: str
 ) -> None:
     with serve(home, tmp_path, "--host", host, more={"RINGBACK_PROXY_PASSWORD": "open-sesame"}) as running:

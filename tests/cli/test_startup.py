@@ -44,7 +44,7 @@ def test_there_is_no_socks_beside_a_password(
         assert found.config.socks is socks
 
 
-def test_a_variable_that_nothing_reads_is_told(
+def test_a_variable_that_nothing_reads_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RINGBACK_STRCIT", "1")
@@ -109,7 +109,7 @@ def test_a_mistake_in_a_file_is_none_of_usage(tmp_path: Path, monkeypatch: pytes
         ),
     ],
 )
-def test_options_without_effect_are_told_in_a_line(
+def test_options_without_effect_are_reported_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     told = f"ringback: {said}: without effect offline: nothing is forwarded or recorded, see --mode\n"
@@ -117,13 +117,13 @@ def test_options_without_effect_are_told_in_a_line(
     assert started(monkeypatch, tmp_path, "--mode", "auto", *arguments) == (0, "")
 
 
-def test_what_is_told_is_what_this_run_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_reported_is_what_this_run_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert started(monkeypatch, tmp_path) == (0, "")
     assert started(monkeypatch, tmp_path, "--egress-proxy", "http://h", "--seed", "1") == (0, "")
     assert started(monkeypatch, tmp_path, RINGBACK_MAX_LIVE="3") == (0, "")
 
 
-def test_shells_that_took_its_variables_are_told_how_to_go_on(
+def test_shells_that_took_its_variables_are_reported_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RINGBACK_HOME", str(tmp_path))

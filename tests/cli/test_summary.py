@@ -111,7 +111,7 @@ def refused(*reasons: str, rule: str = "resource.unsupported") -> Tally:
     return tally
 
 
-def test_each_reason_of_one_rule_is_told_by_itself() -> None:
+def test_each_reason_of_one_rule_is_reported_by_itself() -> None:
     _, *said = summary(refused("not GET Messages", "not GET Calls", "not GET Calls"), "offline")
     assert said == [
         "  2 x refused resource.unsupported: not GET Calls",
@@ -119,7 +119,7 @@ def test_each_reason_of_one_rule_is_told_by_itself() -> None:
     ]
 
 
-def test_of_many_reasons_the_most_frequent_are_told() -> None:
+def test_of_many_reasons_the_most_frequent_are_reported() -> None:
     tally = refused(*(f"not GET {number}" for number in range(8)), "not GET 7", rule="r")
     _, *said = summary(tally, "offline")
     assert said[0] == "  2 x refused r: not GET 7"

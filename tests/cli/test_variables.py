@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
         ("RINGBACK_XYZZY", "see `ringback run --help`"),
     ],
 )
-def test_a_slip_is_told_with_the_nearest_name(name: str, told: str) -> None:
+def test_a_slip_is_reported_with_the_nearest_name(name: str, told: str) -> None:
     assert unread_variables([name, "PATH"]) == [f"{name} is set, but nothing reads it: {told}"]
 
 

@@ -28,7 +28,7 @@ def test_it_says_what_the_yaml_files_say() -> None:
         ("a: 1\na: 2", "is there twice"),
     ],
 )
-def test_a_mistake_in_a_yaml_file_is_told(
+def test_a_mistake_in_a_yaml_file_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, said: str
 ) -> None:
     data = Path(shutil.copytree(yaml_files.DATA, tmp_path / "data"))

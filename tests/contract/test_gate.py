@@ -274,7 +274,7 @@ def test_another_well_formed_account_is_not_found_by_assumption() -> None:
     assert (got.status, got.source.rule, got.source.basis) == (404, "account.other", "assumed")
 
 
-def test_an_api_key_is_told_apart_and_named() -> None:
+def test_an_api_key_is_reported_apart_and_named() -> None:
     got = ask(authorized(encoded("SK" + "1" * 32 + ":the-secret")))
     assert got.source.reason is not None
     assert "SK" + "1" * 32 + " is an API key" in got.source.reason
@@ -395,7 +395,7 @@ def test_the_old_path_is_named(method: str, extension: str) -> None:
         ("IncomingPhoneNumber", "IncomingPhoneNumbers"),
     ],
 )
-def test_a_misspelt_name_is_told_with_the_right_one(name: str, meant: str) -> None:
+def test_a_misspelt_name_is_reported_with_the_right_one(name: str, meant: str) -> None:
     got = ask(replace(FINE, target=path(name, "")))
     assert (got.source.rule, got.source.basis, got.source.line) == ("resource.misspelt", "documented", 17)
     assert got.source.reason == (

@@ -41,7 +41,7 @@ def test_parameters_are_named_once_and_as_twilio_spells_them(
         ("--", "cannot name a form field"),
     ],
 )
-def test_what_is_none_is_told_with_the_nearest(text: str, said: str) -> None:
+def test_what_is_none_is_reported_with_the_nearest(text: str, said: str) -> None:
     with pytest.raises(NamingError, match=said):
         parameters_named(LOADED, [f"To,{text}"])
 

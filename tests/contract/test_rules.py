@@ -60,7 +60,9 @@ def test_a_missing_parameter_has_its_own_error(
         (BUYER, "PhoneNumber", "area_code", "AreaCode"),
     ],
 )
-def test_a_parameter_of_another_spelling_is_told(resource: str, left_out: str, sent: str, meant: str) -> None:
+def test_a_parameter_of_another_spelling_is_reported(
+    resource: str, left_out: str, sent: str, meant: str
+) -> None:
     form = {**better(resource, **{left_out: None}), sent: "x"}
     got, plain = send(resource, form), send(resource, better(resource, **{left_out: None}))
     assert got.source.reason == (
@@ -73,7 +75,7 @@ def test_a_parameter_of_another_spelling_is_told(resource: str, left_out: str, s
     )
 
 
-def test_a_parameter_in_the_query_is_told() -> None:
+def test_a_parameter_in_the_query_is_reported() -> None:
     request = post(SENDER, better(SENDER, From=None))
     for query in ("?From=%2B15005550006", "?x=&from=1", "?From"):
         got = ask(replace(request, target=request.target + query))
@@ -129,7 +131,7 @@ def test_an_alternative_satisfies_the_requirement(resource: str, fields: dict[st
         (BUYER, {"PhoneNumber": "+15005550000", "AreaCode": "533", "SmsUrl": "nowhere"}, 21422),
     ],
 )
-def test_the_first_mistake_in_the_order_is_told(resource: str, form: dict[str, str], wanted: int) -> None:
+def test_the_first_mistake_in_the_order_is_reported(resource: str, form: dict[str, str], wanted: int) -> None:
     assert fail_of(send(resource, form))["code"] == wanted
     backwards = dict(reversed(form.items()))
     assert fail_of(send(resource, backwards))["code"] == wanted, "the order of the fields must not count"
@@ -176,7 +178,7 @@ def test_to_is_answered_in_e164(resource: str, sent: str, answered: str) -> None
 @pytest.mark.parametrize(
     "sent", ["1111111", "33", "+1", "abc", "+141086753091234567890", "not a number!", "++14108675309"]
 )
-def test_a_to_that_cannot_exist_is_told_as_it_was_sent(sent: str) -> None:
+def test_a_to_that_cannot_exist_is_reported_as_it_was_sent(sent: str) -> None:
     message = fail_of(send(SENDER, better(SENDER, To=sent)))
     assert message["message"] == f"The 'To' number {sent} is not a valid phone number."
     call = fail_of(send(CALLER, better(CALLER, To=sent)))
@@ -417,7 +419,7 @@ def test_the_wire_text_echoes_the_number_as_sent(resource: str, parameter: str, 
 
 
 @pytest.mark.parametrize("resource, wanted", [(SENDER, "21606"), (CALLER, "21210")])
-def test_a_real_from_is_told_why_it_fails(resource: str, wanted: str) -> None:
+def test_a_real_from_is_reported_why_it_fails(resource: str, wanted: str) -> None:
     got = send(resource, better(resource, From=REAL))
     assert fail_of(got)["code"] == int(wanted)
     assert got.source.reason is not None
@@ -431,7 +433,7 @@ def test_a_body_has_1600_characters_at_most(length: int, wanted: int | None, cha
     assert code(SENDER, Body=character * length) == wanted
 
 
-def test_mms_is_told_as_mms() -> None:
+def test_mms_is_reported_as_mms() -> None:
     text = {
         media: fail_of(send(SENDER, better(SENDER, To="+15005550002", MediaUrl=media)))["message"]
         for media in (None, "https://a.example/p.png")

@@ -48,7 +48,7 @@ def test_segments(text: str, segments: int) -> None:
 
 
 @pytest.mark.parametrize("text, told", [("a" * 161, "2"), ("ç" * 71, "2"), ("hi", "1")])
-def test_the_answer_tells_them(text: str, told: str) -> None:
+def test_the_answer_reports_them(text: str, told: str) -> None:
     assert body_of(send("Messages", better("Messages", Body=text)))["num_segments"] == told
 
 

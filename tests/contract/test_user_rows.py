@@ -83,7 +83,7 @@ errors: [{{code: 20500, message: An internal server error has occurred, status: 
         ('headers: {Content-Length: "1"}', "cannot be a header field"),
     ],
 )
-def test_a_mistake_in_a_row_is_told(tmp_path: Path, more: str, said: str) -> None:
+def test_a_mistake_in_a_row_is_reported(tmp_path: Path, more: str, said: str) -> None:
     text = f'magic: [{{resource: Messages, parameter: To, value: "{REAL}", error: 21211, {more}}}]'
     with pytest.raises(ContractError, match=said) as caught:
         own(tmp_path, text)

@@ -259,7 +259,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text, line, said", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_told_on_one_line_with_file_line_and_entry(
+def test_a_mistake_is_reported_on_one_line_with_file_line_and_entry(
     tmp_path: Path, text: str | bytes, line: int, said: str
 ) -> None:
     file = written(tmp_path, text)

@@ -96,7 +96,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
         ("a: b: c", "accepted.yaml:1: is not YAML"),
     ],
 )
-def test_what_is_no_yaml_is_told_with_its_line(tmp_path: Path, text: str, where: str) -> None:
+def test_what_is_no_yaml_is_reported_with_its_line(tmp_path: Path, text: str, where: str) -> None:
     file = tmp_path / "accepted.yaml"
     file.write_text(text)
     with pytest.raises(AcceptedError, match=where):

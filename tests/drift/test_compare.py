@@ -206,7 +206,7 @@ def test_outcomes_count_only_where_test_credentials_asked() -> None:
     assert differences(proven) == [("error", "allowed", "")]
 
 
-def test_a_request_tells_by_its_magic_sender_that_test_credentials_asked() -> None:
+def test_a_request_reports_by_its_magic_sender_that_test_credentials_asked() -> None:
     answer = Answer(201, "CREATED", (), b"{}", Source("live"))
 
     def asked(body: bytes, answer: Answer = answer) -> str:

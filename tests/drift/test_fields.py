@@ -81,7 +81,7 @@ def test_a_new_name_with_another_value_is_no_renaming() -> None:
         ("0198c7a2-7b1e-7cc4-8a3f-0123456789ab", "a UUID"),
     ],
 )
-def test_a_sid_is_told_by_its_shape_and_never_shown(sid: str, observed: str) -> None:
+def test_a_sid_is_reported_by_its_shape_and_never_shown(sid: str, observed: str) -> None:
     uri = GOOD["uri"].replace(EXPECTED["/sid"].text, sid)
     assert one({"sid": sid, "uri": uri}) == ("error", "type", "/sid", observed)
 
@@ -125,7 +125,7 @@ def test_only_an_answer_that_follows_the_page_s_mistake_shows_it() -> None:
     assert "sms-body-hi" not in look_at(hi, page).known
 
 
-def test_how_well_the_documented_side_is_known_is_told() -> None:
+def test_how_well_the_documented_side_is_known_is_reported() -> None:
     basis = {one.pointer: one.basis for one in differences({"status": 7, "num_media": ..., "price": "1"})}
     assert basis == {"/status": "documented", "/num_media": "recorded", "/price": "documented"}
 

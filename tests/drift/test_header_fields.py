@@ -72,7 +72,7 @@ def test_another_media_type() -> None:
     assert (observed, cause) == ("Content-Type: text/html; x=1", "text/html")
 
 
-def test_a_new_one_is_told_once_briefly_and_our_own_and_http_s_are_none() -> None:
+def test_a_new_one_is_reported_once_briefly_and_our_own_and_http_s_are_none() -> None:
     assert seen(("Ringback-Source", "live"), ("Date", "x"), ("etag", "y")) == []
     ((rule, severity, observed, cause),) = seen(("X-New", "v" * 500))
     assert (rule, severity, cause) == ("header.x-new", "info", "new")

@@ -30,13 +30,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def reports() -> list[str]:
     return []
 
 
 @pytest.fixture
-def drift(told: list[str]) -> DriftMonitor:
-    return DriftMonitor(CLAIM_SET.contract, "https://stand-in.example", told.append)
+def drift(reports: list[str]) -> DriftMonitor:
+    return DriftMonitor(CLAIM_SET.contract, "https://mock-upstream.example", reports.append)
 
 
 def coded(answer: Answer, coding: str, body: bytes) -> Answer:
@@ -56,25 +56,27 @@ def test_a_difference_is_found_once_with_how_often_and_where(drift: DriftMonitor
     (found,) = drift.findings()
     assert (found.rule, found.sightings[0].where) == ("Messages.answer.status", "default.yaml#1")
     made = drift.report()
-    assert (made.source, made.origin, made.compared) == ("passive", "https://stand-in.example", 3)
+    assert (made.source, made.origin, made.compared) == ("passive", "https://mock-upstream.example", 3)
     assert found.reproduce.startswith("ringback drift --only Messages.answer.status")
 
 
-def test_a_coded_answer_is_compared_as_what_it_means(drift: DriftMonitor, told: list[str]) -> None:
+def test_a_coded_answer_is_compared_as_what_it_means(drift: DriftMonitor, reports: list[str]) -> None:
     drift.observe(REQUEST, coded(GOOD, "gzip", gzip.compress(GOOD.body)), "")
-    assert (drift.findings(), drift.compared, told) == ((), 1, [])
+    assert (drift.findings(), drift.compared, reports) == ((), 1, [])
     drift.observe(REQUEST, coded(GOOD, "gzip", gzip.compress(CHANGED.body)), "")
     assert [one.rule for one in drift.findings()] == ["Messages.answer.status"]
 
 
-def test_one_that_cannot_be_decoded_is_told_and_left_out(drift: DriftMonitor, told: list[str]) -> None:
+def test_one_that_cannot_be_decoded_is_reported_and_left_out(drift: DriftMonitor, reports: list[str]) -> None:
     drift.observe(REQUEST, coded(GOOD, "gzip", b"no gzip"), "")
     assert drift.compared == 0
-    assert [line.startswith("an answer was not compared with the documentation: ") for line in told] == [True]
+    assert [line.startswith("an answer was not compared with the documentation: ") for line in reports] == [
+        True
+    ]
 
 
 def test_what_is_accepted_in_this_directory_is_no_finding(
-    here: Path, told: list[str], drift: DriftMonitor
+    here: Path, reports: list[str], drift: DriftMonitor
 ) -> None:
     drift.observe(REQUEST, CHANGED, "")
     (found,) = drift.findings()
@@ -84,17 +86,19 @@ def test_what_is_accepted_in_this_directory_is_no_finding(
         "expires": str(date.today() + timedelta(days=9)),  # noqa: DTZ011 - a user's day
     }
     (here / "drift-accepted.yaml").write_text(json.dumps({"accepted": [entry]}))
-    again = DriftMonitor(CLAIM_SET.contract, "x", told.append)
+    again = DriftMonitor(CLAIM_SET.contract, "x", reports.append)
     again.observe(REQUEST, CHANGED, "")
-    assert (again.findings(), told) == ((), [])
+    assert (again.findings(), reports) == ((), [])
     assert [one.rule for one in again.report().accepted] == [found.rule]
 
 
-def test_a_broken_list_of_what_is_accepted_is_told_and_accepts_nothing(here: Path, told: list[str]) -> None:
+def test_a_broken_list_of_what_is_accepted_is_reported_and_accepts_nothing(
+    here: Path, reports: list[str]
+) -> None:
     (here / "drift-accepted.yaml").write_text("accepted: 5")
-    drift = DriftMonitor(CLAIM_SET.contract, "x", told.append)
-    assert len(told) == 1
-    assert told[0].startswith("nothing is accepted: drift-accepted.yaml")
+    drift = DriftMonitor(CLAIM_SET.contract, "x", reports.append)
+    assert len(reports) == 1
+    assert reports[0].startswith("nothing is accepted: drift-accepted.yaml")
     drift.observe(REQUEST, failing(21606)(GOOD), "")
     assert len(drift.findings()) == 1
 
@@ -112,8 +116,10 @@ def test_the_file_s_ending_names_the_report_s_form(
     assert "Messages.answer.status" in text
 
 
-def test_a_report_that_cannot_be_written_is_told(here: Path, drift: DriftMonitor, told: list[str]) -> None:
+def test_a_report_that_cannot_be_written_is_reported(
+    here: Path, drift: DriftMonitor, reports: list[str]
+) -> None:
     drift.write(here / "none" / "r.json")
-    assert told == [
+    assert reports == [
         f"{here / 'none' / 'r.json'}: the drift report cannot be written: No such file or directory"
     ]

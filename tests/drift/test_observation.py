@@ -59,11 +59,11 @@ def test_the_format_is_the_path_s(path: str, form: str) -> None:
         (b"", "unknown"),
     ],
 )
-def test_a_magic_sender_tells_who_asked(body: bytes, who: str) -> None:
+def test_a_magic_sender_reports_who_asked(body: bytes, who: str) -> None:
     assert who_asked(CLAIM_SET.contract, replace(ASKED, body=body), ANSWER) == who
 
 
-def test_elsewhere_only_the_code_tells_who_asked() -> None:
+def test_elsewhere_only_the_code_reports_who_asked() -> None:
     asked = probe("outside.api.get.queues").request(ACCOUNT)
     assert who_asked(CLAIM_SET.contract, asked, ANSWER) == "unknown"
     assert who_asked(CLAIM_SET.contract, asked, failing(20008, 403)(ANSWER)) == "test"

@@ -48,7 +48,7 @@ def test_the_real_recordings_show_known_drift_and_the_documentation_explains_eac
     assert [item.rule for item in findings if item.fingerprint not in text] == []
 
 
-def test_credentials_are_told_as_whoever_collected_the_recordings_did(tmp_path: Path) -> None:
+def test_credentials_are_reported_as_whoever_collected_the_recordings_did(tmp_path: Path) -> None:
     exchanges = recorded()
     file = cassette(exchanges, tmp_path / "recorded.yaml")
     who = [

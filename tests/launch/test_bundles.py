@@ -69,7 +69,7 @@ def test_two_files_have_two_bundles(bundles: Bundles, tmp_path: Path) -> None:
     assert [read_pem_blocks(path)[0] for path in paths] == [block("a.pem"), block("b.pem")]
 
 
-def test_what_cannot_be_read_is_told_and_replaced(bundles: Bundles, told: list[str]) -> None:
+def test_what_cannot_be_read_is_reported_and_replaced(bundles: Bundles, told: list[str]) -> None:
     assert bundles.replacing("SSL_CERT_FILE", "/not/there") == bundles.default
     assert bundles.adding("NODE_EXTRA_CA_CERTS", "/not/there") == bundles.root
     assert [line.split(" names ")[0] for line in told] == ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"]

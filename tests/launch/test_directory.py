@@ -47,7 +47,7 @@ def test_it_is_removed_at_the_end() -> None:
     assert not directory.exists()
 
 
-def test_what_a_shell_was_told_of_outlives_the_proxy_for_a_week() -> None:
+def test_what_a_shell_was_reported_of_outlives_the_proxy_for_a_week() -> None:
     with launch_directory() as kept:
         keep(kept)
     sweep()
@@ -84,7 +84,7 @@ def test_it_stays_while_a_process_has_it_in_its_environment(mark: str) -> None:
     assert not kept.exists()
 
 
-def test_where_nobody_tells_who_uses_it_it_stays_for_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_reports_who_uses_it_it_stays_for_a_week(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directories, "users", lambda _: None)
     with launch_directory() as kept:
         keep(kept, OUTLIVED)
@@ -119,7 +119,7 @@ def test_nothing_else_is_touched(temporary: Path) -> None:
     assert sorted(temporary.rglob("*")) == before
 
 
-def test_an_inner_launch_tells_the_outer_one_what_it_answered() -> None:
+def test_an_inner_launch_reports_the_outer_one_what_it_answered() -> None:
     with launch_directory() as outer:
         assert answered_in_inner_launches(outer) == 0
         environment = {"PYTHONPATH": f"/mine:{outer}/python:"}

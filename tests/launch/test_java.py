@@ -44,7 +44,7 @@ def test_every_way_of_the_jdk_ends_at_the_proxy(
 
 @pytest.mark.parametrize("before", [[], ["socket"], ["http"]], ids=["alone", "after a socket", "after http"])
 @pytest.mark.parametrize("client", ["unproxied", "channel", "http-direct"])
-def test_a_client_that_wants_no_proxy_reaches_nobody_and_is_told(
+def test_a_client_that_wants_no_proxy_reaches_nobody_and_is_reported(
     client: str, before: list[str], java: str, classes: Path, launcher: Launcher
 ) -> None:
     launched = launcher()
@@ -106,7 +106,7 @@ def test_the_jar_comes_from_the_source() -> None:
 
 
 @pytest.mark.parametrize("given", ["PATH", "JAVA_HOME"])
-def test_an_image_that_no_agent_can_be_loaded_into_is_told_before(
+def test_an_image_that_no_agent_can_be_loaded_into_is_reported_before(
     given: str, launcher: Launcher, tmp_path: Path
 ) -> None:
     image = tmp_path / "jre"

@@ -84,7 +84,7 @@ def test_roots_that_php_s_own_ini_files_name_go_on_to_be_trusted(
             assert launched.run([php, "-r", code]).stdout.endswith("elsewhere")
 
 
-def test_roots_of_php_that_are_not_there_are_told(launcher: Launcher, tmp_path: Path) -> None:
+def test_roots_of_php_that_are_not_there_are_reported(launcher: Launcher, tmp_path: Path) -> None:
     php = needs("php")
     (tmp_path / "x.ini").write_text("openssl.cafile = /not/there.pem\n")
     launched = launcher({"PHP_INI_SCAN_DIR": f":{tmp_path}"})
@@ -94,7 +94,7 @@ def test_roots_of_php_that_are_not_there_are_told(launcher: Launcher, tmp_path: 
 
 
 @pytest.mark.parametrize("program", ["exit 1", "echo nonsense", "printf '\\377\\n'"])
-def test_a_php_that_tells_nothing_changes_nothing(program: str, launcher: Launcher, tmp_path: Path) -> None:
+def test_a_php_that_reports_nothing_changes_nothing(program: str, launcher: Launcher, tmp_path: Path) -> None:
     (tmp_path / "php").write_text(f"#!/bin/sh\n{program}\n")
     (tmp_path / "php").chmod(0o755)
     launched = launcher({"PATH": f"{tmp_path}:/usr/bin:/bin"})

@@ -87,7 +87,7 @@ def test_a_launch_s_directory_is_where_the_user_wants_it(
 
 
 @pytest.mark.parametrize("odd", ['"', "'", "=", "\\", ":", "$", "\t", "\n", "ü"])
-def test_a_directory_that_some_runtime_cannot_be_told_is_replaced(
+def test_a_directory_that_some_runtime_cannot_be_reported_is_replaced(
     odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []

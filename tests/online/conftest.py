@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.proxying import Serving
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]
 
 
 @pytest.fixture(scope="module")
 def online(
-    module_upstream: StandIn, home: Path, tmp_path_factory: pytest.TempPathFactory
+    module_upstream: LoopbackUpstream, home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
     """A proxy that forwards everything it may."""
     with serve(home, tmp_path_factory.mktemp("online"), *arguments(module_upstream, "online")) as running:
@@ -28,7 +28,9 @@ def online(
 
 
 @pytest.fixture(scope="module")
-def auto(module_upstream: StandIn, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def auto(
+    module_upstream: LoopbackUpstream, home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
     """A proxy that falls back on the contract."""
     with serve(home, tmp_path_factory.mktemp("auto"), *arguments(module_upstream, "auto")) as running:
         yield running

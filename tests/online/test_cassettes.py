@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.proxying import Serving
-    from support.upstream import Seen, StandIn
+    from support.upstream import LoopbackUpstream, Seen
 
 ERROR = twilio(400, 21211, message="The 'To' number 1 is not a valid phone number.")
 
@@ -36,7 +36,7 @@ def asked(serving: Serving, name: str | None = None, **form: str) -> Response:
         return wire.send(http(form={**GOOD["Messages"], **form})).response()
 
 
-def counting(upstream: StandIn) -> None:
+def counting(upstream: LoopbackUpstream) -> None:
     """Each answer gets its own number."""
     lock, numbers = threading.Lock(), iter(range(100_000))
 
@@ -57,7 +57,7 @@ def entries(file: Path) -> list[dict[str, object]]:
     return found
 
 
-def test_recorded_online_replayed_offline(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_recorded_online_replayed_offline(upstream: LoopbackUpstream, home: Path, tmp_path: Path) -> None:
     counting(upstream)
     there = ["--cassettes", str(tmp_path / "cassettes")]
     with serve(home, tmp_path, *arguments(upstream, "online"), *there) as running:
@@ -77,7 +77,7 @@ def test_recorded_online_replayed_offline(upstream: StandIn, home: Path, tmp_pat
 
 
 def test_online_records_afresh_and_the_old_cassette_lives_until_the_end(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     cassettes = tmp_path / "cassettes"
     for number in range(2):
@@ -93,7 +93,7 @@ def test_online_records_afresh_and_the_old_cassette_lives_until_the_end(
 
 
 def test_a_failed_program_or_an_unanswered_request_leaves_the_old_cassette(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     counting(upstream)
     there = ["--cassettes", str(tmp_path / "cassettes")]
@@ -120,7 +120,7 @@ def test_a_failed_program_or_an_unanswered_request_leaves_the_old_cassette(
 
 
 def test_auto_adds_what_is_new_and_asks_for_nothing_twice(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     options = [*arguments(upstream, "auto"), "--cassettes", str(tmp_path / "cassettes")]
     with serve(home, tmp_path, *options) as running:
@@ -131,7 +131,7 @@ def test_auto_adds_what_is_new_and_asks_for_nothing_twice(
 
 
 def test_what_says_only_that_there_is_no_answer_now_is_not_kept(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     options = [*arguments(upstream, "online"), "--cassettes", str(tmp_path / "cassettes")]
     with serve(home, tmp_path, *options) as running:
@@ -144,7 +144,7 @@ def test_what_says_only_that_there_is_no_answer_now_is_not_kept(
 
 
 def test_no_secret_is_written_and_vcrpy_replays_the_file(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     text = json.dumps({"sid": "SM" + "1" * 32, "account_sid": ACCOUNT, "body": "grüße"}).encode()
     fields = [("Content-Type", "application/json"), ("Content-Encoding", "gzip"), ("Set-Cookie", "secret=1")]
@@ -162,7 +162,9 @@ def test_no_secret_is_written_and_vcrpy_replays_the_file(
     assert (got.status_code, got.json()["body"]) == (201, "grüße")
 
 
-def test_64_clients_with_64_names_have_64_cassettes(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_64_clients_with_64_names_have_64_cassettes(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     counting(upstream)
     options = [*arguments(upstream, "auto"), "--cassettes", str(tmp_path / "cassettes")]
     names, bodies = [f"client-{number}" for number in range(64)], ("a", "b", "c")
@@ -181,7 +183,7 @@ def test_64_clients_with_64_names_have_64_cassettes(upstream: StandIn, home: Pat
 
 @pytest.mark.parametrize("mode", ["offline", "auto", "online"])
 def test_a_name_that_is_none_is_refused_in_words(
-    upstream: StandIn, home: Path, tmp_path: Path, mode: str
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, mode: str
 ) -> None:
     options = [*arguments(upstream, mode), "--cassettes", str(tmp_path / "deep" / "cassettes")]
     with serve(home, tmp_path, *options) as running:
@@ -194,7 +196,7 @@ def test_a_name_that_is_none_is_refused_in_words(
     assert not (tmp_path / "deep" / "up.yaml").exists()
 
 
-def test_strict_shows_the_nearest_recording(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_strict_shows_the_nearest_recording(upstream: LoopbackUpstream, home: Path, tmp_path: Path) -> None:
     there = ["--cassettes", str(tmp_path / "cassettes"), "--cassette", "mine"]
     with serve(home, tmp_path, *arguments(upstream, "online"), *there) as running:
         asked(running, Body="recorded")
@@ -213,7 +215,7 @@ def test_strict_shows_the_nearest_recording(upstream: StandIn, home: Path, tmp_p
 
 
 def test_strict_auto_records_what_it_misses_and_does_not_make_it_up(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     options = [*arguments(upstream, "auto"), "--cassettes", str(tmp_path / "cassettes"), "--strict"]
     with serve(home, tmp_path, *options) as running:
@@ -224,8 +226,8 @@ def test_strict_auto_records_what_it_misses_and_does_not_make_it_up(
         assert source(got).endswith("fallback=upstream.server-error")
 
 
-def test_a_directory_that_cannot_be_written_is_told_and_the_client_served(
-    upstream: StandIn, home: Path, tmp_path: Path
+def test_a_directory_that_cannot_be_written_is_reported_and_the_client_served(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a-file").write_text("in the way")
     options = [*arguments(upstream, "online"), "--cassettes", str(tmp_path / "a-file" / "cassettes")]
@@ -239,7 +241,7 @@ def test_a_directory_that_cannot_be_written_is_told_and_the_client_served(
     assert "cassette default: 2 NOT recorded" in log
 
 
-def test_a_broken_cassette_is_told_at_start(home: Path, tmp_path: Path) -> None:
+def test_a_broken_cassette_is_reported_at_start(home: Path, tmp_path: Path) -> None:
     (tmp_path / "default.yaml").write_text("interactions: 5\n")
     done = ringback(home, "run", "--cassettes", str(tmp_path), "--", "true")
     assert done.returncode == 5
@@ -249,7 +251,7 @@ def test_a_broken_cassette_is_told_at_start(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_run_exits_4_for_what_is_missing_or_unused(
-    upstream: StandIn, home: Path, tmp_path: Path, strict: bool
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, strict: bool
 ) -> None:
     there = ["--cassettes", str(tmp_path / "cassettes")]
     program = ["--", sys.executable, "-c", requesting(list(GOOD["Messages"].items()))]
@@ -263,7 +265,9 @@ def test_run_exits_4_for_what_is_missing_or_unused(
     assert "Messages" in done.stderr, "the missed request, or the unused recording"
 
 
-def test_redacted_fields_are_recorded_and_replayed(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_redacted_fields_are_recorded_and_replayed(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     counting(upstream)
     there = ["--cassettes", str(tmp_path / "cassettes"), "--redact", "To,Body"]
     key = {"RINGBACK_REDACT_KEY": "0123456789abcdef" * 4}
@@ -279,7 +283,7 @@ def test_redacted_fields_are_recorded_and_replayed(upstream: StandIn, home: Path
 
 
 def test_a_client_without_a_tunnel_names_its_cassette_too(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     options = [*arguments(upstream, "online"), "--cassettes", str(tmp_path / "cassettes")]
     with serve(home, tmp_path, *options) as running, running.wire() as wire:
@@ -292,7 +296,9 @@ def test_a_client_without_a_tunnel_names_its_cassette_too(
     assert seen.header("Proxy-Authorization") is None
 
 
-def test_run_with_a_password_keeps_to_its_cassette(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_run_with_a_password_keeps_to_its_cassette(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     there = ["--cassettes", str(tmp_path / "cassettes"), "--cassette", "mine"]
     program = ["--", sys.executable, "-c", requesting(list(GOOD["Messages"].items()))]
     more = {"RINGBACK_PROXY_PASSWORD": "of-the-proxy"}

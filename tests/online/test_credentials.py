@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.proxying import Serving
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
     Pairs = Callable[[], tuple[str, str]]
 
@@ -48,7 +48,9 @@ def asked(serving: Serving, pair: tuple[str, str], extension: str = ".json") -> 
     return serving.ask(data)
 
 
-def test_test_credentials_are_asked_about_once(serving: Serving, upstream: StandIn, pair: Pairs) -> None:
+def test_test_credentials_are_asked_about_once(
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs
+) -> None:
     who = pair()
     assert [asked(serving, who).status for _ in range(3)] == [201] * 3
     [probe] = upstream.probes
@@ -59,7 +61,9 @@ def test_test_credentials_are_asked_about_once(serving: Serving, upstream: Stand
     assert len(upstream.probes) == 2
 
 
-def test_64_concurrent_first_requests_ask_once(serving: Serving, upstream: StandIn, pair: Pairs) -> None:
+def test_64_concurrent_first_requests_ask_once(
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs
+) -> None:
     who, together = pair(), threading.Barrier(64)
 
     def one(_: int) -> int:
@@ -79,7 +83,7 @@ def test_64_concurrent_first_requests_ask_once(serving: Serving, upstream: Stand
 
 
 def test_live_credentials_are_refused_in_words_and_never_asked_about_again(
-    serving: Serving, upstream: StandIn, pair: Pairs
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs
 ) -> None:
     upstream.probe = lambda _: LIVE
     who = pair()
@@ -93,7 +97,7 @@ def test_live_credentials_are_refused_in_words_and_never_asked_about_again(
     assert (len(upstream.probes), upstream.forwarded) == (1, [])
 
 
-def test_wrong_credentials_get_twilios_401(serving: Serving, upstream: StandIn, pair: Pairs) -> None:
+def test_wrong_credentials_get_twilios_401(serving: Serving, upstream: LoopbackUpstream, pair: Pairs) -> None:
     upstream.probe = lambda _: WRONG
     got = asked(serving, pair())
     assert (got.status, got.error()["code"], got.error()["message"]) == (401, 20003, "Authenticate")
@@ -115,7 +119,7 @@ def test_wrong_credentials_get_twilios_401(serving: Serving, upstream: StandIn, 
     ],
 )
 def test_an_unclear_answer_forwards_nothing(
-    serving: Serving, upstream: StandIn, pair: Pairs, answer: bytes
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs, answer: bytes
 ) -> None:
     upstream.probe = lambda _: answer
     who = pair()
@@ -128,14 +132,14 @@ def test_an_unclear_answer_forwards_nothing(
     assert asked(serving, who).status == 201
 
 
-def test_an_api_key_is_refused_without_asking(serving: Serving, upstream: StandIn) -> None:
+def test_an_api_key_is_refused_without_asking(serving: Serving, upstream: LoopbackUpstream) -> None:
     got = serving.ask(http(form=new_form(), headers=[basic("SK" + "0" * 32, "secret")], authorized=False))
     assert (got.status, got.error()["code"]) == (401, 20003)
     assert upstream.seen == []
 
 
 def test_the_configured_pair_is_asked_about_too(
-    upstream: StandIn, home: Path, tmp_path: Path, pair: Pairs
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, pair: Pairs
 ) -> None:
     who = pair()
     upstream.probe = lambda _: LIVE
@@ -146,7 +150,7 @@ def test_the_configured_pair_is_asked_about_too(
     assert (len(upstream.probes), upstream.forwarded) == (1, [])
 
 
-def test_offline_asks_nobody(upstream: StandIn, home: Path, tmp_path: Path, pair: Pairs) -> None:
+def test_offline_asks_nobody(upstream: LoopbackUpstream, home: Path, tmp_path: Path, pair: Pairs) -> None:
     upstream.probe = lambda _: LIVE
     with serve(home, tmp_path, *arguments(upstream, "offline")) as running:
         assert asked(running, pair()).status == 201
@@ -215,7 +219,7 @@ def play(serving: Serving, trick: str, account: str, token: str) -> None:
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_live_credentials_reach_the_upstream_by_no_trick(
-    serving: Serving, upstream: StandIn, pair: Pairs, trick: str
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs, trick: str
 ) -> None:
     upstream.probe = lambda _: LIVE
     play(serving, trick, *pair())
@@ -231,7 +235,7 @@ HARMLESS = {"plainly", "h2c"}
 
 @pytest.mark.parametrize("trick", [name for name in TRICKS if name not in HARMLESS])
 def test_test_credentials_reach_nothing_outside_the_contract(
-    serving: Serving, upstream: StandIn, pair: Pairs, trick: str
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs, trick: str
 ) -> None:
     play(serving, trick, *pair())
     assert upstream.seen == []
@@ -250,7 +254,7 @@ def test_test_credentials_reach_nothing_outside_the_contract(
     ],
 )
 def test_names_and_ports_that_do_not_agree_are_refused(
-    serving: Serving, upstream: StandIn, pair: Pairs, target: str, name: str
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs, target: str, name: str
 ) -> None:
     account, token = pair()
     with serving.wire() as wire:
@@ -268,7 +272,7 @@ def test_names_and_ports_that_do_not_agree_are_refused(
 
 
 def test_a_second_pair_beside_the_proven_one_goes_nowhere(
-    serving: Serving, upstream: StandIn, pair: Pairs
+    serving: Serving, upstream: LoopbackUpstream, pair: Pairs
 ) -> None:
     account, token = pair()
     assert asked(serving, (account, token)).status == 201
@@ -284,7 +288,7 @@ def test_a_second_pair_beside_the_proven_one_goes_nowhere(
 
 
 def test_a_verdict_that_comes_late_serves_everybody_who_waits(
-    online: Serving, upstream: StandIn, pair: Pairs
+    online: Serving, upstream: LoopbackUpstream, pair: Pairs
 ) -> None:
     arrived, go = threading.Event(), threading.Event()
 

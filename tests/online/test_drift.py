@@ -15,10 +15,10 @@ from support.upstream import arguments, response, twilio
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 
-def test_what_differs_is_in_the_summary_once(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_what_differs_is_in_the_summary_once(upstream: LoopbackUpstream, home: Path, tmp_path: Path) -> None:
     upstream.rule = lambda _: twilio(400, 21217, message="other words")
     with serve(home, tmp_path, *arguments(upstream, "online")) as running:
         for _ in range(3):
@@ -29,7 +29,7 @@ def test_what_differs_is_in_the_summary_once(upstream: StandIn, home: Path, tmp_
     assert "21217" in told[0]
 
 
-def test_a_compressed_answer_is_opened_first(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_a_compressed_answer_is_opened_first(upstream: LoopbackUpstream, home: Path, tmp_path: Path) -> None:
     body = gzip.compress(json.dumps({"code": 21217, "message": "x", "status": 400}).encode())
     fields = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]
     upstream.rule = lambda _: response(400, body, *fields)
@@ -39,7 +39,7 @@ def test_a_compressed_answer_is_opened_first(upstream: StandIn, home: Path, tmp_
 
 
 def test_an_answer_that_cannot_be_opened_is_passed_on_and_left_out(
-    upstream: StandIn, home: Path, tmp_path: Path
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
 ) -> None:
     upstream.rule = lambda _: response(201, b"no such coding", ("Content-Encoding", "unheard-of"))
     with serve(home, tmp_path, *arguments(upstream, "online")) as running:
@@ -48,7 +48,7 @@ def test_an_answer_that_cannot_be_opened_is_passed_on_and_left_out(
     assert "was not compared" in running.stderr()
 
 
-def test_what_is_no_answer_is_no_drift(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_what_is_no_answer_is_no_drift(upstream: LoopbackUpstream, home: Path, tmp_path: Path) -> None:
     upstream.rule = lambda _: response(503, b"later")
     with serve(home, tmp_path, *arguments(upstream, "online")) as running:
         assert running.ask(http(form=GOOD["Messages"])).status == 503
@@ -58,7 +58,7 @@ def test_what_is_no_answer_is_no_drift(upstream: StandIn, home: Path, tmp_path: 
 @pytest.mark.parametrize(
     "form, start", [("json", "{"), ("html", "<!"), ("xml", "<?xml"), ("sarif", "{"), ("txt", "")]
 )
-def test_the_report(upstream: StandIn, home: Path, tmp_path: Path, form: str, start: str) -> None:
+def test_the_report(upstream: LoopbackUpstream, home: Path, tmp_path: Path, form: str, start: str) -> None:
     file = tmp_path / f"drift.{form}"
     upstream.rule = lambda _: twilio(400, 21217)
     with serve(home, tmp_path, *arguments(upstream, "online", "--drift-report", str(file))) as running:
@@ -75,8 +75,8 @@ def test_the_report(upstream: StandIn, home: Path, tmp_path: Path, form: str, st
 @pytest.mark.parametrize(
     "name, why", [("no/drift.json", "nothing can be written there"), ("x.foo", ".sarif")]
 )
-def test_a_report_that_cannot_be_written_is_told_at_once(
-    upstream: StandIn, home: Path, tmp_path: Path, name: str, why: str
+def test_a_report_that_cannot_be_written_is_reported_at_once(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, name: str, why: str
 ) -> None:
     options = arguments(upstream, "online", "--drift-report", str(tmp_path / name))
     done = ringback(home, "serve", *options)

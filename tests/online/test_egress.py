@@ -19,7 +19,7 @@ from support.upstream import arguments
 
 if TYPE_CHECKING:
     from support.proxying import Serving
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 HOST = "service.example"
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ SCRIPT = ROOT / "addons" / "ringback_addon.py"
 ANNOUNCE = ROOT / "tests" / "support" / "announce.py"
 
 
-def online(server: StandIn, *more: str) -> list[str]:
+def online(server: LoopbackUpstream, *more: str) -> list[str]:
     """The options of a proxy that takes nobody else for the live API."""
     options = arguments(server, "online", *more)
     at = options.index("--upstream")
@@ -41,7 +41,9 @@ def get(serving: Serving, host: str) -> int:
 
 
 @pytest.mark.parametrize("by", ["environment", "option", "environment, lower case"])
-def test_forwarded_requests_go_through_it(upstream: StandIn, home: Path, tmp_path: Path, by: str) -> None:
+def test_forwarded_requests_go_through_it(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, by: str
+) -> None:
     wanted = basic("company user", "p@ss")[1]
     with egress(
         {"api.twilio.com:443": upstream.port, "api.ie1.twilio.com:443": upstream.port}, wanted
@@ -59,7 +61,7 @@ def test_forwarded_requests_go_through_it(upstream: StandIn, home: Path, tmp_pat
     assert "p@ss" not in running.stderr()
 
 
-def test_a_proxy_that_refuses_is_told(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_a_proxy_that_refuses_is_reported(upstream: LoopbackUpstream, home: Path, tmp_path: Path) -> None:
     with (
         egress({}) as proxy,
         serve(home, tmp_path, *online(upstream), more={"HTTPS_PROXY": proxy.url}) as running,
@@ -71,7 +73,9 @@ def test_a_proxy_that_refuses_is_told(upstream: StandIn, home: Path, tmp_path: P
     assert upstream.seen == []
 
 
-def test_a_proxy_that_is_not_there_is_told(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_a_proxy_that_is_not_there_is_reported(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     with egress({}) as gone:
         url = gone.url
     with serve(home, tmp_path, *online(upstream), more={"HTTPS_PROXY": url}) as running:
@@ -79,7 +83,9 @@ def test_a_proxy_that_is_not_there_is_told(upstream: StandIn, home: Path, tmp_pa
     assert (got.header("Ringback-Source") or "").startswith("gate; rule=upstream.proxy")
 
 
-def test_a_stand_in_on_loopback_needs_no_proxy(upstream: StandIn, home: Path, tmp_path: Path) -> None:
+def test_a_stand_in_on_loopback_needs_no_proxy(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path
+) -> None:
     with (
         egress({}) as proxy,
         serve(home, tmp_path, *arguments(upstream, "online"), more={"HTTPS_PROXY": proxy.url}) as running,
@@ -90,7 +96,7 @@ def test_a_stand_in_on_loopback_needs_no_proxy(upstream: StandIn, home: Path, tm
 
 @pytest.mark.parametrize("mode", ["offline", "online"])
 def test_tunnels_of_other_hosts_go_on_through_it(
-    upstream: StandIn, home: Path, tmp_path: Path, mode: str
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, mode: str
 ) -> None:
     wanted = basic("user", "secret")[1]
     with elsewhere(tmp_path) as server, egress({f"{HOST}:443": server.port}, wanted) as proxy:
@@ -123,7 +129,7 @@ def test_plain_http_is_asked_of_it(home: Path, tmp_path: Path) -> None:
         assert server.seen == ["GET /x HTTP/1.1"] * 2
 
 
-def test_a_proxy_that_cannot_be_used_is_told_once(home: Path, tmp_path: Path) -> None:
+def test_a_proxy_that_cannot_be_used_is_reported_once(home: Path, tmp_path: Path) -> None:
     names = {"HTTPS_PROXY": "socks5h://user:p4ssw0rd@127.0.0.1:1"}
     with serve(home, tmp_path, more=names) as running:
         assert running.ask(http(form=GOOD["Messages"])).status == 201
@@ -164,7 +170,9 @@ def test_socks_tunnels_go_on_through_it(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["mitmdump"])
-def test_mitmproxys_upstream_mode(upstream: StandIn, home: Path, tmp_path: Path, program: str) -> None:
+def test_mitmproxys_upstream_mode(
+    upstream: LoopbackUpstream, home: Path, tmp_path: Path, program: str
+) -> None:
     with (
         elsewhere(tmp_path) as server,
         egress({"api.twilio.com:443": upstream.port, f"{HOST}:443": server.port}) as proxy,

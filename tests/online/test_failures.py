@@ -12,14 +12,14 @@ import pytest
 
 from support.clients import GOOD, Response, basic, http, path
 from support.proxying import serve
-from support.upstream import CREATED, HANG, RESET, arguments, response, stand_in, twilio
+from support.upstream import CREATED, HANG, RESET, arguments, loopback_upstream, response, twilio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from support.proxying import Serving
-    from support.upstream import Seen, StandIn, ThrowAway
+    from support.upstream import LoopbackUpstream, Seen, ThrowAway
 
     Pairs = Callable[[], tuple[str, str]]
 
@@ -103,8 +103,8 @@ def is_bridged(got: Response, rule: str) -> None:
 
 @pytest.mark.parametrize("probing", [True, False], ids=["probe", "request"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_told_online_and_bridged_in_auto(
-    online: Serving, auto: Serving, upstream: StandIn, pair: Pairs, name: str, probing: bool
+def test_a_fault_is_reported_online_and_bridged_in_auto(
+    online: Serving, auto: Serving, upstream: LoopbackUpstream, pair: Pairs, name: str, probing: bool
 ) -> None:
     fault = FAULTS[name]
     who = pair()
@@ -144,14 +144,14 @@ def test_an_upstream_that_is_killed_and_comes_back(
     home: Path, tmp_path: Path, upstream_ca: ThrowAway, pair: Pairs
 ) -> None:
     who = pair()
-    with stand_in(upstream_ca) as first:
+    with loopback_upstream(upstream_ca) as first:
         port = first.port
         with serve(home, tmp_path, *arguments(first, "auto")) as running:
             assert asked(running, who).header("Ringback-Source") == "live"
             first.stop()
             is_bridged(asked(running, who), "upstream.connect")
             is_bridged(asked(running, who), "upstream.connect")
-            with stand_in(upstream_ca, port=port) as second:
+            with loopback_upstream(upstream_ca, port=port) as second:
                 assert asked(running, who).header("Ringback-Source") == "live"
                 assert (len(second.forwarded), second.probes) == (1, [])  # the proof still holds
     log = running.stderr()
@@ -176,7 +176,7 @@ def test_a_certificate_that_is_not_trusted(
     said = {"expired": "expired", "unknown CA": "issuer", "another name": "not valid for 'api.twilio.com'"}[
         which
     ]
-    with stand_in(upstream_ca, expired=which == "expired", names=names) as server:
+    with loopback_upstream(upstream_ca, expired=which == "expired", names=names) as server:
         for mode in ("online", "auto"):
             options = arguments(server, mode)
             if which == "unknown CA":
@@ -203,7 +203,7 @@ def test_an_upstream_that_hangs(
     home: Path, tmp_path: Path, upstream_ca: ThrowAway, pair: Pairs, where: str
 ) -> None:
     limits = ["--connect-timeout", "0.4", "--timeout", "0.4"]
-    with stand_in(upstream_ca) as server:
+    with loopback_upstream(upstream_ca) as server:
         for mode in ("online", "auto"):
             server.reset()
             who = pair()
@@ -227,7 +227,7 @@ def test_an_upstream_that_hangs(
                     assert server.connections == before
 
 
-def test_a_slow_upstream_is_waited_for(online: Serving, upstream: StandIn, pair: Pairs) -> None:
+def test_a_slow_upstream_is_waited_for(online: Serving, upstream: LoopbackUpstream, pair: Pairs) -> None:
     arrived, go = threading.Event(), threading.Event()
 
     def slow(_: Seen) -> bytes:
@@ -251,7 +251,7 @@ def test_a_slow_upstream_is_waited_for(online: Serving, upstream: StandIn, pair:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_server_error_is_bridged_in_auto_alone(
-    online: Serving, auto: Serving, upstream: StandIn, pair: Pairs, status: int
+    online: Serving, auto: Serving, upstream: LoopbackUpstream, pair: Pairs, status: int
 ) -> None:
     who = pair()
     upstream.rule = lambda _: response(status, b"oops", reason="Oops")
@@ -263,7 +263,7 @@ def test_a_server_error_is_bridged_in_auto_alone(
 
 
 def test_too_many_requests_is_bridged_and_a_full_queue_is_an_answer(
-    online: Serving, auto: Serving, upstream: StandIn, pair: Pairs
+    online: Serving, auto: Serving, upstream: LoopbackUpstream, pair: Pairs
 ) -> None:
     who = pair()
     upstream.rule = lambda _: twilio(429, 20429)
@@ -278,7 +278,7 @@ def test_too_many_requests_is_bridged_and_a_full_queue_is_an_answer(
 
 @pytest.mark.parametrize("answer", [response(503, b"later"), twilio(429, 20429)])
 def test_a_probe_without_a_verdict_is_bridged_in_auto_and_forwards_nothing(
-    online: Serving, auto: Serving, upstream: StandIn, pair: Pairs, answer: bytes
+    online: Serving, auto: Serving, upstream: LoopbackUpstream, pair: Pairs, answer: bytes
 ) -> None:
     upstream.probe = lambda _: answer
     who = pair()
@@ -288,7 +288,7 @@ def test_a_probe_without_a_verdict_is_bridged_in_auto_and_forwards_nothing(
     assert upstream.forwarded == []
 
 
-def test_the_budget(home: Path, tmp_path: Path, upstream: StandIn, pair: Pairs) -> None:
+def test_the_budget(home: Path, tmp_path: Path, upstream: LoopbackUpstream, pair: Pairs) -> None:
     for mode in ("online", "auto"):
         upstream.reset()
         (tmp_path / mode).mkdir()
@@ -304,14 +304,16 @@ def test_the_budget(home: Path, tmp_path: Path, upstream: StandIn, pair: Pairs) 
         assert "2 x answered offline instead, upstream.budget" in log
 
 
-def test_a_budget_of_nothing_asks_nobody(home: Path, tmp_path: Path, upstream: StandIn, pair: Pairs) -> None:
+def test_a_budget_of_nothing_asks_nobody(
+    home: Path, tmp_path: Path, upstream: LoopbackUpstream, pair: Pairs
+) -> None:
     with serve(home, tmp_path, *arguments(upstream, "online", "--max-live", "0")) as running:
         is_bridged(asked(running, pair()), "upstream.budget")
     assert upstream.connections == 0
 
 
 def test_the_summary_counts_agreements_and_differences(
-    home: Path, tmp_path: Path, upstream: StandIn, pair: Pairs
+    home: Path, tmp_path: Path, upstream: LoopbackUpstream, pair: Pairs
 ) -> None:
     who = pair()
     with serve(home, tmp_path, *arguments(upstream, "online")) as running:

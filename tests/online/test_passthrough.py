@@ -14,12 +14,14 @@ from support.upstream import CLOSE, CREATED, response, twilio
 
 if TYPE_CHECKING:
     from support.proxying import Serving
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 RECORDED = SHARED / "recorded" / "exchanges.jsonl"
 
 
-def test_what_the_upstream_answers_is_what_the_client_gets(online: Serving, upstream: StandIn) -> None:
+def test_what_the_upstream_answers_is_what_the_client_gets(
+    online: Serving, upstream: LoopbackUpstream
+) -> None:
     got = online.ask(http(form=GOOD["Messages"]))
     assert (got.status, got.body) == (201, CREATED.partition(b"\r\n\r\n")[2])
     assert got.header("Twilio-Request-Id") == "RQ" + "0" * 32
@@ -31,7 +33,7 @@ def test_what_the_upstream_answers_is_what_the_client_gets(online: Serving, upst
     assert seen.server_name == "api.twilio.com"
 
 
-def test_the_request_arrives_byte_for_byte(online: Serving, upstream: StandIn) -> None:
+def test_the_request_arrives_byte_for_byte(online: Serving, upstream: LoopbackUpstream) -> None:
     body = b"To=%2b14108675309&From=+15005550006&Body=%7e~*%C3%A9&Body=&x=1;2"
     head = (
         f"POST {path()}?a=%2f&b HTTP/1.1\r\n"
@@ -52,13 +54,13 @@ def test_the_request_arrives_byte_for_byte(online: Serving, upstream: StandIn) -
     assert seen.body == body
 
 
-def test_what_was_for_the_proxy_stays_there(online: Serving, upstream: StandIn) -> None:
+def test_what_was_for_the_proxy_stays_there(online: Serving, upstream: LoopbackUpstream) -> None:
     told = [("Proxy-Authorization", basic("name", "x")[1]), ("Proxy-Connection", "keep-alive")]
     assert online.ask(http(form=GOOD["Messages"], headers=told)).status == 201
     assert not any(name.lower().startswith("proxy-") for name, _ in upstream.forwarded[0].fields)
 
 
-def test_a_chunked_request_arrives_whole(online: Serving, upstream: StandIn) -> None:
+def test_a_chunked_request_arrives_whole(online: Serving, upstream: LoopbackUpstream) -> None:
     form = urlencode(GOOD["Messages"]).encode()
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (form[:7], form[7:])) + b"0\r\n\r\n"
     assert online.ask(http(body=chunks, headers=[("Transfer-Encoding", "chunked")])).status == 201
@@ -83,7 +85,7 @@ def test_a_chunked_request_arrives_whole(online: Serving, upstream: StandIn) -> 
     ],
 )
 def test_every_answer_of_the_upstreams_own_passes_through(
-    online: Serving, upstream: StandIn, answer: bytes
+    online: Serving, upstream: LoopbackUpstream, answer: bytes
 ) -> None:
     upstream.rule = lambda _: answer
     got = online.ask(http(form=GOOD["Messages"]))
@@ -96,7 +98,7 @@ def test_every_answer_of_the_upstreams_own_passes_through(
     assert len(upstream.forwarded) == 1  # a redirect is not followed
 
 
-def test_streamed_and_compressed_bodies_survive(online: Serving, upstream: StandIn) -> None:
+def test_streamed_and_compressed_bodies_survive(online: Serving, upstream: LoopbackUpstream) -> None:
     text = json.dumps({"sid": "SM" + "0" * 32, "body": "ü" * 100_000}).encode()
     coded = gzip.compress(text)
     chunked = (
@@ -112,27 +114,27 @@ def test_streamed_and_compressed_bodies_survive(online: Serving, upstream: Stand
     assert got.header("Ringback-Contract") == "agrees"
 
 
-def test_a_body_that_ends_with_the_connection_survives(online: Serving, upstream: StandIn) -> None:
+def test_a_body_that_ends_with_the_connection_survives(online: Serving, upstream: LoopbackUpstream) -> None:
     upstream.rule = lambda _: CLOSE + response(201, b"to the end", reason="CREATED", length=False)
     assert online.ask(http(form=GOOD["Messages"])).body == b"to the end"
     upstream.rule = lambda _: CREATED
     assert online.ask(http(form=GOOD["Messages"])).status == 201
 
 
-def test_nobody_else_says_where_an_answer_came_from(online: Serving, upstream: StandIn) -> None:
+def test_nobody_else_says_where_an_answer_came_from(online: Serving, upstream: LoopbackUpstream) -> None:
     upstream.rule = lambda _: twilio(201, None, ("Ringback-Source", "live; rule=forged"), sid="x")
     got = online.ask(http(form=GOOD["Messages"]))
     assert [value for name, value in got.headers if name == "Ringback-Source"] == ["live"]
 
 
-def test_an_offline_ringback_on_the_way_is_told(online: Serving, upstream: StandIn) -> None:
+def test_an_offline_ringback_on_the_way_is_reported(online: Serving, upstream: LoopbackUpstream) -> None:
     upstream.rule = lambda _: twilio(201, None, ("Ringback-Source", "contract; rule=x"), sid="x")
     got = online.ask(http(form=GOOD["Messages"]))
     assert (got.status, got.error()["code"]) == (424, 20503)
     assert "another Ringback answered in place of the live API" in got.error()["message"]
 
 
-def test_an_answer_that_is_not_documented_says_so(online: Serving, upstream: StandIn) -> None:
+def test_an_answer_that_is_not_documented_says_so(online: Serving, upstream: LoopbackUpstream) -> None:
     upstream.rule = lambda _: twilio(400, 21217)
     before = online.health()["differences"]
     got = online.ask(http(form={**GOOD["Messages"], "To": "+15005550001"}))
@@ -144,7 +146,7 @@ def test_an_answer_that_is_not_documented_says_so(online: Serving, upstream: Sta
 
 
 @pytest.mark.parametrize("host", ["api.ie1.twilio.com", "api.dublin.ie1.twilio.com"])
-def test_a_region_is_forwarded_to_itself(online: Serving, upstream: StandIn, host: str) -> None:
+def test_a_region_is_forwarded_to_itself(online: Serving, upstream: LoopbackUpstream, host: str) -> None:
     with online.twilio(host) as wire:
         got = wire.send(http(form=GOOD["Messages"], host=host)).response()
     assert got.status == 201
@@ -152,7 +154,7 @@ def test_a_region_is_forwarded_to_itself(online: Serving, upstream: StandIn, hos
     assert len(upstream.probes) == 1  # a proof counts for one host
 
 
-def test_a_connection_to_the_upstream_is_used_again(online: Serving, upstream: StandIn) -> None:
+def test_a_connection_to_the_upstream_is_used_again(online: Serving, upstream: LoopbackUpstream) -> None:
     for _ in range(3):
         assert online.ask(http(form=GOOD["Messages"])).status == 201
     assert len({seen.port for seen in upstream.forwarded}) == 1
@@ -162,14 +164,16 @@ def test_a_connection_to_the_upstream_is_used_again(online: Serving, upstream: S
     assert len(upstream.forwarded) == 4
 
 
-def test_bytes_behind_an_answer_are_no_answer_to_the_next_request(online: Serving, upstream: StandIn) -> None:
+def test_bytes_behind_an_answer_are_no_answer_to_the_next_request(
+    online: Serving, upstream: LoopbackUpstream
+) -> None:
     upstream.rule = lambda _: CREATED + twilio(500, 20500)
     for _ in range(2):
         assert online.ask(http(form=GOOD["Messages"])).status == 201
     assert len({seen.port for seen in upstream.forwarded}) == 2
 
 
-def test_http2_clients_are_forwarded_too(online: Serving, upstream: StandIn) -> None:
+def test_http2_clients_are_forwarded_too(online: Serving, upstream: LoopbackUpstream) -> None:
     form = urlencode(GOOD["Messages"]).encode()
     with online.twilio(alpn=("h2",)) as wire:
         connection = h2.connection.H2Connection()
@@ -189,14 +193,14 @@ def test_http2_clients_are_forwarded_too(online: Serving, upstream: StandIn) -> 
     assert seen.body == form
 
 
-def test_an_h2c_upgrade_is_refused_as_offline(online: Serving, upstream: StandIn) -> None:
+def test_an_h2c_upgrade_is_refused_as_offline(online: Serving, upstream: LoopbackUpstream) -> None:
     more = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")]
     got = online.ask(http(form=GOOD["Messages"], headers=more))
     assert (got.status, "rule=host.upgrade" in (got.header("Ringback-Source") or "")) == (403, True)
     assert upstream.seen == []
 
 
-def test_a_form_that_is_too_large_is_not_sent(online: Serving, upstream: StandIn) -> None:
+def test_a_form_that_is_too_large_is_not_sent(online: Serving, upstream: LoopbackUpstream) -> None:
     got = online.ask(http(body=b"Body=" + b"x" * (1024 * 1024)))
     assert got.error()["status"] == 413
     assert upstream.seen == []
@@ -209,7 +213,7 @@ def recorded() -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are not part of the repository")
-def test_recorded_answers_arrive_as_they_were_sent(online: Serving, upstream: StandIn) -> None:
+def test_recorded_answers_arrive_as_they_were_sent(online: Serving, upstream: LoopbackUpstream) -> None:
     exchanges = recorded()
     assert len(exchanges) == 75
     with online.twilio() as wire:

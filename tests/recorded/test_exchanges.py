@@ -171,7 +171,7 @@ def test_messages_of_a_trial_account_are_reproduced(exchanges: list[Exchange], t
         check_reproduced(answered, exchange)
 
 
-def test_wrong_token_is_told_as_recorded(exchanges: list[Exchange]) -> None:
+def test_wrong_token_is_reported_as_recorded(exchanges: list[Exchange]) -> None:
     (exchange,) = [it for it in exchanges if it.response["status"] == 401]
     configured = Credentials(exchange.account, "another-token")
     answered = exchange.send(configured)

@@ -79,7 +79,7 @@ def test_no_wrong_byte_breaks_it(at: int, byte: int) -> None:
     assert all(b"200" < status < b"432" for status in STATUS.findall(got))
 
 
-def test_waiting_tells_whether_a_request_is_under_way() -> None:
+def test_waiting_reports_whether_a_request_is_under_way() -> None:
     side = connection()
     assert not side.in_request
     data = message()
@@ -170,7 +170,7 @@ def test_a_body_in_the_smallest_pieces_is_no_head() -> None:
     assert not side.closed
 
 
-def test_a_client_of_http_1_0_is_told_nothing_in_between() -> None:
+def test_a_client_of_http_1_0_is_reported_nothing_in_between() -> None:
     expecting = http(headers=(("Expect", "100-continue"), ("Content-Length", "7")))
     assert STATUS.findall(connection().receive(expecting)) == [b"100"]
     assert STATUS.findall(connection().receive(expecting.replace(b"HTTP/1.1", b"HTTP/1.0"))) == []

@@ -20,7 +20,7 @@ from support.upstream import module_upstream, upstream_ca
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream_ca"]
 
@@ -41,7 +41,9 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
 
 @pytest.fixture(scope="module", params=["auto", "online"])
 def forwarding(
-    request: pytest.FixtureRequest, module_upstream: StandIn, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    module_upstream: LoopbackUpstream,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Inside]:
     directory = tmp_path_factory.mktemp("forwarding")
     options = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.proxying import Serving
-    from support.upstream import StandIn
+    from support.upstream import LoopbackUpstream
 
 __all__ = ["home", "module_upstream", "upstream", "upstream_ca"]
 
@@ -98,7 +98,7 @@ def test_another_product_of_twilio_is_not_taken_for_the_api(running: Serving) ->
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_host_that_is_nobodys_here_is_told_so_and_not_forwarded(running: Serving, tls: bool) -> None:
+def test_a_host_that_is_nobodys_here_is_reported_so_and_not_forwarded(running: Serving, tls: bool) -> None:
     wire = Wire(port(running))
     with wire.tls(None, None) if tls else wire:  # without a server name, and unverified
         got = wire.send(http(form=FORM, host="elsewhere.example")).response()
@@ -131,7 +131,7 @@ def test_only_test_credentials_pass_where_they_are_known(home: Path, tmp_path: P
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_auto_mode_forwards_what_comes_by_it(
-    home: Path, tmp_path: Path, upstream: StandIn, scheme: str
+    home: Path, tmp_path: Path, upstream: LoopbackUpstream, scheme: str
 ) -> None:
     with serve(home, tmp_path, *arguments(upstream, "auto", "--reverse", "0"), more=PAIR) as running:
         wire = Wire(port(running))

@@ -53,7 +53,7 @@ def test_a_name_with_two_addresses_gets_one_port(confdir: Path) -> None:
     assert port
 
 
-def test_a_taken_port_is_told(confdir: Path) -> None:
+def test_a_taken_port_is_reported(confdir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}: "):

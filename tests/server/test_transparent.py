@@ -83,7 +83,7 @@ def test_tls_that_names_no_host_goes_nowhere(seen: dict[str, Any]) -> None:
     assert seen["nameless"] == "35\n"
 
 
-def test_a_redirection_of_the_proxy_itself_is_told_and_ends(seen: dict[str, Any]) -> None:
+def test_a_redirection_of_the_proxy_itself_is_reported_and_ends(seen: dict[str, Any]) -> None:
     assert seen["loop"] == "35\n"
     assert seen["told"].count("connections of the proxy itself are redirected to it") == 1
 

@@ -18,7 +18,7 @@ from typing import Self
 from support.clients import ACCOUNT, TOKEN, path
 from support.proxying import serve
 from support.servers import elsewhere
-from support.upstream import StandIn, arguments, stand_in, throw_away, twilio
+from support.upstream import LoopbackUpstream, arguments, loopback_upstream, throw_away, twilio
 
 USER = "nobody"
 ADDRESS = "198.51.100.7"  # TEST-NET-2: what Twilio's name resolves to in here
@@ -29,7 +29,7 @@ ip address add 192.0.2.2/24 dev lo
 ip route add default dev lo
 ip -6 address add {ADDRESS_6}/128 dev lo
 """
-LIVE_ACCOUNT = "AC" + "f" * 32  # the stand-in says that these credentials are live
+LIVE_ACCOUNT = "AC" + "f" * 32  # the mock upstream says that these credentials are live
 SEND = f"""
 curl -sS --max-time 20 -u {ACCOUNT}:{TOKEN} -d Body=hello --data-urlencode To=+14105550100 \\
     --data-urlencode From=+15005550006 https://api.twilio.com{path()} | grep -o queued
@@ -82,7 +82,7 @@ def _forwarding(directory: Path, home: Path, mode: str) -> dict[str, object]:
     """Return a redirected client's results in a mode that forwards, and the requests at the mock upstream."""
     place = directory / mode
     place.mkdir()
-    with stand_in(throw_away(place)) as upstream:
+    with loopback_upstream(throw_away(place)) as upstream:
         upstream.probe = lambda seen: twilio(200, None, sid="AC") if LIVE_ACCOUNT in seen.line else _TEST
         with serve(home, place, *arguments(upstream, mode, "--transparent", "4012")) as running:
             test = [_sent(directory, running.ca, ACCOUNT) for _ in range(2)]
@@ -104,7 +104,7 @@ def _sent(directory: Path, ca: Path, account: str, body: str = "hello") -> list[
     return _shell(directory, f"runuser -u {USER} -- {curl} {form} {said} {url}", ok=False).split(maxsplit=1)
 
 
-def _seen(upstream: StandIn) -> list[list[str | None]]:
+def _seen(upstream: LoopbackUpstream) -> list[list[str | None]]:
     return [[seen.line.partition(" ")[0], seen.server_name] for seen in upstream.seen]
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the live API: a real HTTPS server on loopback that answers by rules and keeps what it saw.
+"""A mock of the live API: a real HTTPS server on loopback that answers by rules and keeps what it saw.
 
 Its certificate is made at test time by a throw-away CA. Nothing of Ringback is used in it.
 """
@@ -110,7 +110,7 @@ TEST = twilio(403, 20008, message="Resource not accessible with Test Account Cre
 
 
 @dataclass(eq=False)
-class StandIn:
+class LoopbackUpstream:
     """The server.
 
     Attributes:
@@ -290,26 +290,26 @@ def _read(stream: Any, name: str | None, port: int) -> Seen | None:
 
 
 @contextlib.contextmanager
-def stand_in(
+def loopback_upstream(
     authority: ThrowAway,
     *,
     expired: bool = False,
     tls: bool = True,
     names: tuple[str, ...] | None = None,
     port: int = 0,
-) -> Iterator[StandIn]:
+) -> Iterator[LoopbackUpstream]:
     """A server until the block ends."""
     context = authority.context(names or NAMES, expired=expired) if tls else None
     if context:
         context.sni_callback = _note_name
-    server = StandIn(context, authority.pem, port=port)
+    server = LoopbackUpstream(context, authority.pem, port=port)
     try:
         yield server
     finally:
         server.stop()
 
 
-def arguments(server: StandIn, mode: str, *more: str) -> list[str]:
+def arguments(server: LoopbackUpstream, mode: str, *more: str) -> list[str]:
     """The options of a proxy that takes `server` for the live API, and records into an empty directory."""
     directory = tempfile.mkdtemp(prefix="cassettes-", dir=server.ca.parent)
     there = ["--upstream", server.url, "--upstream-ca", str(server.ca), "--cassettes", directory]
@@ -322,14 +322,14 @@ def upstream_ca(tmp_path_factory: pytest.TempPathFactory) -> ThrowAway:
 
 
 @pytest.fixture(scope="module")
-def module_upstream(upstream_ca: ThrowAway) -> Iterator[StandIn]:
-    with stand_in(upstream_ca) as server:
+def module_upstream(upstream_ca: ThrowAway) -> Iterator[LoopbackUpstream]:
+    with loopback_upstream(upstream_ca) as server:
         yield server
 
 
 @pytest.fixture
-def upstream(module_upstream: StandIn) -> Iterator[StandIn]:
-    """A stand-in for the live API that has seen nothing yet."""
+def upstream(module_upstream: LoopbackUpstream) -> Iterator[LoopbackUpstream]:
+    """A mock of the live API that has seen nothing yet."""
     module_upstream.reset()
     yield module_upstream
     module_upstream.reset()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from support.clients import GOOD, Wire, basic, http, path
 from support.proxying import RINGBACK, Serving, environment, requesting, serve
-from support.upstream import stand_in, throw_away
+from support.upstream import loopback_upstream, throw_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,12 +155,12 @@ def _is_local(name: str) -> bool:
 # -- requests
 
 
-def _ends(wire: Wire, patience: float = 0.2) -> bool:
+def _ends(wire: Wire, timeout: float = 0.2) -> bool:
     """Wait for an answer or for what the proxy may do instead, then read until it closes; whether it did."""
     if wire.sock.fileno() < 0:  # the handshake failed, and has closed it
         return True
     try:
-        wire.sock.settimeout(patience)  # a proxy that would dial has done so by then
+        wire.sock.settimeout(timeout)  # a proxy that would dial has done so by then
         with contextlib.suppress(TimeoutError):
             wire.sock.recv(1)
         wire.sock.settimeout(60)
@@ -450,7 +450,7 @@ def _proxy_user(name: str) -> tuple[bytes, bytes]:
 def online_round(directory: Path, home: Path, witness: Witness, redirects: bool) -> dict[str, Any]:
     """The same with a mock upstream on loopback: it alone is reached, and only with what it may be sent."""
     directory.mkdir()
-    with stand_in(throw_away(directory)) as upstream:
+    with loopback_upstream(throw_away(directory)) as upstream:
         where = ("--upstream", upstream.url, "--upstream-ca", str(upstream.ca))
         found = proxy_round(directory, home, witness, redirects, {}, "--mode", "online", *where)
         return found | {"upstream": sorted({f"{seen.server_name} {seen.line}" for seen in upstream.seen})}

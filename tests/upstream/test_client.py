@@ -70,7 +70,7 @@ def test_nothing_that_could_be_read_as_another_request_is_written(request_: Requ
         wire(request_)
 
 
-def test_what_is_wrong_is_told_without_the_value() -> None:
+def test_what_is_wrong_is_reported_without_the_value() -> None:
     with pytest.raises(ValueError, match="Illegal header value") as caught:
         wire(asked(("Authorization", "Basic c2VjcmV0\rX")))
     assert "c2VjcmV0" not in str(caught.value)

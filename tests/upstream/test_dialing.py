@@ -13,7 +13,7 @@ import pytest
 from ringback.upstream.client import Dialer, UpstreamError, handshaking, trust
 from ringback.upstream.routes import Address, UpstreamRoute
 from support.egress import egress
-from support.upstream import StandIn, ThrowAway, response, stand_in, throw_away, upstream_ca
+from support.upstream import LoopbackUpstream, ThrowAway, loopback_upstream, response, throw_away, upstream_ca
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,8 @@ HOST = "api.twilio.com"
 
 
 @pytest.fixture(scope="module")
-def server(upstream_ca: ThrowAway) -> Iterator[StandIn]:
-    with stand_in(upstream_ca) as running:
+def server(upstream_ca: ThrowAway) -> Iterator[LoopbackUpstream]:
+    with loopback_upstream(upstream_ca) as running:
         yield running
 
 
@@ -36,11 +36,11 @@ def nothing_is_left() -> Iterator[None]:
     assert handshaking == set()
 
 
-def asked(route: UpstreamRoute, ca: Path | None, patience: float = 20) -> bytes:
+def asked(route: UpstreamRoute, ca: Path | None, timeout: float = 20) -> bytes:
     """One exchange on a new connection along `route`."""
 
     async def main() -> bytes:
-        reader, writer = await Dialer(ca, patience).open(route)
+        reader, writer = await Dialer(ca, timeout).open(route)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         line = await reader.readline()
         writer.transport.abort()
@@ -49,14 +49,14 @@ def asked(route: UpstreamRoute, ca: Path | None, patience: float = 20) -> bytes:
     return asyncio.run(main())
 
 
-def failed(route: UpstreamRoute, ca: Path | None, patience: float = 20) -> tuple[str, str]:
+def failed(route: UpstreamRoute, ca: Path | None, timeout: float = 20) -> tuple[str, str]:
     with pytest.raises(UpstreamError) as caught:
-        asked(route, ca, patience)
+        asked(route, ca, timeout)
     assert str(caught.value) == f"{caught.value.rule}: {caught.value.detail}"
     return caught.value.rule, caught.value.detail
 
 
-def test_tls_asks_for_and_verifies_the_name_and_not_the_address(server: StandIn) -> None:
+def test_tls_asks_for_and_verifies_the_name_and_not_the_address(server: LoopbackUpstream) -> None:
     route = UpstreamRoute("127.0.0.1", server.port, HOST)
     assert asked(route, server.ca) == b"HTTP/1.1 201 \r\n"
     assert server.seen[-1].server_name == HOST
@@ -66,11 +66,11 @@ def test_tls_asks_for_and_verifies_the_name_and_not_the_address(server: StandIn)
 
 
 def test_a_stand_in_without_tls(upstream_ca: ThrowAway) -> None:
-    with stand_in(upstream_ca, tls=False) as plain:
+    with loopback_upstream(upstream_ca, tls=False) as plain:
         assert asked(UpstreamRoute("127.0.0.1", plain.port, None), None) == b"HTTP/1.1 201 \r\n"
 
 
-def test_only_the_roots_that_were_named_count(server: StandIn, tmp_path: Path) -> None:
+def test_only_the_roots_that_were_named_count(server: LoopbackUpstream, tmp_path: Path) -> None:
     route = UpstreamRoute("127.0.0.1", server.port, HOST)
     for ca in (None, throw_away(tmp_path).pem):
         rule, detail = failed(route, ca)
@@ -78,8 +78,8 @@ def test_only_the_roots_that_were_named_count(server: StandIn, tmp_path: Path) -
         assert "certificate is not trusted" in detail
 
 
-def test_an_expired_certificate_is_told(upstream_ca: ThrowAway) -> None:
-    with stand_in(upstream_ca, expired=True) as old:
+def test_an_expired_certificate_is_reported(upstream_ca: ThrowAway) -> None:
+    with loopback_upstream(upstream_ca, expired=True) as old:
         assert failed(UpstreamRoute("127.0.0.1", old.port, HOST), old.ca) == (
             "upstream.tls",
             "its certificate is not trusted: certificate has expired",
@@ -89,8 +89,8 @@ def test_an_expired_certificate_is_told(upstream_ca: ThrowAway) -> None:
 @pytest.mark.parametrize(
     "before, said", [("garbage", "wrong version number"), ("reset", "closed during the TLS handshake")]
 )
-def test_what_speaks_no_tls_is_told(upstream_ca: ThrowAway, before: str, said: str) -> None:
-    with stand_in(upstream_ca) as odd:
+def test_what_speaks_no_tls_is_reported(upstream_ca: ThrowAway, before: str, said: str) -> None:
+    with loopback_upstream(upstream_ca) as odd:
         odd.before_tls = before
         rule, detail = failed(UpstreamRoute("127.0.0.1", odd.port, HOST), odd.ca)
         assert rule == "upstream.tls"
@@ -98,7 +98,7 @@ def test_what_speaks_no_tls_is_told(upstream_ca: ThrowAway, before: str, said: s
 
 
 def test_nobody_is_waited_for_longer_than_was_said(upstream_ca: ThrowAway) -> None:
-    with stand_in(upstream_ca) as slow:
+    with loopback_upstream(upstream_ca) as slow:
         slow.before_tls = "hang"
         route = UpstreamRoute("127.0.0.1", slow.port, HOST)
         assert failed(route, slow.ca, 0.1) == ("upstream.timeout", "no connection within 0.1 seconds")
@@ -118,14 +118,14 @@ def test_what_is_no_name_is_never_looked_up() -> None:
     assert failed(UpstreamRoute(name, 443, name), None) == ("upstream.dns", f"{name} is no host name")
 
 
-def test_a_proxy_is_asked_for_the_host_and_not_for_the_address(server: StandIn) -> None:
+def test_a_proxy_is_asked_for_the_host_and_not_for_the_address(server: LoopbackUpstream) -> None:
     with egress({f"{HOST}:443": server.port}) as way:
         route = UpstreamRoute(HOST, 443, HOST, Address("http", "127.0.0.1", way.port))
         assert asked(route, server.ca) == b"HTTP/1.1 201 \r\n"
         assert way.seen == [f"{HOST}:443"]
 
 
-def test_a_proxy_gets_its_user_and_password_and_no_error_shows_them(server: StandIn) -> None:
+def test_a_proxy_gets_its_user_and_password_and_no_error_shows_them(server: LoopbackUpstream) -> None:
     wanted = "Basic " + base64.b64encode(b"user:p@ss").decode()
     with egress({f"{HOST}:443": server.port}, wanted) as way:
         good, bad = (Address("http", "127.0.0.1", way.port, f"user:{token}") for token in ("p@ss", "wrong"))
@@ -136,29 +136,29 @@ def test_a_proxy_gets_its_user_and_password_and_no_error_shows_them(server: Stan
         )
 
 
-def test_a_proxy_that_is_not_there_or_is_none_is_told_with_its_address(
-    server: StandIn, upstream_ca: ThrowAway
+def test_a_proxy_that_is_not_there_or_is_none_is_reported_with_its_address(
+    server: LoopbackUpstream, upstream_ca: ThrowAway
 ) -> None:
     with egress({}) as way:
         address = Address("http", "127.0.0.1", way.port)
     rule, detail = failed(UpstreamRoute(HOST, 443, HOST, address), server.ca)
     assert (rule, detail.startswith(f"proxy {address}: ")) == ("upstream.proxy", True)
     assert detail.endswith("Connection refused")
-    with stand_in(upstream_ca) as odd:
+    with loopback_upstream(upstream_ca) as odd:
         odd.before_tls = "garbage"
         route = UpstreamRoute(HOST, 443, HOST, Address("http", "127.0.0.1", odd.port))
         rule, detail = failed(route, server.ca)
         assert (rule, detail.endswith("it gave no valid answer to CONNECT")) == ("upstream.proxy", True)
 
 
-def test_an_address_of_version_6_has_brackets_in_what_a_proxy_is_asked(server: StandIn) -> None:
+def test_an_address_of_version_6_has_brackets_in_what_a_proxy_is_asked(server: LoopbackUpstream) -> None:
     with egress({"[::1]:443": server.port}) as way:
         route = UpstreamRoute("::1", 443, HOST, Address("http", "127.0.0.1", way.port))
         assert asked(route, server.ca) == b"HTTP/1.1 201 \r\n"
 
 
 def test_a_proxy_that_is_spoken_to_by_tls_is_verified_under_its_own_name(upstream_ca: ThrowAway) -> None:
-    with stand_in(upstream_ca, names=("localhost",)) as secure:
+    with loopback_upstream(upstream_ca, names=("localhost",)) as secure:
         secure.rule = lambda _: response(403, reason="No")
         address = Address("https", "localhost", secure.port)
         rule, detail = failed(UpstreamRoute(HOST, 443, HOST, address), upstream_ca.pem)

@@ -131,7 +131,7 @@ def post_as(token: str) -> Request:
         (CREATED, live_answer(200, "OK", (), b"{}"), {}, 0),
     ],
 )
-def test_what_the_live_api_did_not_answer_is_told_with_its_client(
+def test_what_the_live_api_did_not_answer_is_reported_with_its_client(
     reply: Answer | Exception, probe: Answer, more: dict[str, int], count: int
 ) -> None:
     told: list[tuple[str | None, int]] = []

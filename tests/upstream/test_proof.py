@@ -208,5 +208,5 @@ def test_a_live_pair_is_covered_by_nothing() -> None:
         ("messaging.twilio.com", "DELETE", None),
     ],
 )
-def test_who_can_tell_about_credentials(host: str, method: str, wanted: str | None) -> None:
+def test_who_can_report_about_credentials(host: str, method: str, wanted: str | None) -> None:
     assert proving_host(replace(REQUEST, host=host, method=method)) == wanted

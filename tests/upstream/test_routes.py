@@ -29,7 +29,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     "url, address",
     [
         ("https://127.0.0.1:8443", Address("https", "127.0.0.1", 8443)),
-        ("https://stand-in.example/", Address("https", "stand-in.example", 443)),
+        ("https://mock-upstream.example/", Address("https", "mock-upstream.example", 443)),
         ("http://[::1]:80", Address("http", "::1", 80)),
         ("proxy.example:3128", Address("http", "proxy.example", 3128)),
         ("http://u%20ser:p%40ss@proxy", Address("http", "proxy", 80, "u ser:p@ss")),
@@ -130,7 +130,7 @@ def test_this_very_program_and_what_cannot_be_used_are_left_out(
     assert len(egress.unusable) == (":8080" not in url)
 
 
-def test_what_cannot_be_used_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_used_is_reported_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5h://user:p4ssw0rd@proxy.example:1080")
     monkeypatch.setenv("HTTP_PROXY", "http://user:p4ssw0rd@[bad")
     told = Egress.from_environment().unusable

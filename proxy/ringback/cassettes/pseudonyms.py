@@ -82,7 +82,7 @@ def key_id(key: bytes) -> str:
     return _digest(key, "key id", "")[:8]
 
 
-def stand_in(value: str, key: bytes) -> str:
+def substitute(value: str, key: bytes) -> str:
     """The pseudonym of one field's value."""
     if not value:
         return value
@@ -199,7 +199,7 @@ class Replacement:
 def replacements_for(name: str, value: str, key: bytes) -> list[Replacement]:
     """Return the replacements for `value` and for other spellings of it that an answer may have."""
     plain = plain_name(name)
-    replacements = [Replacement(value, stand_in(value, key), plain)]
+    replacements = [Replacement(value, substitute(value, key), plain)]
     digits = national_digits(value) if is_phone(value) else ""
     if len(digits) >= 7:
         replacements.append(Replacement(digits, permuted(digits, key), plain, digits=True))

@@ -221,7 +221,7 @@ class RedactedExchange:
         self._asked = request
         path, mark, query = request.target.partition("?")
         query_fields, form = matching.parse_fields(query), matching.form_fields(request)
-        self._stand_ins: dict[str, str] = {}
+        self._substitutes: dict[str, str] = {}
         self._replacements = Replacements(self._replacements_in((*query_fields, *(form or ()))))
         path = self._redact_path(path)
         query, query_fields = self._redact_fields(query_fields, query)
@@ -311,9 +311,9 @@ class RedactedExchange:
 
     def _redact_field(self, name: str, value: str) -> tuple[str, str]:
         if plain_name(name) in self._redaction.names:
-            if value not in self._stand_ins:
-                self._stand_ins[value] = pseudonyms.stand_in(value, self._redaction.key)
-            return self.text(name), self._stand_ins[value]
+            if value not in self._substitutes:
+                self._substitutes[value] = pseudonyms.substitute(value, self._redaction.key)
+            return self.text(name), self._substitutes[value]
         new = self.text(value, name)
         if new not in (value, REDACTED, ACCOUNT_PLACEHOLDER):
             self._back[new] = value

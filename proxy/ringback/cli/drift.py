@@ -19,7 +19,7 @@ import click
 
 from ringback.cassettes.files import READ_SUFFIXES
 from ringback.cli.options import argued, as_words, complete_rule, table_option
-from ringback.cli.output import say
+from ringback.cli.output import print_message
 from ringback.drift import ACCEPTED_FILE
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     from ringback.drift.report.builder import AcceptedError, read_accepted  # noqa: PLC0415 - `--help` is fast
 
     wanted = _pairs(options.pop("formats"), options.pop("outputs"))
-    _tell_idle(argued(_LIVE_ALONE if paths else _RECORDINGS_ALONE), recordings=bool(paths))
+    _warn_idle(argued(_LIVE_ALONE if paths else _RECORDINGS_ALONE), recordings=bool(paths))
     if not paths:
         _check_cassette(options["cassette"], [output for _, output in wanted if output is not None])
     with usage_errors(AcceptedError):
@@ -154,7 +154,7 @@ def usage_errors(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        say(str(error), colour="red")
+        print_message(str(error), colour="red")
         sys.exit(EXIT_INCOMPLETE)
 
 
@@ -192,7 +192,7 @@ def accept(fingerprint: str, reason: str, expires: datetime, rule: str | None, a
             accepted,
             AcceptedFinding(fingerprint=fingerprint, reason=reason, expires=expires.date(), rule=rule),
         )
-    say(f"{fingerprint} is accepted until {expires.date()} in {accepted}")
+    print_message(f"{fingerprint} is accepted until {expires.date()} in {accepted}")
 
 
 @click.command()
@@ -276,7 +276,7 @@ def _live(entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report
         with usage_errors(CassetteError):
             asked = asyncio.run(send_all(asked_for, (account, token), options))
     except KeyboardInterrupt:
-        say("stopped before everything was asked", colour="red")
+        print_message("stopped before everything was asked", colour="red")
         sys.exit(INTERRUPTED)
     not_compared = [
         NotCompared(probe.id, "beyond --max-live", harmless=True) for probe in probes[len(asked_for) :]
@@ -341,11 +341,11 @@ def _check_cassette(cassette: Path, outputs: Sequence[Path]) -> None:
             )
 
 
-def _tell_idle(options: Sequence[str], *, recordings: bool) -> None:
+def _warn_idle(options: Sequence[str], *, recordings: bool) -> None:
     """Warn of options that this run does nothing with."""
     if options:
         why = "recordings are looked at, nothing is sent" if recordings else "the live API is asked"
-        say(f"{', '.join(options)}: without effect, because {why}", colour="yellow")
+        print_message(f"{', '.join(options)}: without effect, because {why}", colour="yellow")
 
 
 def _pairs(formats: Sequence[str], outputs: Sequence[Path]) -> list[tuple[str, Path | None]]:
@@ -376,7 +376,7 @@ def _write(report: Report, form: str, output: Path | None) -> None:
         try:
             output.write_text(write(report, form), encoding="utf-8")
         except OSError as error:
-            say(f"{output}: cannot be written: {error.strerror}", colour="red")
+            print_message(f"{output}: cannot be written: {error.strerror}", colour="red")
             sys.exit(EXIT_INCOMPLETE)
 
 
@@ -400,7 +400,7 @@ async def send_all(
     local = address is not None and is_loopback(address.host)
     rate = options["rate"] or (None if local else RATE)
     gateway = Gateway(UpstreamClient(ca), Routes(address, Egress.from_environment()))
-    library = CassetteDirectory(cassette.parent, mode="online", secrets=[pair[1]], report=say)
+    library = CassetteDirectory(cassette.parent, mode="online", secrets=[pair[1]], report=print_message)
     session = library.open(cassette.stem)
     basic = base64.b64encode(":".join(pair).encode()).decode()
 

@@ -236,7 +236,7 @@ def _written(parameters: Iterable[str], sources: Container[ParameterSource | Non
 def unread_variables(names: Iterable[str]) -> list[str]:
     """A sentence for each of `names` that begins like Ringback's and is none."""
     plain = [name.removeprefix(PREFIX) for name in READ_VARIABLES]
-    told = []
+    warnings = []
     for name in sorted(names):
         # The shells' completion has a name that begins with an underscore.
         if not name.startswith(PREFIX) or name in READ_VARIABLES or name.startswith(_FAMILIES):
@@ -245,5 +245,5 @@ def unread_variables(names: Iterable[str]) -> list[str]:
 
         near = get_close_matches(name.removeprefix(PREFIX), plain, 1)
         advice = f"did you mean {PREFIX}{near[0]}?" if near else "see `ringback run --help`"
-        told.append(f"{name} is set, but nothing reads it: {advice}")
-    return told
+        warnings.append(f"{name} is set, but nothing reads it: {advice}")
+    return warnings

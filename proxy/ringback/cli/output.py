@@ -22,7 +22,7 @@ _BORDER: Final = 3  # characters that each column takes besides its own
 _LEAST: Final = 12  # characters of a long cell that are worth a line
 
 
-def say(text: str, *, colour: str | None = None) -> None:
+def print_message(text: str, *, colour: str | None = None) -> None:
     """Print a message for people on stderr; where nobody can read it, the rest goes on.
 
     On a terminal it is wrapped at the terminal's width, between words; a file or a pipe gets one line.
@@ -53,7 +53,7 @@ class LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         colour = "red" if record.levelno >= logging.ERROR else "yellow"
-        say(logging.Formatter().format(record), colour=colour)
+        print_message(logging.Formatter().format(record), colour=colour)
 
 
 def show_log() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ringback.cli.output import say
+from ringback.cli.output import print_message
 from ringback.tally import MISSES
 
 if TYPE_CHECKING:
@@ -148,5 +148,5 @@ def keep_journal(journal: Journal, options: Settings, *, lines: bool = False) ->
         try:
             journal.write_to(options.journal_file)
         except OSError as error:
-            say(f"--journal-file {options.journal_file}: {error.strerror}", colour="yellow")
+            print_message(f"--journal-file {options.journal_file}: {error.strerror}", colour="yellow")
     follow(journal, options, default=lines)

@@ -174,8 +174,8 @@ class ProxyClient:
             connection.close()
         if got.status in {200, 504} and isinstance(found, dict) and "requests" in found:
             return got.status, found
-        told = found.get("error") or found.get("message") if isinstance(found, dict) else None
-        raise click.ClickException(str(told or f"the proxy answered {got.status}"))
+        reported = found.get("error") or found.get("message") if isinstance(found, dict) else None
+        raise click.ClickException(str(reported or f"the proxy answered {got.status}"))
 
     def _headers(self) -> dict[str, str]:
         password = self._password or os.environ.get(PASSWORD_VARIABLE, "")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import click
 
 from ringback.cli.options import settings_options
-from ringback.cli.output import say
+from ringback.cli.output import print_message
 from ringback.cli.request_log import failures, keep_journal
 from ringback.cli.summary import EXIT_CASSETTES, EXIT_NONE, cassettes_fail, findings, summary
 from ringback.launch.processes import adopt_orphans, descendants
@@ -95,13 +95,13 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
         async with serve(begun.config) as running:
             launch = begun.launch(running)
             for warning in launch.warnings:
-                say(warning, colour="yellow")
+                print_message(warning, colour="yellow")
             begun.ready(running)
             keep_journal(running.responder.journal, options)
             try:
                 code = await child.run(command_line, launch.environment)
             except NotRunError as error:
-                say(str(error), colour="red")
+                print_message(str(error), colour="red")
                 return error.exit_code
             if code and running.responder.cassettes is not None:
                 running.responder.cassettes.partial = f"{command_line[0]} ended with exit code {code}"
@@ -123,13 +123,13 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
         lines = summary(tally, options.mode, used, found, list_unused=options.fail_on_unused)
         inside = f"  {many(inner, 'request')} answered by the Ringback that ran inside this one"
         for line in lines + ([inside] if inner else []):
-            say(line)
+            print_message(line)
     if code or failing:
         refused = failures(running.responder.journal)
         for line in ["requests that were refused or missed:", *refused] if refused else []:
-            say(f"  {line}")
+            print_message(f"  {line}")
     if why:
-        _tell_bypass(command_line[0], _said(code, silent, counted.challenged), why)
+        _warn_of_bypass(command_line[0], _outcome_phrase(code, silent, counted.challenged), why)
         code = code or EXIT_NONE
     return EXIT_CASSETTES if code == 0 and failing else code
 
@@ -155,11 +155,13 @@ async def _linger(child: Child, name: str, linger: float, directory: Path) -> No
     left = linger - moment
     if left:
         limit = f"at most {linger:g} s (--linger; Ctrl-C ends it)"
-        say(f"{name} has ended, but not {_living(child)}: answering until then, {limit}", colour="yellow")
+        print_message(
+            f"{name} has ended, but not {_living(child)}: answering until then, {limit}", colour="yellow"
+        )
         if await child.alone(left):
             return
     keep(directory, OUTLIVED)
-    say(
+    print_message(
         f"{_living(child)} outlived {name}: Twilio requests from there fail from now on, and none goes past "
         f"the proxy. {directory} stays as long as it is needed for that; a later `ringback run` removes it",
         colour="yellow",
@@ -173,7 +175,7 @@ def _living(child: Child) -> str:
     return ", ".join(living[:_MOST_NAMED] + more) or "all that it started"
 
 
-def _said(code: int, silent: bool, challenged: int) -> str:
+def _outcome_phrase(code: int, silent: bool, challenged: int) -> str:
     if not silent:
         return "not every Twilio request came to the proxy"
     if challenged:
@@ -182,10 +184,10 @@ def _said(code: int, silent: bool, challenged: int) -> str:
     return f"no Twilio request came from it{allowed}"
 
 
-def _tell_bypass(program: str, said: str, hint: str) -> None:
-    say(f"{program}: {said}", colour="red")
+def _warn_of_bypass(program: str, outcome: str, hint: str) -> None:
+    print_message(f"{program}: {outcome}", colour="red")
     for line in hint.splitlines():
-        say(f"  {line}")
+        print_message(f"  {line}")
 
 
 EXIT_NOT_EXECUTABLE: Final = 126

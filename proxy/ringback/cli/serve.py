@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ringback.cli.options import settings_options, table_option
-from ringback.cli.output import say
+from ringback.cli.output import print_message
 from ringback.cli.request_log import keep_journal
 from ringback.cli.summary import EXIT_CASSETTES, cassettes_fail, findings, summary
 from ringback.launch.runtimes import reachable
@@ -76,7 +76,7 @@ def _end(
     failing = cassettes_fail(tally, used, fail_on_unused=options.fail_on_unused, strict=options.strict)
     if not options.quiet or tally.refused or failing:
         for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
-            say(line)
+            print_message(line)
     return EXIT_CASSETTES if failing else 0
 
 
@@ -88,7 +88,9 @@ def _found_by_others(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
     try:
         write_ready_file(ReadyFile(**state))
     except OSError as error:
-        say(f"`ringback env` will need --ready-file: {error.filename}: {error.strerror}", colour="yellow")
+        print_message(
+            f"`ringback env` will need --ready-file: {error.filename}: {error.strerror}", colour="yellow"
+        )
     try:
         yield state
     finally:
@@ -96,20 +98,20 @@ def _found_by_others(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _announce(running: BoundPorts, state: dict[str, Any], root: Path) -> None:
-    say(f"listening on {state['proxy']} ({state['mode']})")
-    say(f"  clients trust {root}")
+    print_message(f"listening on {state['proxy']} ({state['mode']})")
+    print_message(f"  clients trust {root}")
     if running.socks_port is not None:
-        say(f"  SOCKS5 on port {running.socks_port}")
+        print_message(f"  SOCKS5 on port {running.socks_port}")
     if running.reverse_port is not None:
-        say(f"  as api.twilio.com on port {running.reverse_port}")
+        print_message(f"  as api.twilio.com on port {running.reverse_port}")
     if running.transparent_port is not None:
-        say(f"  redirected connections on port {running.transparent_port}")
+        print_message(f"  redirected connections on port {running.transparent_port}")
     if running.host != reachable(running.host):
-        say(f"  other machines reach it on port {running.port}, with the proxy password")
+        print_message(f"  other machines reach it on port {running.port}, with the proxy password")
     # With a password, curl would need it too, and not as it gives one to a proxy.
     health = "" if state["user"] else f"health: curl {state['proxy']}/ringback/health   "
-    say(f"  Inbox: {state['proxy']}/ringback/")
-    say(f"  {health}stop: Ctrl-C")
+    print_message(f"  Inbox: {state['proxy']}/ringback/")
+    print_message(f"  {health}stop: Ctrl-C")
 
 
 @click.command()
@@ -144,10 +146,10 @@ def mock_upstream(port: int, contracts: tuple[Path, ...], *, quiet: bool) -> Non
         raise click.ClickException(
             f"port {port} on 127.0.0.1: {error.strerror}; take another --port"
         ) from None
-    say(f"mock upstream at {server.url}; use it with --mode online --upstream {server.url}")
+    print_message(f"mock upstream at {server.url}; use it with --mode online --upstream {server.url}")
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        say("stopped")
+        print_message("stopped")
     finally:
         server.server_close()

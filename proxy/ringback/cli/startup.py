@@ -13,7 +13,7 @@ import click
 
 from ringback import __version__
 from ringback.cli.options import argued, unread_variables
-from ringback.cli.output import say, show_log
+from ringback.cli.output import print_message, show_log
 from ringback.cli.summary import EXIT_START
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directory import KEPT, launch_base, launch_directory
@@ -46,7 +46,7 @@ class CannotStartError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - click's signature
         """Say why, on stderr."""
-        say(f"cannot start: {self.message}", colour="red")
+        print_message(f"cannot start: {self.message}", colour="red")
 
 
 @dataclass(frozen=True)
@@ -102,16 +102,16 @@ def start(options: Settings) -> Iterator[Start]:
     """
     show_log()
     for warning in unread_variables(os.environ):
-        say(warning, colour="yellow")
+        print_message(warning, colour="yellow")
     try:
         authority = ensure_authority()
         for warning in authority.warnings:
-            say(warning, colour="yellow")
-        base = launch_base(lambda warning: say(warning, colour="yellow"))
+            print_message(warning, colour="yellow")
+        base = launch_base(lambda warning: print_message(warning, colour="yellow"))
         with own_ready_file(options.ready_file), launch_directory(base) as directory:
             yield Start(options, authority, directory)
             if (directory / KEPT).exists():
-                say('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')
+                print_message('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')
     except StartError as error:
         raise _option_error(str(error)) from None
     except AuthorityError as error:
@@ -138,7 +138,7 @@ def _warn_idle(options: Settings) -> None:
     idle = argued(_NEEDS_LIVE) if options.mode == "offline" else []
     if idle:
         why = "nothing is forwarded or recorded, see --mode"
-        say(f"{', '.join(idle)}: without effect offline: {why}", colour="yellow")
+        print_message(f"{', '.join(idle)}: without effect offline: {why}", colour="yellow")
 
 
 def write_ready(options: Settings, running: BoundPorts, root: Path, bundle: Path) -> dict[str, Any]:

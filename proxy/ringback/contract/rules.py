@@ -95,7 +95,7 @@ def decide(contract: Contract, resource: Resource, fields: Fields, query: str = 
             return found
         if isinstance(found, Doubt):
             doubt = found if doubt is None or found.basis == "user" else doubt
-        elif passed is None or _tells_more(found, passed):
+        elif passed is None or _informs_more(found, passed):
             passed = found
     if len(form) != len(fields):  # something is blank or comes twice
         refused = _check_blank(call, plan)
@@ -122,7 +122,7 @@ class Doubt(msgspec.Struct, frozen=True):
     reason: str
 
 
-def _tells_more(row: MagicRow, than: MagicRow) -> bool:
+def _informs_more(row: MagicRow, than: MagicRow) -> bool:
     """Prefer the weakest basis, then the row for every other value: it says what was not checked."""
     more = WEIGHTS[row.basis] - WEIGHTS[than.basis]
     return more > 0 or (more == 0 and than.value == "other")

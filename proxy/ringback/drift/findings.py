@@ -78,18 +78,18 @@ def side_by_side(claim_set: ClaimSet, comparison: Comparison) -> tuple[SideBySid
     )
     account = observation.account
     if ours.status < 400:
-        said = _said_of_success(claim_set, comparison, entries)
+        page = _documented_success(claim_set, comparison, entries)
     else:
         name = passed.resource.resource if isinstance(passed, Admitted) else ""
-        said = _said_of_error(claim_set, made, ours.source.line, name)
+        page = _documented_error(claim_set, made, ours.source.line, name)
     found = [_status_row(claim_set, comparison, ours, whole), *_header_rows(claim_set, comparison, ours)]
     found += _form_rows(form, comparison.format)
-    for pointer in dict.fromkeys([*said, *made, *seen, *marks]):
-        documented, line = said.get(pointer, ("not mentioned", None))
+    for pointer in dict.fromkeys([*page, *made, *seen, *marks]):
+        documented, line = page.get(pointer, ("not mentioned", None))
         mark = marks.get(pointer)
         if mark is not None:
             documented, line = mark.documented, mark.line
-        elif observation.who == "unknown" and observation.answer.status >= 400 and pointer in said:
+        elif observation.who == "unknown" and observation.answer.status >= 400 and pointer in page:
             documented, line = "not judged: who asked is not known", None
         kind = mark.kind if mark else (whole if whole in _OUTCOMES and pointer == "/code" else None)
         live = _show(seen.get(pointer), account)
@@ -135,20 +135,20 @@ def _form_rows(form: dict[str, ClaimDifference], asked: Format) -> list[SideBySi
     ]
 
 
-def _said_of_error(
+def _documented_error(
     claim_set: ClaimSet, made: dict[str, Leaf], line: int | None, resource: str
 ) -> dict[str, tuple[str, int | None]]:
     """Map each field of an error to the documented value and its line."""
-    said = {
+    documented = {
         f"/{name}": (_show(made.get(f"/{name}")), claim_set.claims[f"error.{name}"].line)
         for name in ERROR_FIELDS
     }
     code = made["/code"].text
     text = claim_set.claims.get(f"text.{code}.{resource}") or claim_set.claims.get(f"text.{code}")
-    message, where = said["/message"][0], text.line if text else None
+    message, where = documented["/message"][0], text.line if text else None
     if text and where is None:
         message += f" (not on the page: {text.basis})"
-    return {**said, "/code": (said["/code"][0], line), "/message": (message, where)}
+    return {**documented, "/code": (documented["/code"][0], line), "/message": (message, where)}
 
 
 def _status_row(
@@ -170,20 +170,20 @@ def _status_row(
     )
 
 
-def _said_of_success(
+def _documented_success(
     claim_set: ClaimSet, comparison: Comparison, entries: tuple[Field, ...]
 ) -> dict[str, tuple[str, int | None]]:
     """Map each field of a success to the documented value and its line."""
     expected = _leaves(claim_set.offline(comparison.observation.request), comparison.format, entries)
-    said = {}
+    documented = {}
     for pointer, entry in fields_of(entries):
         if entry.fields:
             continue
         text = describe(entry, expected.get(pointer, Leaf("null", "")))
         if entry.line is None:
             text += f" (not on the page: {entry.evidence or entry.basis})"
-        said[pointer] = (text.replace(comparison.observation.account, "{account}"), entry.line)
-    return said
+        documented[pointer] = (text.replace(comparison.observation.account, "{account}"), entry.line)
+    return documented
 
 
 def _header_rows(claim_set: ClaimSet, comparison: Comparison, ours: Answer) -> list[SideBySideRow]:

@@ -16,7 +16,7 @@ def test_the_report_is_of_the_published_schema(report: object) -> None:
     Draft202012Validator(published).validate(json.loads(text(report)))  # type: ignore[arg-type] # a report
 
 
-def test_a_finding_tells_everything_that_the_design_names() -> None:
+def test_a_finding_reports_everything_that_the_design_names() -> None:
     found = next(
         item for item in json.loads(text(full()))["findings"] if item["rule"] == "Messages.to.blocked"
     )
@@ -43,5 +43,5 @@ def test_a_finding_tells_everything_that_the_design_names() -> None:
     assert len(found["fingerprint"]) == 12
 
 
-def test_no_account_is_told() -> None:
+def test_no_account_is_reported() -> None:
     assert "AC01234567" not in text(full())
