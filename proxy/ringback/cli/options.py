@@ -27,7 +27,7 @@ READ_VARIABLES: Final = frozenset(
     f"{PREFIX}{name}"
     for name in (
         *(name.upper() for name in OPTIONS),
-        *("ENV_BEFORE", "HOME", "PROXY_PASSWORD", "PROXY_URL", "REDACT_KEY", "REQUIRE_SDKS"),
+        *("COMMAND", "ENV_BEFORE", "HOME", "PROXY_PASSWORD", "PROXY_URL", "REDACT_KEY", "REQUIRE_SDKS"),
         *("TEST_ACCOUNT_SID", "TEST_AUTH_TOKEN"),
     )
 )
