@@ -82,7 +82,23 @@ def main(arguments: list[str]) -> int:
 def _checks(python: str) -> list[list[str]]:
     ruff = [python, "-m", "ruff"]
     imports = [str(Path(python).with_name("lint-imports"))]
-    return [[*ruff, "check", "."], [*ruff, "format", "--check", "."], [python, "-m", "mypy"], imports]
+    site = [
+        python,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        str(ROOT / ".venv" / "site"),
+    ]
+    return [
+        [*ruff, "check", "."],
+        [*ruff, "format", "--check", "."],
+        [python, "-m", "mypy"],
+        imports,
+        site,
+    ]
 
 
 def _all_tests(python: str) -> list[list[str]]:

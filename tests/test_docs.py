@@ -9,6 +9,8 @@ import click
 import pytest
 
 from ringback.cli import ringback
+from ringback.drift.observation import KINDS
+from ringback.settings import OPTIONS
 from support.scripts import script
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +19,7 @@ FOUND = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").r
 PAGES = sorted(page for page in FOUND if ".cache" not in page.parts)  # packages that tests have installed
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+GENERATED = script("reference")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
@@ -40,10 +43,37 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-def test_the_reference_has_every_option_of_run_and_serve() -> None:
-    reference = script("reference")
-    shown = REFERENCE.partition(reference.BEGIN)[2].partition(reference.END)[0]
-    assert shown == reference.options_table(), "run: python scripts/reference.py"
+@pytest.mark.parametrize("name", list(GENERATED.BLOCKS))
+def test_the_tables_of_the_reference_are_the_codes(name: str) -> None:
+    page, render = GENERATED.BLOCKS[name]
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    shown = text.partition(GENERATED.begin(name))[2].partition(GENERATED.END)[0]
+    assert shown == render(), "run: python scripts/reference.py"
+
+
+def test_the_reference_has_every_key_of_the_configuration_file() -> None:
+    assert [option.flag for option in OPTIONS.values() if f"`{option.flag}" not in REFERENCE] == []
+
+
+def test_the_reference_has_every_variable_that_the_code_reads() -> None:
+    sources = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py"))
+    named = set(re.findall(r"[\"'](RINGBACK_[A-Z_]+[A-Z])[\"']", sources))
+    assert named >= {"RINGBACK_HOME", "RINGBACK_COMMAND"}
+    own = {"RINGBACK_ENV_BEFORE"}  # what `ringback env` keeps for itself
+    assert sorted(name for name in named - own if f"`{name}`" not in REFERENCE) == []
+
+
+def test_the_reference_has_every_exit_code_of_the_code() -> None:
+    sources = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py"))
+    codes = set(re.findall(r"^EXIT_\w+(?:: Final)? = (\d+)", sources, re.MULTILINE))
+    assert len(codes) > 5
+    section = REFERENCE.partition("## Exit codes")[2].partition("## ")[0]
+    assert sorted(code for code in codes if not re.search(rf"\b{code}\b", section)) == []
+
+
+def test_the_reference_has_every_kind_of_finding() -> None:
+    section = REFERENCE.partition("## Findings of `drift`")[2]
+    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == list(KINDS)
 
 
 @pytest.mark.parametrize("name", ["run", "serve"])

@@ -57,7 +57,7 @@ class _WithSubcommands(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """The context of this command, or of the subcommand that is named."""
-        other = _SUBCOMMANDS.get(args[0]) if args else None
+        other = SUBCOMMANDS.get(args[0]) if args else None
         if other is not None:
             return other.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
         return super().make_context(info_name, args, parent=parent, **extra)
@@ -207,7 +207,7 @@ def _today() -> date:
     return datetime.now(UTC).date() - timedelta(days=1)  # a day that has not ended everywhere
 
 
-_SUBCOMMANDS: Final = {"accept": accept, "schema": schema}
+SUBCOMMANDS: Final = {"accept": accept, "schema": schema}
 
 
 # -- recordings
