@@ -8,6 +8,7 @@ python3 scripts/test.py --every-python   and the core again with a Python of the
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +43,9 @@ CORE = (
 )
 # Pure parts: data, rules, formats. Their branch coverage is held by `fail_under` in pyproject.toml.
 COVERED = ("tests/cassettes", "tests/contract", "tests/drift", "tests/test_exchange.py", "tests/test_net.py")
+CACHE = ".pytest_cache/scripts"  # pytest's memory of what failed, apart from that of other runs
+_CACHE = ("-o", f"cache_dir={CACHE}")
+MOST_AGAIN = 5
 QUICK = ("tests/contract", "tests/drift", "tests/test_exchange.py", "tests/test_net.py", "tests/sdk/curl")
 
 
@@ -72,6 +76,8 @@ def main(arguments: list[str]) -> int:
         started = time.monotonic()
         print(f"\n$ {' '.join(_short(part) for part in step)}", flush=True)
         code = subprocess.run(step, check=False, cwd=ROOT).returncode
+        if code == 1 and "pytest" in step:
+            code = _again(step)
         print(f"  ended with {code} after {time.monotonic() - started:.0f} s", flush=True)
         failed += code != 0
     if failed:
@@ -117,7 +123,25 @@ def _all_tests(python: str) -> list[list[str]]:
 
 def _pytest(python: str, rest: Sequence[str]) -> list[str]:
     workers = str(max(2, os.cpu_count() or 2))
-    return [python, "-m", "pytest", "-q", "-n", workers, "--dist", "loadfile", *rest]
+    kept = [*_CACHE, "--cache-clear"]
+    return [python, "-m", "pytest", "-q", "-n", workers, "--dist", "loadfile", *kept, *rest]
+
+
+def _again(step: Sequence[str]) -> int:
+    """Run the failed tests of a step once more, alone; return 0 if all passed, else 1.
+
+    Two tests at once, each with programs of its own, are more than some machines carry: a program that is
+    not ready within a minute says nothing about the code. More than `MOST_AGAIN` failures are no such thing.
+    """
+    failed = json.loads((ROOT / CACHE / "v/cache/lastfailed").read_text(encoding="utf-8"))
+    if len(failed) > MOST_AGAIN:
+        return 1
+    print(f"\n{len(failed)} failed; once more, alone:", *failed, sep="\n  ", flush=True)
+    alone = [step[0], "-m", "pytest", "-q", *_CACHE, "--last-failed", *failed]
+    code = subprocess.run(alone, check=False, cwd=ROOT).returncode
+    if code == 0:
+        print("passed alone, failed among others:", *failed, sep="\n  ", flush=True)
+    return int(code != 0)
 
 
 def _other_python() -> str | None:
