@@ -9,27 +9,39 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 
-from support.dotnet import Dotnet, dotnet
+from support.dotnet import Dotnet, compiled, compiled_for_mono, dotnet, mono
 from support.launching import needs
 from support.sdks import CACHE, MissingError, Sdk, install, output
 
-RUBY: Final = {"4": "4.13.0", "5": "5.77.0"}
-PHP: Final = {"4": "4.12.0", "5": "5.42.2"}
-CSHARP: Final = {"5": "5.81.2"}
+if TYPE_CHECKING:
+    from support.product import Product
+
+# The last release of each generation when this was written, and of PHP's 5 one that needs `run` besides.
+RUBY: Final = {"4": "4.13.0", "5": "5.77.0", "6": "6.12.1", "7": "7.11.0"}
+PHP: Final = {
+    "4": "4.12.0",
+    "5early": "5.16.0",
+    "5": "5.42.2",
+    "6": "6.44.4",
+    "7": "7.16.2",
+    "8": "8.12.0",
+}
+CSHARP: Final = {"4": "4.7.2", "5": "5.81.2", "6": "6.18.0", "7": "7.14.9"}
 
 # (language, generation): the directory that a variable names. Read once: tests run without the variables of
 # whoever runs them. Ruby's is a checkout of a tag; PHP's is what the page calls `/path/to`; C#'s holds the
 # SDK's libraries (Twilio.dll for .NET, Twilio.Api.dll and RestSharp.dll for Mono).
 PLACES: Final = {
     (language, generation): Path(directory)
-    for language in ("ruby", "php", "csharp")
-    for generation in ("4", "5")
-    if (directory := os.environ.get(f"RINGBACK_SDK_{language.upper()}_{generation}"))
+    for language, versions in (("ruby", RUBY), ("php", PHP), ("csharp", CSHARP))
+    for generation in versions
+    if (directory := os.environ.get(f"RINGBACK_SDK_{language}_{generation}".upper()))
 }
 
 # Runs a file with the newest installed release of a generation.
@@ -62,6 +74,33 @@ def php_sdk(generation: str) -> Path:
 def csharp_sdk(generation: str) -> Path:
     """A directory with twilio-csharp's libraries."""
     return _or_skip(_csharp_sdk(generation))
+
+
+def csharp_program(
+    product: Product, generation: str, source: Path, directory: Path
+) -> tuple[list[str | Path], dict[str, str]]:
+    """Compile a program against twilio-csharp and make what it runs on trust the CA.
+
+    Libraries that came with a `deps.json` are for .NET. Others were compiled for Mono, and generation 4 is
+    for .NET Framework, whose like on this system is Mono too.
+
+    Returns:
+        The command, and the variables that it needs.
+    """
+    libraries = sorted(csharp_sdk(generation).glob("*.dll"))
+    for library in libraries:  # where either looks for them
+        (directory / library.name).symlink_to(library)
+    if any(libraries[0].parent.glob("*.deps.json")):
+        runtime = dotnet()
+        program = compiled(runtime, [source], directory / "Program.dll", libraries)
+        return [runtime.program, program], dict(runtime.variables)
+    program = compiled_for_mono(source, directory / "Program.exe", libraries)
+    home = {"HOME": str(directory)}
+    product.run(["true"], more=home)  # makes the CA
+    root = product.home / "ca" / "current" / "mitmproxy-ca-cert.pem"
+    synced = ["cert-sync", "--user", str(root)]
+    subprocess.run(synced, env=home | {"PATH": "/usr/bin:/bin"}, check=True, capture_output=True)
+    return [mono(), program], home
 
 
 def _or_skip(got: _Got | MissingError) -> _Got:
@@ -114,7 +153,7 @@ def _php_sdk(generation: str) -> Path | MissingError:
         options = ["--no-interaction", "--quiet", "--no-audit", "--working-dir", str(path)]
         install(path, [composer, "require", *options, f"twilio/sdk:{version}"], _name_as_the_page)
     except MissingError as missing:
-        variable = f"RINGBACK_SDK_PHP_{generation}"
+        variable = f"RINGBACK_SDK_PHP_{generation}".upper()
         return MissingError(f"twilio-php {generation} is not to be had, and no {variable} is set: {missing}")
     return path
 
@@ -129,7 +168,7 @@ def _csharp_sdk(generation: str) -> Path | MissingError:
     if ("csharp", generation) in PLACES:
         return PLACES["csharp", generation]
     variable = f"RINGBACK_SDK_CSHARP_{generation}"
-    if generation not in CSHARP:
+    if generation == "4":
         return MissingError(f"twilio-csharp {generation} is for .NET Framework; no {variable} is set")
     version = CSHARP[generation]
     path = CACHE / f"csharp-twilio-{version}"
