@@ -20,8 +20,10 @@ else:
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells of other processes")
-def test_a_process_is_found_with_its_children() -> None:
+@pytest.mark.parametrize("proc", ["/proc", "/not/there"])
+def test_a_process_is_found_with_its_children(proc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By /proc, and by `ps` where there is none."""
+    monkeypatch.setattr(processes, "_PROC", Path(proc))
     with subprocess.Popen(
         [sys.executable, "-c", TREE],
         env=os.environ | {"TREE": TREE},
@@ -36,6 +38,7 @@ def test_a_process_is_found_with_its_children() -> None:
         assert (below[leaf].parent, below[leaf].name[:6]) == (branch, "python")
         assert [one.pid for one in descendants(branch)] == [leaf]
         process.communicate("")
+    assert "ps" not in {one.name for one in descendants(os.getpid())}
     assert process.pid not in {one.pid for one in descendants(os.getpid())}
 
 

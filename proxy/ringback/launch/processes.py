@@ -90,7 +90,10 @@ def users(directory: Path) -> bool | None:
 
 
 def _processes() -> Iterator[Process]:
-    for place in _PROC.iterdir() if _PROC.is_dir() else ():
+    if not (_PROC / "self" / "stat").exists():
+        yield from _from_ps("-ax")
+        return
+    for place in _PROC.iterdir():
         if place.name.isdecimal() and (process := _from_proc(int(place.name))):
             yield process
 
@@ -98,13 +101,21 @@ def _processes() -> Iterator[Process]:
 def _process(pid: int) -> Process | None:
     if (_PROC / "self" / "stat").exists():
         return _from_proc(pid)
-    command = ["ps", "-o", "ppid=,comm=", "-p", str(pid)]
+    return next(_from_ps("-p", str(pid)), None)
+
+
+def _from_ps(*which: str) -> Iterator[Process]:
+    command = ["ps", *which, "-o", "pid=,ppid=,stat=,comm="]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout  # noqa: S603
+        lister = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace")  # noqa: S603 - a fixed program, and numbers
     except OSError:
-        return None
-    parent, _, name = said.strip().partition(" ")
-    return Process(pid, int(parent), _plain(name)) if parent.isdecimal() else None
+        return
+    listed = lister.communicate()[0]
+    for line in listed.splitlines():
+        pid, parent, state, name = (*line.split(None, 3), "", "", "")[:4]
+        running = pid.isdecimal() and parent.isdecimal() and state[:1] not in "ZX"
+        if running and int(pid) != lister.pid:  # `ps` itself is a child of this process
+            yield Process(int(pid), int(parent), _plain(name))
 
 
 def _from_proc(pid: int) -> Process | None:
