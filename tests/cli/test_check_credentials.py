@@ -9,9 +9,12 @@ from click.testing import CliRunner, Result
 
 from ringback.cli import ringback
 from support.clients import ACCOUNT, TOKEN
+from support.egress import egress
 from support.upstream import RESET, TEST, module_upstream, response, twilio, upstream, upstream_ca
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]
@@ -55,6 +58,42 @@ def test_nobody_there_is_unclear(upstream: LoopbackUpstream) -> None:
     upstream.before_tls = "reset"
     got = ask(upstream)
     assert (got.exit_code, got.stdout.split(" ")[0]) == (2, "unclear:")
+
+
+WAYS = [
+    "--egress-proxy",
+    "RINGBACK_EGRESS_PROXY",
+    "egress-proxy in ringback.toml",
+    "HTTPS_PROXY",
+    "https_proxy",
+]
+
+
+@pytest.mark.parametrize("by", WAYS)
+def test_it_goes_through_the_egress_proxy_that_serve_would_take(
+    upstream: LoopbackUpstream, by: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    upstream.probe = lambda _: TEST
+    monkeypatch.chdir(tmp_path)
+    with egress({"api.twilio.com:443": upstream.port}) as proxy:
+        arguments = ["--upstream-ca", str(upstream.ca)]
+        if by.startswith("--"):
+            arguments += [by, proxy.url]
+        elif by.endswith(".toml"):
+            (tmp_path / "ringback.toml").write_text(f'egress-proxy = "{proxy.url}"')
+        else:
+            monkeypatch.setenv(by, proxy.url)
+        assert (check(*arguments).exit_code, proxy.seen) == (0, ["api.twilio.com:443"])
+
+
+def test_a_proxy_variable_that_is_no_proxy_is_reported(
+    upstream: LoopbackUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.probe = lambda _: TEST
+    monkeypatch.setenv("https_proxy", "socks5://somewhere.example:1080")
+    got = ask(upstream)
+    assert got.exit_code == 0
+    assert "HTTPS_PROXY cannot be used" in got.stderr
 
 
 @pytest.mark.parametrize(

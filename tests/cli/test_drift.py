@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from ringback.cli import ringback
 from ringback.contract import Request
 from support.drifting import ACCOUNT, CLAIM_SET, TOKEN, cassette, documented, edit
+from support.egress import egress
 from support.upstream import (
     LoopbackUpstream,
     Seen,
@@ -163,9 +164,9 @@ def test_options_that_this_run_has_no_use_for_are_reported(
         ACCOUNT
     )
     file = str(recording(tmp_path / "c.yaml", documented(request)))
-    told = drift(file, "--max-live", "3", "--wire", "json", "--rate", "1").stderr
+    told = drift(file, "--max-live", "3", "--wire", "json", "--rate", "1", "--timeout", "9").stderr
     why = "without effect, because recordings are looked at, nothing is sent"
-    assert told == f"ringback: --wire, --max-live, --rate: {why}\n"
+    assert told == f"ringback: --wire, --timeout, --max-live, --rate: {why}\n"
     told = drift(*at(upstream), "--assume-test", "--only", "Calls.to.blocked").stderr
     assert told == "ringback: --assume-test: without effect, because the live API is asked\n"
     assert drift(file).stderr == ""
@@ -226,6 +227,21 @@ def test_the_documentation_as_a_cassette_agrees_with_nothing(drift: Callable[...
 def test_max_live_sends_no_more(drift: Any, upstream: LoopbackUpstream) -> None:
     assert drift(*at(upstream), "--max-live", "3").exit_code == 0
     assert len(upstream.forwarded) == 3
+
+
+@pytest.mark.parametrize("by", ["--egress-proxy", "RINGBACK_EGRESS_PROXY", "https_proxy"])
+def test_it_asks_through_the_egress_proxy_that_serve_would_take(
+    drift: Any, upstream: LoopbackUpstream, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with egress({"api.twilio.com:443": upstream.port}) as proxy:
+        option = [by, proxy.url] if by.startswith("--") else []
+        if not option:
+            monkeypatch.setenv(by, proxy.url)
+        told = drift(
+            "--upstream-ca", str(upstream.ca), "--rate", "1000", "--only", "Calls.to.blocked", *option
+        )
+        assert told.exit_code == 0, told.output
+        assert set(proxy.seen) == {"api.twilio.com:443"}
 
 
 def test_one_format_on_the_wire(drift: Any, upstream: LoopbackUpstream) -> None:

@@ -6,16 +6,13 @@ import asyncio
 import base64
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import click
 
-from ringback.cli.drift import SID, TOKEN
+from ringback.cli.drift import SID, TOKEN, make_gateway
 from ringback.cli.options import table_option
 from ringback.exchange import Request
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _HOST: Final = "api.twilio.com"
 _PAIR: Final = f"{SID} and {TOKEN}"
@@ -30,7 +27,10 @@ _EXIT: Final = {"test": 0, "live": 1, "wrong": 1, "unclear": 2}
 @click.command()
 @table_option("upstream")
 @table_option("upstream_ca")
-def command(upstream: str | None, upstream_ca: Path | None) -> None:
+@table_option("egress_proxy")
+@table_option("connect_timeout")
+@table_option("timeout")
+def command(**options: Any) -> None:
     """Tell whether the credentials in the environment are test credentials.
 
     RINGBACK_TEST_ACCOUNT_SID and RINGBACK_TEST_AUTH_TOKEN are sent to the live API in one GET of the account,
@@ -52,23 +52,20 @@ def command(upstream: str | None, upstream_ca: Path | None) -> None:
     if not token.isascii():
         raise click.UsageError(f"{TOKEN} has characters that are not ASCII")
     try:
-        verdict, said = asyncio.run(_ask(account, token, upstream, upstream_ca))
+        verdict, said = asyncio.run(_ask(account, token, options))
     except KeyboardInterrupt:
         sys.exit(130)
-    asked = f" (asked: {upstream})" if upstream else ""
+    asked = f" (asked: {options['upstream']})" if options["upstream"] else ""
     click.echo(f"{verdict}: {said}{asked}")
     sys.exit(_EXIT[verdict])
 
 
-async def _ask(account: str, token: str, upstream: str | None, ca: Path | None) -> tuple[str, str]:
+async def _ask(account: str, token: str, options: dict[str, Any]) -> tuple[str, str]:
     """Send the probe; return the verdict and a sentence."""
-    from ringback.upstream.client import UpstreamClient, UpstreamError  # noqa: PLC0415 - `--help` is fast
-    from ringback.upstream.forwarder import Gateway  # noqa: PLC0415 - as above
+    from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - `--help` is fast
     from ringback.upstream.proof import NotProvenError  # noqa: PLC0415 - as above
-    from ringback.upstream.routes import Egress, Routes, mock_upstream  # noqa: PLC0415 - as above
 
-    address = mock_upstream(upstream) if upstream else None
-    gateway = Gateway(UpstreamClient(ca), Routes(address, Egress.from_environment()))
+    gateway = make_gateway(options)
     basic = base64.b64encode(f"{account}:{token}".encode()).decode()
     request = Request("GET", _HOST, "/", (("Authorization", f"Basic {basic}"),))
     try:

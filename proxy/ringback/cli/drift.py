@@ -23,13 +23,14 @@ from ringback.cli.output import print_message
 from ringback.drift import ACCEPTED_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ringback.contract import Answer, Request
     from ringback.drift.claims import ClaimProbe, ClaimSet
     from ringback.drift.compare import Comparison
     from ringback.drift.live import Asked
     from ringback.drift.report.builder import AcceptedFinding, NotCompared, Report
+    from ringback.upstream.forwarder import Gateway
 
 
 EXIT_INCOMPLETE: Final = 2
@@ -39,7 +40,8 @@ _FORMATS: Final = ("terminal", "json", "junit", "sarif", "html")
 # Parameters by what they act on. A finding's command repeats those that decide whether it is found.
 _JUDGING: Final = ("contracts", "accepted", "fail_on")
 _WHO_IS_ASKED: Final = ("upstream", "upstream_ca", "wire")
-_LIVE_ALONE: Final = (*_WHO_IS_ASKED, "max_live", "rate", "cassette")
+_HOW: Final = ("egress_proxy", "connect_timeout", "timeout")
+_LIVE_ALONE: Final = (*_WHO_IS_ASKED, *_HOW, "max_live", "rate", "cassette")
 _RECORDINGS_ALONE: Final = ("assume_test",)
 
 
@@ -118,6 +120,9 @@ class _WithSubcommands(click.Command):
 @table_option("contract", parameter="contracts")
 @table_option("upstream")
 @table_option("upstream_ca")
+@table_option("egress_proxy")
+@table_option("connect_timeout")
+@table_option("timeout")
 def command(paths: tuple[Path, ...], **options: Any) -> None:
     """Hold the live API, or the recordings at PATH, against the documentation.
 
@@ -391,15 +396,13 @@ async def send_all(
     from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - as above
     from ringback.drift.live import ask  # noqa: PLC0415 - as above
     from ringback.net import is_loopback  # noqa: PLC0415 - as above
-    from ringback.upstream.client import UpstreamClient  # noqa: PLC0415 - as above
-    from ringback.upstream.forwarder import Gateway  # noqa: PLC0415 - as above
-    from ringback.upstream.routes import Egress, Routes, mock_upstream  # noqa: PLC0415 - as above
+    from ringback.upstream.routes import mock_upstream  # noqa: PLC0415 - as above
 
-    ca, cassette = options["upstream_ca"], options["cassette"]
+    cassette = options["cassette"]
     address = mock_upstream(options["upstream"]) if options["upstream"] else None
     local = address is not None and is_loopback(address.host)
     rate = options["rate"] or (None if local else RATE)
-    gateway = Gateway(UpstreamClient(ca), Routes(address, Egress.from_environment()))
+    gateway = make_gateway(options)
     library = CassetteDirectory(cassette.parent, mode="online", secrets=[pair[1]], report=print_message)
     session = library.open(cassette.stem)
     basic = base64.b64encode(":".join(pair).encode()).decode()
@@ -417,6 +420,25 @@ async def send_all(
         gateway.close()
         library.close()
     return _placed(asked, cassette)
+
+
+def make_gateway(options: Mapping[str, Any]) -> Gateway:
+    """Make the way to the live API, by the options that `serve` and `run` have too.
+
+    Args:
+        options: `upstream`, `upstream_ca`, `egress_proxy`, `connect_timeout` and `timeout`.
+    """
+    from ringback.upstream.client import UpstreamClient  # noqa: PLC0415 - as above
+    from ringback.upstream.forwarder import Gateway  # noqa: PLC0415 - as above
+    from ringback.upstream.routes import Egress, Routes, Timeouts, mock_upstream  # noqa: PLC0415 - as above
+
+    named = options["egress_proxy"]
+    egress = Egress.of(named) if named else Egress.from_environment()
+    for sentence in egress.unusable:
+        print_message(sentence, colour="yellow")
+    address = mock_upstream(options["upstream"]) if options["upstream"] else None
+    limits = Timeouts(options["connect_timeout"], options["timeout"])
+    return Gateway(UpstreamClient(options["upstream_ca"], limits), Routes(address, egress))
 
 
 async def _exchange(gateway: Any, request: Request) -> Answer:
