@@ -202,15 +202,15 @@ def test_a_to_that_cannot_exist_is_reported_as_it_was_sent(sent: str) -> None:
         # No number at all: live-test 2023 with test credentials, `+123` is 21606 as any other From.
         (SENDER, "From", "+123", 21606),
         (SENDER, "From", "Eleven chars and more", 21606),
-        (SENDER, "From", "whatsapp:", 21606),
-        (SENDER, "From", "messenger:", 21606),
+        (SENDER, "From", "whatsapp:", 63007),
+        (SENDER, "From", "messenger:", 63007),
         (SENDER, "From", "client:alice", 21606),
         (SENDER, "From", "sip:alice@a.example", 21606),
         (SENDER, "From", "12", 21606),
         # Another channel than From's: quote 2021. A colon after no channel: quote 2018.
         (SENDER, "To", "whatsapp:+14108675309", 21910),
         (SENDER, "To", "messenger:1234567890", 21910),
-        (SENDER, "To", "whatsapp:33", 21212),
+        (SENDER, "To", "whatsapp:33", 21910),
         (SENDER, "To", "client:alice", 21212),
         (SENDER, "To", "sip:alice@a.example", 21212),
         (SENDER, "To", "12345", 21211),

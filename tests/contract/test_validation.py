@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringback.contract import load
-from ringback.contract.values import judge_url
-from support.clients import ask, better, body_of, fail_of, post, send
+from ringback.contract import Credentials, Names, answer, decide, load
+from ringback.contract.render import FreshStamps
+from ringback.contract.values import judge_url, moment, utf16_length
+from support.clients import MAGIC, ask, better, body_of, fail_of, post, send
 
 if TYPE_CHECKING:
-    from ringback.contract import Answer
+    from pathlib import Path
+
+    from ringback.contract import Answer, Contract
 
 LOCAL = load(local_urls=True)
 URLS = [
@@ -99,6 +103,13 @@ def test_every_url_parameter_has_the_validator(resource: str, parameter: str) ->
         ("http://169.254.169.254/", "169.254.169.254 (assumed", False, True),
         ("http://[::1]/", "::1 (assumed", False, True),
         ("http://printer.local/", ".local (assumed", False, True),
+        ("http://localhost.localdomain/", ".localdomain (assumed", False, True),
+        ("http://a.example.com../", "empty", False, False),
+        ("http://2130706433/", "has no dot", True, True),
+        ("http://127.1/", "no host name", False, False),
+        ("http://a.example.com:99999/", "no URL", False, False),
+        ("http://a.example.com\\@localhost/", "not public: localhost", True, True),
+        ("//a.example.com/", "http:// or https://", True, False),
         ("http://app.localhost/", ".localhost (assumed", False, True),
         ("http://a..example.com", "empty", False, False),
         (f"http://{'a' * 64}.example.com", "longer than 63", False, False),
@@ -126,6 +137,8 @@ def test_a_refused_url_names_its_fault(url: str, fault: str, reported: bool, loc
         ("http://m\u00fcnchen.example/", "letters outside ASCII"),
         ("http://a_b.example.com/", "an underscore"),
         ("http://8.8.8.8/", "an address"),
+        ("http://a.example.com./", "a final dot"),
+        ("http://8.8.8.8.:8080/", "an address instead of a name and a final dot in its host and a port"),
     ],
 )
 def test_a_url_passes_and_what_nobody_reported_is_named(url: str, doubt: str | None) -> None:
@@ -208,6 +221,217 @@ def test_a_blank_media_url_is_refused_and_not_taken_for_absent() -> None:
 def test_other_parameters(resource: str, fields: dict[str, str | None], code: int | None) -> None:
     got = answered(resource, **fields)
     assert (None if got.status == 201 else fail_of(got)["code"]) == code
+
+
+# -- lengths, repeats, channels
+
+
+@pytest.mark.parametrize(
+    "body, code, basis, named",
+    [
+        ("x" * 1600, None, "documented", ""),
+        ("x" * 1601, 21617, "recorded", ""),
+        ("\u20ac" * 1600, None, "documented", ""),  # two septets each: the limit counts characters
+        ("\u4e2d" * 1600, None, "documented", ""),
+        ("\U0001f600" * 800, None, "documented", ""),  # 1,600 UTF-16 units
+        ("\U0001f600" * 800 + "x", None, "assumed", "801 characters in 1601 UTF-16 units"),
+        ("\U0001f600" * 1600, None, "assumed", "1600 characters in 3200 UTF-16 units"),
+        ("\U0001f600" * 1601, 21617, "recorded", ""),
+    ],
+)
+def test_the_longest_body(body: str, code: int | None, basis: str, named: str) -> None:
+    """Quote: 1600 characters. Nobody reported whether an emoji counts as one or as two."""
+    got = answered(SENDER, Body=body)
+    assert (None if got.status == 201 else fail_of(got)["code"], got.source.basis) == (code, basis)
+    assert named in (got.source.reason or "")
+
+
+@given(st.text())
+def test_utf16_units_are_the_characters_and_once_more_those_beyond_16_bits(text: str) -> None:
+    assert utf16_length(text) == len(text) + sum(char > "\uffff" for char in text)
+
+
+@pytest.mark.parametrize(
+    "more, code, basis, named",
+    [
+        ([("To", "+15005550009")], 21614, "assumed", "To came more than once"),
+        ([("To", MAGIC)], None, "assumed", "To came more than once"),
+        ([("To", MAGIC), ("Body", "again")], None, "assumed", "Body, To came more than once"),
+        ([("To", "")], None, "documented", ""),  # a blank one counts as absent
+        (
+            [("MediaUrl", "http://a.example.com/1"), ("MediaUrl", "http://a.example.com/2")],
+            None,
+            "documented",
+            "",
+        ),
+        ([("Unknown", "1"), ("Unknown", "2")], None, "recorded", "no parameter of Messages"),
+    ],
+)
+def test_a_repeated_parameter_s_last_value_counts_by_assumption(
+    more: list[tuple[str, str]], code: int | None, basis: str, named: str
+) -> None:
+    got = send(SENDER, [*sorted(better(SENDER).items()), *more])
+    assert (None if got.status == 201 else fail_of(got)["code"], got.source.basis) == (code, basis)
+    assert named in (got.source.reason or "")
+
+
+@pytest.mark.parametrize("count, code", [(10, None), (11, 21623)])
+def test_ten_media_files_at_most(count: int, code: int | None) -> None:
+    """The code is of Twilio's dictionary; nobody reported that test credentials answer it."""
+    media = [("MediaUrl", f"http://a.example.com/{number}.png") for number in range(count)]
+    got = send(SENDER, [*better(SENDER).items(), *media])
+    assert (None if got.status == 201 else fail_of(got)["code"]) == code
+    assert got.source.basis == ("documented" if code is None else "assumed")
+
+
+@pytest.mark.parametrize(
+    "fields, code, basis",
+    [
+        # Quote 2020-2023, about ten reports, live credentials.
+        ({"From": "whatsapp:+14105550100"}, 63007, "recorded"),
+        ({"From": "whatsapp:+14105550100", "To": "whatsapp:+14105550101"}, 63007, "recorded"),
+        ({"To": "whatsapp:+14105550101"}, 21910, "recorded"),  # quote 2021, live credentials
+        ({"To": "sms:+14105550101"}, 21212, "recorded"),  # quote 2018, test credentials
+        # A known channel with something else than an address of it: nobody reported that.
+        ({"From": "whatsapp:"}, 63007, "assumed"),
+        ({"From": "WhatsApp:somebody"}, 63007, "assumed"),
+        ({"To": "whatsapp:"}, 21910, "assumed"),
+        ({"To": "messenger:123"}, 21910, "assumed"),
+        ({"From": "rcs:brand"}, 21606, "assumed"),
+        ({"From": "+123"}, 21606, "documented"),  # live test, as the row "any other" says
+        ({"From": "12345"}, 21606, "assumed"),  # a short code
+        ({"From": "MyCompany"}, 21606, "assumed"),
+    ],
+)
+def test_channels_and_senders(fields: dict[str, str | None], code: int, basis: str) -> None:
+    got = answered(SENDER, **fields)
+    assert (fail_of(got)["code"], got.source.basis) == (code, basis)
+
+
+@given(st.sampled_from(["whatsapp", "messenger"]), st.text(st.characters(exclude_categories=["Cc", "Cs"])))
+def test_no_address_on_a_channel_passes(channel: str, rest: str) -> None:
+    for parameter in ("From", "To"):
+        got = answered(SENDER, **{parameter: f"{channel}:{rest}"})
+        assert (got.status, fail_of(got)["code"]) == (400, {"From": 63007, "To": 21910}[parameter])
+
+
+# -- scheduling and messaging services: possible where a user's own row lets a service pass
+
+NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+SERVICE = "MG" + "0123456789abcdef" * 2
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Contract:
+    file: Path = tmp_path_factory.mktemp("own") / "own.yaml"
+    row = f"{{resource: Messages, parameter: MessagingServiceSid, value: {SERVICE}, error: null}}"
+    file.write_text(f"magic: [{row}]")
+    return load([file])
+
+
+def scheduled(contract: Contract, send_at: str, now: datetime | None = NOW) -> tuple[int | None, str]:
+    form = better(SENDER, From=None, MessagingServiceSid=SERVICE, ScheduleType="fixed", SendAt=send_at)
+    found = decide(contract, contract.resource(SENDER), tuple(form.items()), now=now)
+    return found.code, found.reason or ""
+
+
+@pytest.mark.parametrize(
+    "ahead, code",
+    [
+        (timedelta(seconds=-1), 35114),
+        (timedelta(seconds=899), 35114),
+        (timedelta(seconds=900), None),
+        (timedelta(days=7), None),
+        (timedelta(days=7, seconds=1), None),  # refused in older lists of the codes
+        (timedelta(days=35), None),
+        (timedelta(days=35, seconds=1), 35114),
+        (timedelta(days=36500), 35114),
+    ],
+)
+def test_a_message_is_scheduled_900_seconds_to_35_days_ahead(
+    own: Contract, ahead: timedelta, code: int | None
+) -> None:
+    """Twilio's list of the codes that it answers when a message is sent; live credentials."""
+    got, reason = scheduled(own, (NOW + ahead).isoformat())
+    assert got == code
+    assert ("must be 15 minutes to 35 days ahead" in reason) == (code is not None)
+
+
+@pytest.mark.parametrize(
+    "send_at, code",
+    [
+        ("2026-11-27T10:00:00Z", None),
+        ("2026-11-27T05:00:00-05:00", None),
+        ("2026-11-27T10:00:00+05:00", 35114),
+        ("2026-11-27T10:00:00", None),  # without a zone: taken for UTC
+        ("tomorrow", 35114),
+        ("2026-11-31T10:00:00Z", 35114),
+        ("1764237600", 35114),
+        ("9999-12-31T23:59:59-23:59", 35114),
+        ("0001-01-01T00:00:00+23:59", 35114),
+    ],
+)
+def test_what_can_be_read_as_the_time_of_a_scheduled_message(
+    own: Contract, send_at: str, code: int | None
+) -> None:
+    assert scheduled(own, send_at)[0] == code
+
+
+@given(st.integers(-(10**7), 10**7), st.integers(-1439, 1439))
+def test_a_time_is_the_same_in_every_zone(seconds: int, offset: int) -> None:
+    wanted = NOW + timedelta(seconds=seconds)
+    zone = timezone(timedelta(minutes=offset))
+    assert moment(wanted.astimezone(zone).isoformat()) == wanted
+
+
+@given(st.text())
+def test_no_text_breaks_the_reading_of_a_date(text: str) -> None:
+    found = moment(text)
+    assert found is None or found.tzinfo is not None
+
+
+def test_without_a_clock_the_time_is_not_held_against_it_and_the_answer_says_so(own: Contract) -> None:
+    code, reason = scheduled(own, "2012-10-10T22:00:00Z", None)
+    assert code is None
+    assert "SendAt is not held against the clock" in reason
+    got = send(
+        SENDER, better(SENDER, From=None, MessagingServiceSid=SERVICE, SendAt="2012-10-10"), contract=own
+    )
+    assert got.status == 201  # answers of a seed repeat
+    request = post(SENDER, better(SENDER, From=None, MessagingServiceSid=SERVICE, SendAt="2012-10-10"))
+    fresh = answer(own, request, Names(request.host), Credentials(), FreshStamps().of(request))
+    assert fail_of(fresh)["code"] == 35114
+
+
+@pytest.mark.parametrize(
+    "fields, wanted",
+    [
+        ({"From": None}, {"status": "accepted", "from": None}),
+        ({}, {"status": "accepted", "from": MAGIC}),
+        (
+            {"From": None, "ScheduleType": "fixed", "SendAt": "2012-10-10T22:00:00Z"},
+            {"status": "scheduled", "from": None},
+        ),
+    ],
+)
+def test_a_messaging_service_that_a_user_s_row_lets_pass_answers_as_twilio_s_do(
+    own: Contract, fields: dict[str, str | None], wanted: dict[str, str | None]
+) -> None:
+    """Recorded 2022, live credentials."""
+    form = better(SENDER, MessagingServiceSid=SERVICE, Body="x" * 500, **fields)
+    got = send(SENDER, form, contract=own)
+    body = body_of(got)
+    assert (got.status, got.source.basis) == (201, "user")
+    assert {name: body[name] for name in wanted} == wanted
+    assert (body["messaging_service_sid"], body["num_segments"], body["price_unit"]) == (SERVICE, "0", None)
+    xml = ask(post(SENDER, form, extension=""), contract=own).body
+    assert b"<NumSegments>0</NumSegments>" in xml
+    assert b"<PriceUnit/>" in xml
+
+
+def test_a_message_through_no_service_counts_its_segments_and_has_a_currency() -> None:
+    body = body_of(answered(SENDER, Body="x" * 500))
+    assert (body["status"], body["num_segments"], body["price_unit"]) == ("queued", "4", "USD")
 
 
 def test_from_and_to_may_be_the_same_magic_number() -> None:

@@ -59,12 +59,14 @@ class AnswerStamp(msgspec.Struct, frozen=True):
         request: 32 hexadecimal digits for the request id.
         now: When it was answered, in UTC.
         duration: Seconds that it took, for Twilio-Request-Duration.
+        clock: The machine's time, for parameters that are held against it; None where answers repeat.
     """
 
     sid: str
     request: str
     now: datetime
     duration: float
+    clock: datetime | None = None
 
 
 class Stamps(Protocol):
@@ -91,8 +93,8 @@ class FreshStamps:
         second = int(time.time())
         if second != self._second:
             self._second, self._now = second, datetime.fromtimestamp(second, UTC)
-        digits = f"{self._random.getrandbits(256):064x}"
-        return AnswerStamp(digits[:32], digits[32:], self._now, 0.02 + 0.13 * self._random.random())
+        digits, now = f"{self._random.getrandbits(256):064x}", self._now
+        return AnswerStamp(digits[:32], digits[32:], now, 0.02 + 0.13 * self._random.random(), now)
 
     def reset(self) -> None:
         """Nothing repeats, so nothing begins anew."""
@@ -152,7 +154,7 @@ def from_contract(contract: Contract, request: Request, admitted: Admitted, stam
         fields = forms.read(request)
     except forms.FormError as error:
         return refuse(contract, error.rule, admitted.format, stamp, detail=error.detail, path=request.path)
-    outcome = rules.decide(contract, admitted.resource, fields, request.query)
+    outcome = rules.decide(contract, admitted.resource, fields, request.query, stamp.clock)
     if request.host != contract.gate.hosts.main:
         outcome = _elsewhere(outcome, request.host)
     writer = Writer(contract, admitted.format, stamp)
@@ -167,7 +169,8 @@ def _elsewhere(outcome: Decision, host: str) -> Decision:
     if not _REGION.fullmatch(region) or region == "us1" or outcome.basis == "user":
         return outcome
     known = (
-        f"tokens are per region and nothing is known of test credentials in {region}: assumed to be as in us1"
+        f"tokens are per region, so {region} may well answer 401; nothing is known of test credentials "
+        "there: assumed to be as in us1"
     )
     reason = f"{outcome.reason}; {known}" if outcome.reason else known
     return msgspec.structs.replace(outcome, basis="assumed", reason=reason, source=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,6 +13,7 @@ from ringback.exchange import Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from ringback.contract.contract import Contract, Plan, Step, Turn
     from ringback.contract.form import Fields
@@ -27,6 +29,7 @@ class _Call(msgspec.Struct, frozen=True):
     fields: Fields
     form: Mapping[str, str]
     query: str
+    now: datetime | None
 
     def error(  # noqa: PLR0913 - the six are what an outcome tells
         self,
@@ -73,16 +76,43 @@ def fill(template: str, known: Mapping[str, str]) -> str:
     return "".join(filled)
 
 
-def decide(contract: Contract, resource: Resource, fields: Fields, query: str = "") -> Decision:
+def decide(
+    contract: Contract, resource: Resource, fields: Fields, query: str = "", now: datetime | None = None
+) -> Decision:
     """The outcome for a POST of `fields` to `resource` with test credentials.
-
-    The URL's `query` decides nothing; it can be the reason why a parameter is missing.
 
     The last of repeated fields counts for parameters that do not repeat (assumed); blank values count as
     absent (documented for Body); unknown parameters are ignored (recorded).
+
+    Args:
+        contract: The contract.
+        resource: The resource that is posted to.
+        fields: The form.
+        query: The URL's query: it decides nothing, and can be the reason why a parameter is missing.
+        now: When the request came, for parameters that are held against the clock; without it they are not.
     """
     form = {name: value for name, value in fields if value}
-    call = _Call(contract, resource, fields, form, query)
+    call = _Call(contract, resource, fields, form, query, now)
+    outcome = _outcome(call)
+    return outcome if len(form) == len(fields) else _of_repeated(call, outcome)
+
+
+def _of_repeated(call: _Call, outcome: Decision) -> Decision:
+    """`outcome` as an assumption where a parameter that does not repeat was sent more than once."""
+    parameters = call.resource.parameters
+    count = Counter(name for name, value in call.fields if value)
+    twice = [name for name, times in count.items() if times > 1]
+    named = [name for name in twice if name in parameters and not parameters[name].repeats]
+    if not named or outcome.basis == "user":
+        return outcome
+    known = f"{', '.join(named)} came more than once: assumed that the last one counts"
+    reason = f"{outcome.reason}; {known}" if outcome.reason else known
+    return msgspec.structs.replace(outcome, basis="assumed", reason=reason, source=None)
+
+
+def _outcome(call: _Call) -> Decision:
+    """The outcome, taking each parameter in its turn."""
+    contract, resource, form, fields = call.contract, call.resource, call.form, call.fields
     passed: MagicRow | None = None
     doubt: Doubt | None = None
     plan = contract.plan(resource)
@@ -210,7 +240,7 @@ def _check_repeated(call: _Call, step: Step) -> Decision | MagicRow | Doubt | No
     sent = [value for field, value in call.fields if field == name and value]
     if parameter.most_error is not None and len(sent) > (parameter.most or 0):
         rule = f"{name.lower()}.too-many"
-        return call.error(parameter.most_error, rule, parameter.basis, parameter.line, parameter=name)
+        return call.error(parameter.most_error, rule, "assumed", None, parameter=name)
     found = [each for each in (_check_value(call, step, value) for value in sent) if each is not None]
     return next((each for each in found if isinstance(each, Decision)), found[0] if found else None)
 
@@ -275,9 +305,31 @@ def _check_value(call: _Call, step: Step, value: str) -> Decision | MagicRow | D
 
 def _check_type(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
     """The error of a value that is not of its parameter's type, or what is not known of one that is."""
-    if step.parameter.type == "url":
+    parameter = step.parameter
+    if parameter.type == "url":
         return _check_url(call, step, value)
-    return None if values.fits(value, step.parameter) else _malformed(call, step, value)
+    if not values.fits(value, parameter):
+        return _malformed(call, step, value)
+    if parameter.latest is not None:
+        return _check_date(call, step, value)
+    if parameter.max_length is not None and values.utf16_length(value) > parameter.max_length:
+        sizes = f"{len(value)} characters in {values.utf16_length(value)} UTF-16 units"
+        return Doubt("assumed", f"{step.name} has {sizes}: assumed that Twilio counts the characters")
+    return None
+
+
+def _check_date(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
+    """The error of a date that is too near or too far from now."""
+    parameter, wanted = step.parameter, values.moment(value)
+    if wanted is None or parameter.earliest is None or parameter.latest is None:
+        return None
+    if call.now is None:
+        return Doubt("assumed", f"{step.name} is not held against the clock here, so that answers repeat")
+    ahead = (wanted - call.now).total_seconds()
+    if parameter.earliest <= ahead <= parameter.latest:
+        return None
+    allowed = f"{parameter.earliest // 60} minutes to {parameter.latest // 86400} days"
+    return _malformed(call, step, value, f"{step.name} must be {allowed} ahead, this is {ahead:.0f} seconds")
 
 
 def _malformed(call: _Call, step: Step, value: str, reason: str | None = None) -> Decision:
@@ -293,14 +345,29 @@ def _malformed(call: _Call, step: Step, value: str, reason: str | None = None) -
     )
 
 
+_ODD: Final = ("channel", "malformed")
+
+
+def _kind_of_none(step: Step, value: str) -> str:
+    """The kind that an address which is none has a row for: that of its channel, if the channel is known."""
+    name = values.channel(value)
+    if not name:
+        return "malformed"
+    return name if name in step.parameter.kinds else "channel"
+
+
 def _check_address(call: _Call, step: Step, value: str, kind: str | None) -> Decision | None:
     """The error of an address that is none, or of a kind that has a row of its own."""
-    row = step.addresses.get(kind or ("channel" if ":" in value else "malformed")) if step.addresses else None
+    row = step.addresses.get(kind or _kind_of_none(step, value)) if step.addresses else None
     if row is not None and (
-        row.unless_same is None or _channel(call.form.get(row.unless_same, "")) != _channel(value)
+        row.unless_same is None or values.channel(call.form.get(row.unless_same, "")) != values.channel(value)
     ):
+        known = kind is not None or row.kind in _ODD
         return call.error(
-            row.error, row.id, row.basis, row.line, parameter=step.name, value=value, reason=row.reason
+            *(row.error, row.id, row.basis if known else "assumed", row.line if known else None),
+            parameter=step.name,
+            value=value,
+            reason=row.reason,
         )
     if kind is not None:
         return None
@@ -314,11 +381,6 @@ def _check_address(call: _Call, step: Step, value: str, kind: str | None) -> Dec
             reason=parameter.other_kinds,
         )
     return _malformed(call, step, value)
-
-
-def _channel(address: str) -> str:
-    """The channel of an address, e.g. `whatsapp`; empty for a number."""
-    return address.partition(":")[0].lower() if ":" in address else ""
 
 
 def _check_url(call: _Call, step: Step, value: str) -> Decision | Doubt | None:

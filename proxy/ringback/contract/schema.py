@@ -175,6 +175,8 @@ class Parameter(ContractEntry, frozen=True, kw_only=True):
         unless: The parameter that makes this one irrelevant.
         minimum: For an integer: the smallest value.
         maximum: For an integer: the largest value.
+        earliest: For a date: how many seconds after the request it may begin.
+        latest: For a date: how many seconds after the request it must have begun.
         blank: The error for a value that is sent blank, where blank is not the same as absent.
         passes: How well it is known that test credentials take a fitting value.
     """
@@ -194,6 +196,8 @@ class Parameter(ContractEntry, frozen=True, kw_only=True):
     unless: str | None = None
     minimum: int | None = None
     maximum: int | None = None
+    earliest: int | None = None
+    latest: int | None = None
     blank: Code | str | None = None
     passes: Basis = "assumed"
 

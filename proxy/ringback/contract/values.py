@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -44,7 +44,7 @@ _CLIENT = re.compile(r"client:\S+", re.IGNORECASE)
 _SIP = re.compile(r"sips?:[^\s@]+@[^\s@]+|sips?:[^\s@]+", re.IGNORECASE)
 _NOT_URL = re.compile(r"[\s\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[\w-]+")
-_NOT_PUBLIC = frozenset({"local", "localhost", "internal", "test", "invalid", "lan", "home"})
+_NOT_PUBLIC = frozenset({"local", "localhost", "localdomain", "internal", "test", "invalid", "lan", "home"})
 _LONGEST_LABEL = 63
 _LONGEST_HOST = 253
 _LONGEST_NUMBER = 18  # characters of an integer
@@ -166,24 +166,24 @@ def judge_url(value: str) -> UrlVerdict:
         return UrlVerdict("a URL has no white space and no control characters", reported=False)
     try:
         parts = urlsplit(value)
-        host, port = (parts.hostname or "").rstrip("."), parts.port
+        named, port = parts.hostname or "", parts.port
     except ValueError as error:
         return UrlVerdict(f"this is no URL: {str(error)[:60]}", reported=False)
     if parts.scheme not in {"http", "https"}:
         return UrlVerdict("Twilio takes URLs that begin with http:// or https://")
+    host = named.removesuffix(".")
     if not host:
         return UrlVerdict("the URL names no host")
     if port == 0:
         return UrlVerdict("no server has port 0", reported=False)
-    return _judge_host(host) or _peculiar(host, port, parts.username is not None)
+    return _judge_host(host) or _peculiar(named, port, parts.username is not None)
 
 
 def _judge_host(host: str) -> UrlVerdict | None:
     """The verdict on a host that Twilio refuses, or None."""
     address = _address(host)
     if address is not None:
-        public = address.is_global and address.version == 4
-        return None if public else _not_public(f"{host[:60]} (assumed, nobody reported it)", reported=False)
+        return _judge_address(address)
     last = host.rpartition(".")[2]
     if host == "localhost":
         return _not_public(host)
@@ -194,6 +194,16 @@ def _judge_host(host: str) -> UrlVerdict | None:
     if last.isdigit() or len(host) > _LONGEST_HOST:
         return UrlVerdict("this is no host name", reported=False)
     return next((fault for fault in map(_judge_label, host.split(".")) if fault is not None), None)
+
+
+def _judge_address(address: IPv4Address | IPv6Address) -> UrlVerdict | None:
+    """The verdict on an address that Twilio refuses, or None; nobody reported on any."""
+    if not address.is_global:
+        return _not_public(f"{address} (assumed, nobody reported it)", reported=False)
+    if address.version == 4:
+        return None
+    fault = f"Twilio reaches no IPv6 address: {address} (assumed, nobody reported it)"
+    return UrlVerdict(fault, reported=False, local=True)
 
 
 def _judge_label(label: str) -> UrlVerdict | None:
@@ -223,7 +233,8 @@ def _peculiar(host: str, port: int | None, user: bool) -> UrlVerdict:
     odd = [
         name
         for name, found in (
-            ("an address instead of a name", host[-1].isdigit()),
+            ("an address instead of a name", host.rstrip(".")[-1].isdigit()),
+            ("a final dot in its host", host.endswith(".")),
             ("a port", port is not None),
             ("user information", user),
             ("letters outside ASCII", not host.isascii()),
@@ -303,12 +314,23 @@ def _refuse_entity(*_: object) -> None:
     raise ValueError
 
 
-def _is_date(value: str) -> bool:
+def moment(value: str) -> datetime | None:
+    """Read an ISO 8601 date; None where `value` is none. A date without a zone is UTC (assumed)."""
     try:
-        datetime.fromisoformat(value)
+        found = datetime.fromisoformat(value)
     except ValueError:
-        return False
-    return True
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def utf16_length(text: str) -> int:
+    """Count the UTF-16 code units of `text`; an emoji has two or more."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def channel(address: str) -> str:
+    """Return the channel of an address, e.g. `whatsapp`; empty for a number."""
+    return address.partition(":")[0].lower() if ":" in address else ""
 
 
 def _is_string(value: str, parameter: Parameter) -> bool:
@@ -336,7 +358,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "address": lambda value, parameter: address_kind(value, parameter) is not None,
     "area-code": _matches(_AREA_CODE),
     "boolean": lambda value, _parameter: value.lower() in {"true", "false"},
-    "date-time": lambda value, _parameter: _is_date(value),
+    "date-time": lambda value, _parameter: moment(value) is not None,
     "enum": lambda value, parameter: value in parameter.values,
     "integer": _is_integer,
     "json-object": lambda value, _parameter: _is_json_object(value),

@@ -173,7 +173,7 @@ class _Comparer:
     def resource(self, resource: Resource) -> OutcomeCheck | None:
         """One of the three resources."""
         answer, form = self.observation.answer, form_of(self.observation.request)
-        documented = rules.decide(self.claim_set.contract, resource, form)
+        documented = rules.decide(self.claim_set.contract, resource, form, now=self.observation.when)
         failed = answer.status >= 400
         try:
             body = self._read(resource, failed=failed)
