@@ -14,8 +14,9 @@ from ringback.cli import COMMANDS, ringback
 from ringback.contract import load
 from ringback.contract.listing import markdown
 from support.clients import send
-from support.product import Product, product
-from support.sdks import python_sdk
+from support.launching import needs
+from support.product import CACHE, Product, alone_in, product
+from support.sdks import node_sdk, python_sdk
 
 __all__ = ["product"]
 
@@ -49,7 +50,8 @@ def test_the_table_has_the_pages_24_rows() -> None:
 @pytest.mark.slow
 def test_the_table_of_planted_changes_is_what_the_command_prints() -> None:
     command = "scripts/drift_self_check.py"
-    shown = README.partition(f"<!-- generated: python3 {command} -->\n")[2].partition("<!-- end -->")[0]
+    page = (ROOT / "docs" / "drift.md").read_text(encoding="utf-8")
+    shown = page.partition(f"<!-- generated: python3 {command} -->\n")[2].partition("<!-- end -->")[0]
     done = subprocess.run(
         [sys.executable, str(ROOT / command)], capture_output=True, text=True, check=True, cwd=ROOT
     )
@@ -94,10 +96,40 @@ def _parameters(command: click.Command | None) -> list[click.Parameter]:
     return found
 
 
-def test_the_first_test_is_the_example() -> None:
-    shown = README.partition("```python\n")[2].partition("```")[0]
-    file = (ROOT / "examples" / "test_sms.py").read_text(encoding="utf-8")
-    assert shown.strip() == file.partition('"""\n\n')[2].strip()
+@pytest.mark.parametrize(
+    "language, name, head",
+    [("python", "test_sms.py", '"""\n\n'), ("js", "sms.test.js", "\n"), ("go", "sms_test.go", "\n")],
+)
+def test_the_first_tests_are_the_examples(language: str, name: str, head: str) -> None:
+    shown = README.partition(f"```{language}\n")[2].partition("```")[0]
+    file = (ROOT / "examples" / name).read_text(encoding="utf-8")
+    assert shown.strip() == file.partition(head)[2].strip()
+
+
+@pytest.mark.slow
+def test_the_first_test_in_node_passes(product: Product, tmp_path: Path) -> None:
+    sdk = node_sdk("6")
+    (tmp_path / "sms.test.js").write_bytes((ROOT / "examples" / "sms.test.js").read_bytes())
+    done = product.run([sdk.runtime, "--test", "sms.test.js"], cwd=tmp_path, more=sdk.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 Twilio requests answered" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_first_test_in_go_passes(product: Product) -> None:
+    go = needs("go")
+    with alone_in(CACHE / "go" / "first-test") as place:
+        (place / "sms_test.go").write_bytes((ROOT / "examples" / "sms_test.go").read_bytes())
+        if not (place / "go.sum").is_file():
+            (place / "go.mod").write_text("module ringback.test/shop\n\ngo 1.21\n")
+            for command in (["get", "github.com/twilio/twilio-go@v1.31.0"], ["mod", "tidy"]):
+                got = subprocess.run([go, *command], cwd=place, capture_output=True, text=True, check=False)
+                if got.returncode:
+                    (place / "go.sum").unlink(missing_ok=True)
+                    pytest.skip(f"go {command[0]} cannot fetch twilio-go: {got.stderr.strip()[:300]}")
+        done = product.run([go, "test", "./..."], cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 Twilio requests answered" in done.stderr
 
 
 @pytest.mark.slow
