@@ -1,7 +1,7 @@
 // npm install twilio; ringback run -- node --test sms.test.js
 const assert = require("node:assert");
 const { test } = require("node:test");
-const client = require("twilio")("AC" + "0".repeat(32), "any-token");
+const client = require("twilio")("AC" + "0".repeat(32), "anytoken");
 const from = "+15005550006";
 
 test("a text is queued", async () => {

@@ -10,7 +10,7 @@ import (
 )
 
 var client = twilio.NewRestClientWithParams(twilio.ClientParams{
-	Username: "AC" + strings.Repeat("0", 32), Password: "any-token",
+	Username: "AC" + strings.Repeat("0", 32), Password: "anytoken",
 })
 
 func send(to string) (*api.ApiV2010Message, error) {

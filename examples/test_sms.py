@@ -4,7 +4,7 @@ import pytest
 from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
-client = Client("AC" + "0" * 32, "any-token")
+client = Client("AC" + "0" * 32, "anytoken")
 
 
 def test_a_text_is_queued() -> None:
