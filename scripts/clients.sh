@@ -8,6 +8,7 @@ wanted=(
   libwww-perl liblwp-protocol-https-perl libmojolicious-perl libio-socket-ssl-perl
   php-cli php-curl php-symfony-twilio-notifier
   mono-mcs mono-runtime libmono-system-net-http4.0-cil ca-certificates-mono
+  ruby-rspec phpunit # pages of docs/testing
   fish
   iproute2 iptables # transparent mode
   chromium          # reports as a person sees them

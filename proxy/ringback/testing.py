@@ -290,6 +290,7 @@ class Session:
         *,
         error: int | None = None,
         outcome: str | None = None,
+        message: str | None = None,
         **more: Any,
     ) -> None:
         """Decide what one value of one parameter gets in this session, until `reset` or the test's end.
@@ -298,6 +299,7 @@ class Session:
             resource: `Messages`, `Calls` or `IncomingPhoneNumbers`.
             error: Twilio's error code, or None to let the value pass.
             outcome: How a message or call ends, which status callbacks report.
+            message: The error's text, for a code that the contract has none of.
             **more: One parameter with its value, such as `to="+14105550101"` or `StatusCallback=URL`; and
                 further keys of a row: `status`, `delay`, `times`, `headers`, `reason`, `outcome_code`.
 
@@ -316,7 +318,11 @@ class Session:
         made |= {name: value for name, value in more.items() if name in further}
         rows = self._asked("GET", "contract/rows", {"session": self.name})
         kept = [one for one in rows.get("magic", []) if _key(one) != _key(made)]
-        self._asked("PUT", "contract/rows", {"session": self.name}, {**rows, "magic": [*kept, made]})
+        rows["magic"] = [*kept, made]
+        if message is not None:
+            texts = [one for one in rows.get("errors", []) if one["code"] != error]
+            rows["errors"] = [*texts, {"code": error, "message": message}]
+        self._asked("PUT", "contract/rows", {"session": self.name}, rows)
 
     def take_rows_back(self) -> None:
         """Answer this session as the contract says again."""

@@ -1,0 +1,221 @@
+"""The pages of docs/testing: their files are written as they stand there, and run under `ringback run`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.chromium import program
+from support.launching import needs
+from support.maven import maven
+from support.product import CACHE, alone_in, product
+from support.sdks import MissingError, absent, install, python_sdk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from support.product import Product
+
+__all__ = ["product"]
+
+PAGES = Path(__file__).parents[1] / "docs" / "testing"
+FILE = re.compile(r"`([\w./-]+\.\w+)`:\n\n```\w+\n(.*?)\n```", re.DOTALL)
+NODE_PACKAGES = ("jest@30.2.0", "vitest@3.2.4", "@playwright/test@1.56.1", "twilio@6.2.0")
+QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error", "--fetch-retries", "1")
+JUNIT = "import org.junit.jupiter.api.Test;\nclass NothingTest { @Test void nothing() {} }\n"
+
+# What the pages use of SDKs that no registry here has; they send as these SDKs do.
+TWILIO_RUBY = """
+require "json"
+require "net/http"
+module Twilio
+  module REST
+    RestError = Class.new(StandardError)
+    Message = Struct.new(:sid)
+    class Client
+      def initialize(sid, token) = (@sid, @token = sid, token)
+      def messages = self
+      def create(**form)
+        url = URI("https://api.twilio.com/2010-04-01/Accounts/#{@sid}/Messages.json")
+        request = Net::HTTP::Post.new(url)
+        request.basic_auth(@sid, @token)
+        request.set_form_data(form.to_h { |name, value| [name.to_s.capitalize, value] })
+        answer = Net::HTTP.start(url.host, url.port, use_ssl: true) { |http| http.request(request) }
+        body = JSON.parse(answer.body)
+        raise RestError, "#{body["code"]}: #{body["message"]}" if answer.code.to_i >= 400
+        Message.new(body["sid"])
+      end
+    end
+  end
+end
+"""
+TWILIO_PHP = r"""<?php
+namespace Twilio\Exceptions { class RestException extends \Exception {} }
+namespace Twilio\Rest {
+    class Client {
+        public Client $messages;
+        public function __construct(private string $sid, private string $token) { $this->messages = $this; }
+        public function create(string $to, array $options) {
+            $curl = curl_init("https://api.twilio.com/2010-04-01/Accounts/$this->sid/Messages.json");
+            curl_setopt_array($curl, [
+                CURLOPT_RETURNTRANSFER => true,
+                CURLOPT_USERPWD => "$this->sid:$this->token",
+                CURLOPT_POSTFIELDS => http_build_query(
+                    ['To' => $to, 'From' => $options['from'], 'Body' => $options['body']]),
+            ]);
+            $body = json_decode(curl_exec($curl));
+            if (curl_getinfo($curl, CURLINFO_RESPONSE_CODE) >= 400) {
+                throw new \Twilio\Exceptions\RestException($body->message, $body->code);
+            }
+            return $body;
+        }
+    }
+}
+"""
+
+
+def files(page: str, directory: Path, *names: str) -> None:
+    """Write the files of a page, all or those of `names`."""
+    found = FILE.findall((PAGES / page).read_text(encoding="utf-8"))
+    found = [(name, text) for name, text in found if not names or name in names]
+    assert len(found) >= max(1, len(names)), page
+    for name, text in found:
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n", encoding="utf-8")
+
+
+def passed(done: subprocess.CompletedProcess[str], *told: str) -> None:
+    """Hold a test run to its success, to what it prints, and to requests that were answered."""
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed
+    assert [one for one in (*told, "Twilio requests answered, offline") if one not in printed] == [], printed
+
+
+def test_every_page_is_in_the_index_and_every_framework_has_one() -> None:
+    pages = {file.name for file in PAGES.glob("*.md")} - {"README.md"}
+    linked = re.findall(r"^\| \[.+\]\((\w[\w-]*\.md)\)", (PAGES / "README.md").read_text(), re.MULTILINE)
+    assert sorted(linked) == sorted(pages)
+    for page in pages:
+        text = (PAGES / page).read_text(encoding="utf-8").lower()
+        asked = ("start it", "one session a test", "assert what was sent", "make it fail")
+        assert [part for part in asked if part not in text] == [], page
+
+
+def test_pytest(product: Product, tmp_path: Path) -> None:
+    sdk = python_sdk("9")
+    files("pytest.md", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--ringback"]
+    passed(product.run(command, cwd=tmp_path, more=sdk.environment), "5 passed")
+
+
+def test_unittest(product: Product, tmp_path: Path) -> None:
+    sdk = python_sdk("9")
+    files("unittest.md", tmp_path)
+    command = [sys.executable, "-m", "unittest"]
+    passed(product.run(command, cwd=tmp_path, more=sdk.environment), "Ran 3 tests", "OK")
+
+
+@pytest.fixture(scope="module")
+def node_modules() -> Path:
+    """Jest, Vitest, Playwright and twilio-node, installed once."""
+    needs("node")
+    path = CACHE / ("node-testing-" + re.sub(r"[^0-9.]+", "-", "-".join(NODE_PACKAGES)))
+    command = [needs("npm"), "install", "--prefix", str(path), *QUIET, *NODE_PACKAGES]
+    try:
+        install(path, command)
+    except MissingError as missing:
+        absent(missing)
+    return path / "node_modules"
+
+
+@pytest.fixture
+def node_project(node_modules: Path, tmp_path: Path) -> Path:
+    """A project with these packages and the helper of the page about Jest."""
+    (tmp_path / "node_modules").symlink_to(node_modules)
+    (tmp_path / "package.json").write_text(json.dumps({"name": "sms", "version": "1.0.0"}))
+    files("jest-vitest.md", tmp_path, "ringback.js")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "test, command",
+    [
+        ("sms.test.js", ("jest", "--runInBand")),
+        ("sms.spec.mjs", ("vitest", "run", "--no-file-parallelism")),
+    ],
+    ids=["jest", "vitest"],
+)
+def test_jest_and_vitest(test: str, command: Sequence[str], product: Product, node_project: Path) -> None:
+    files("jest-vitest.md", node_project, "sms.js", test)
+    assert " ".join(command) in (PAGES / "jest-vitest.md").read_text()
+    done = product.run(["node_modules/.bin/" + command[0], *command[1:]], cwd=node_project)
+    passed(done, "3 passed")
+
+
+def test_playwright(product: Product, node_project: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        more = {"CHROMIUM": program(), "PORT": str(free.getsockname()[1])}
+    files("playwright.md", node_project)
+    done = product.run(["node_modules/.bin/playwright", "test"], cwd=node_project, more=more)
+    passed(done, "2 passed")
+
+
+@pytest.mark.slow
+def test_junit(product: Product) -> None:
+    place = CACHE / "java" / "junit-page"
+    with alone_in(place):
+        files("junit.md", place)
+        if not (place / "fetched").exists():
+            # Surefire fetches what it runs JUnit with when there is a test to run.
+            (place / "src/test/java/NothingTest.java").write_text(JUNIT)
+            maven(place, "test", "-Dtest=NothingTest")
+            (place / "fetched").touch()
+        done = product.run([needs("mvn"), "-B", "-o", "test", "-Dtest=SmsTest"], cwd=place)
+    passed(done, "Tests run: 2, Failures: 0, Errors: 0, Skipped: 0")
+
+
+@pytest.mark.slow
+def test_go(product: Product) -> None:
+    go = needs("go")
+    with alone_in(CACHE / "go" / "page") as place:
+        files("go.md", place)
+        if not (place / "go.sum").exists():
+            (place / "go.mod").write_text("module example.test/sms\n\ngo 1.21\n")
+            for command in (["get", "github.com/twilio/twilio-go@v1.31.0"], ["mod", "tidy"]):
+                done = subprocess.run([go, *command], cwd=place, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    (place / "go.sum").unlink(missing_ok=True)
+                    pytest.skip(f"go {command[0]} cannot fetch twilio-go: {done.stderr.strip()[:300]}")
+        done = product.run([go, "test", "-p", "1", "-v", "./..."], cwd=place)
+    passed(done, "PASS: TestOneCodeIsSent", "PASS: TestAPersonWhoUnsubscribed")
+
+
+def test_rspec(product: Product, tmp_path: Path) -> None:
+    files("rspec.md", tmp_path)
+    (tmp_path / "sdk").mkdir()
+    (tmp_path / "sdk" / "twilio-ruby.rb").write_text(TWILIO_RUBY)
+    done = product.run([needs("rspec"), "-I", "sdk", "sms_spec.rb"], cwd=tmp_path)
+    passed(done, "2 examples, 0 failures")
+
+
+def test_phpunit(product: Product, tmp_path: Path) -> None:
+    files("phpunit.md", tmp_path)
+    (tmp_path / "twilio.php").write_text(TWILIO_PHP)
+    command = [needs("phpunit"), "--do-not-cache-result", "--bootstrap", "twilio.php", "SmsTest.php"]
+    passed(product.run(command, cwd=tmp_path), "OK (2 tests")
+
+
+def test_xunit() -> None:
+    if shutil.which("dotnet") is None:
+        pytest.skip("no .NET SDK here: the page's code was read and not run")
+    pytest.skip("xUnit's packages come from a registry that these tests do not use")
