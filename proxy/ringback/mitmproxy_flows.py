@@ -6,7 +6,9 @@ import base64
 import re
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy import layers
@@ -14,8 +16,10 @@ from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode, UpstreamMode
 from mitmproxy.proxy.tunnel import TunnelLayer
 
+from ringback.cassettes.format_readers import LeftOutError
+from ringback.cassettes.formats import FLOWS, ForeignFileError, ForeignInteraction, collect
 from ringback.contract import Request
-from ringback.exchange import basic_auth
+from ringback.exchange import Answer, Source, basic_auth
 from ringback.server.destination import (
     API,
     Destination,
@@ -28,15 +32,18 @@ from ringback.server.destination import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mitmproxy.connection import Client, Connection
     from mitmproxy.net.server_spec import ServerSpec
     from mitmproxy.proxy.layer import NextLayer
 
-    from ringback.contract import Answer, Names
+    from ringback.cassettes.formats import ForeignFile
+    from ringback.contract import Names
     from ringback.settings import Settings
     from ringback.upstream.routes import Address, Egress
 
+_LARGEST_FLOWS: Final = 256 * 1024 * 1024  # bytes
 _HANDSHAKE = b"\x16"  # the first byte of every TLS connection
 _ENOUGH = 3  # bytes by which mitmproxy knows TLS
 _ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")
@@ -323,3 +330,75 @@ def _authorize(request: http.Request, proxy: Address) -> None:
 
 def _via(proxy: Address) -> ServerSpec:
     return ("https" if proxy.scheme == "https" else "http"), (proxy.host, proxy.port)
+
+
+# -- flow files
+
+
+class _Bounded:
+    """A file that is never asked for more bytes than it has, whatever a length in it says."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def read(self, count: int) -> bytes:
+        """Return at most `count` bytes."""
+        return self._file.read(min(count, self._size))
+
+    def peek(self, count: int) -> bytes:
+        """Return some of the next bytes, at least one if there is one."""
+        data = self._file.read(min(count, self._size))
+        self._file.seek(-len(data), 1)
+        return data
+
+
+def read_flow_file(path: Path) -> ForeignFile:
+    """Read the HTTP exchanges of a flow file, by mitmproxy's own reader.
+
+    Raises:
+        ForeignFileError: It is damaged, before the first flow.
+        OSError: It cannot be read.
+    """
+    from mitmproxy import exceptions  # noqa: PLC0415 - for `ringback cassettes import` alone
+    from mitmproxy.io import FlowReader  # noqa: PLC0415 - as above
+
+    readers: list[tuple[int, Callable[[], ForeignInteraction]]] = []
+    size = path.stat().st_size
+    if size > _LARGEST_FLOWS:
+        raise ForeignFileError(f"it has {size} bytes, at most {_LARGEST_FLOWS} are read")
+    with path.open("rb") as file:
+        try:
+            for flow in FlowReader(cast("BinaryIO", _Bounded(file, size))).stream():
+                readers.append((len(readers) + 1, partial(_foreign, flow)))
+        except (exceptions.FlowReadException, RecursionError) as error:
+            if not readers:
+                raise ForeignFileError(f"it is damaged: {error}") from None
+            readers.append((len(readers) + 1, _damaged))
+    return collect(FLOWS, readers)
+
+
+def _damaged() -> ForeignInteraction:
+    raise LeftOutError("the file is damaged from here on")
+
+
+def _foreign(flow: object) -> ForeignInteraction:
+    if not isinstance(flow, http.HTTPFlow):
+        raise LeftOutError("it is no HTTP flow")
+    if flow.response is None:
+        raise LeftOutError("it has no answer")
+    request, response = flow.request, flow.response
+    asked = Request(
+        request.method.upper(),
+        request.pretty_host,
+        request.path,
+        tuple(request.headers.items(multi=True)),
+        request.raw_content or b"",
+        request.scheme,
+    )
+    headers = tuple(response.headers.items(multi=True))
+    answer = Answer(
+        response.status_code, response.reason, headers, response.raw_content or b"", Source("live")
+    )
+    when = datetime.fromtimestamp(request.timestamp_start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return ForeignInteraction(0, asked, answer, when)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from click.testing import CliRunner
 
 from ringback.cassettes import pseudonyms, redaction, verify
+from ringback.cassettes.formats import to_ruby_vcr
 from ringback.cli.cassettes import command
 from ringback.cli.run import command as run
 from support.exchanges import Shelf, answer, missed, request
@@ -44,7 +45,10 @@ def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
     )
     (shelf.directory.parent / "other").mkdir()
     lines = block("sh").splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 11
+    (shelf.directory.parent / "theirs").mkdir()
+    theirs = [(request(), answer(), "")]
+    (shelf.directory.parent / "theirs" / "twilio.yml").write_text(to_ruby_vcr(theirs, "1"))
     for line in lines:
         (shelf.directory.parent / "other" / "default.yaml").write_bytes(shelf.file().read_bytes())
         result = CliRunner().invoke(

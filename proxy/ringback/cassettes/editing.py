@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from ringback.cassettes.files import (
     SUFFIX,
     CassetteError,
     CassetteFormatError,
+    CodingError,
     RedactionError,
     reading_error,
     recording_error,
@@ -31,18 +33,22 @@ from ringback.cassettes.redaction import (
     redacted_fields,
 )
 from ringback.cassettes.store import NEW_SUFFIX
-from ringback.cassettes.vcr_format import DOCUMENTED, FIELD_SOURCE, Interaction
+from ringback.cassettes.vcr_format import DOCUMENTED, FIELD_RECORDED, FIELD_SOURCE, Interaction
 from ringback.cassettes.verify import documented_answer
 from ringback.contract import AnswerStamp, Request
 from ringback.contract.form import plain_name
+from ringback.exchange import MOCK, PROVENANCE_PREFIX, header_value
 from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
+    from ringback.cassettes.formats import ForeignFile, ForeignInteraction
     from ringback.contract import Contract
     from ringback.contract.schema import Example
+
+_SHOWN_NUMBERS: Final = 5
 
 # Marker lines, and of a three-way conflict what both sides began from.
 _CONFLICT_LINES: Final = re.compile(
@@ -88,6 +94,8 @@ def _mend(path: Path, report: Callable[[str], None]) -> None:
             index = layout.scan(data, damaged=damaged)
         except layout.ForeignLayoutError:
             return  # vcrpy's own files are whole, or nobody knows where their items begin
+        if damaged:
+            layout.refuse_other_format(data, path)
         if index.torn:
             with path.open("r+b") as file:
                 report(store.cut_torn(path, file.fileno(), index))
@@ -226,6 +234,91 @@ def delete(path: Path, numbers: Collection[int]) -> int:
     except OSError as error:
         raise recording_error(path, error) from error
     return len(parts)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """The result of taking one file over.
+
+    Attributes:
+        title: The file's format.
+        total: The number of its interactions.
+        taken: How many are in the cassette now.
+        changed: How many of those each change was made in.
+        left: How many were left out for each reason, with the numbers of the first few.
+    """
+
+    title: str
+    total: int
+    taken: int
+    changed: dict[str, int]
+    left: dict[str, tuple[int, tuple[int, ...]]]
+
+
+def import_recordings(
+    files: Sequence[tuple[Path, ForeignFile]], target: Path, redaction: Redaction
+) -> list[ImportReport]:
+    """Write the interactions of other tools' `files` into the new cassette `target`, redacted.
+
+    Nothing is written if there is nothing to take.
+
+    Raises:
+        CassetteError: There is such a cassette, or the disk said no.
+    """
+    reports, parts = [], []
+    for path, file in files:
+        taken, report = _import_one(path, file, redaction)
+        reports.append(report)
+        parts += taken
+    if not parts:
+        return reports
+    origin = [{"format": file.title, "file": path.name} for path, file in files]
+    head = layout.head({"ringback": {**provenance(redaction), "imported": origin}})
+    try:
+        os.close(store.write_whole(target, [head, *parts], overwrite=False))
+    except FileExistsError:
+        raise CassetteError(
+            f"{target} exists: name another cassette with --to, and join both with `ringback cassettes merge`"
+        ) from None
+    except OSError as error:
+        raise recording_error(target, error) from error
+    return reports
+
+
+def _imported(one: ForeignInteraction, source: str) -> Interaction:
+    """Make an interaction whose provenance is its own, where a proxy of ours wrote it, else `source`."""
+    ours = [pair for pair in one.answer.headers if pair[0].lower().startswith(PROVENANCE_PREFIX)]
+    headers = tuple(pair for pair in one.answer.headers if pair not in ours)
+    known = {name.lower() for name, _ in ours}
+    if FIELD_SOURCE.lower() not in known:
+        ours.append((FIELD_SOURCE, header_value(source)))
+    if one.recorded and FIELD_RECORDED.lower() not in known:
+        ours.append((FIELD_RECORDED, one.recorded))
+    return Interaction(one.request, replace(one.answer, headers=headers), tuple(ours))
+
+
+def _import_one(path: Path, file: ForeignFile, redaction: Redaction) -> tuple[list[bytes], ImportReport]:
+    source = f"{MOCK}; origin={file.title} {path.name}" if file.stubs else f"imported; format={file.title}"
+    found = [_imported(one, source) for one in file.taken]
+    handshakes = layout.challenges(found)
+    parts: list[bytes] = []
+    changed: Counter[str] = Counter()
+    left = list(file.left)
+    for at, (one, interaction) in enumerate(zip(file.taken, found, strict=True)):
+        if at in handshakes:
+            left.append((one.number, "it is an authentication challenge; the next one has the answer"))
+            continue
+        try:
+            parts.append(layout.make_entry(redacted(interaction, redaction)))
+        except CodingError as error:
+            left.append((one.number, str(error)))
+            continue
+        changed.update((*one.changes, *(f"taken out: {what}" for what in verify.secrets_in(interaction))))
+    numbers: dict[str, list[int]] = {}
+    for number, why in sorted(left):
+        numbers.setdefault(why, []).append(number)
+    reasons = {why: (len(all_), tuple(all_[:_SHOWN_NUMBERS])) for why, all_ in numbers.items()}
+    return parts, ImportReport(file.title, file.total, len(parts), dict(changed), reasons)
 
 
 _WHEN: Final = datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC)  # the date of the page's first answer

@@ -170,6 +170,14 @@ def cassette_files(directory: Path, name: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def check_free(directory: Path, name: str) -> None:
+    """Raise CassetteError if `directory` has a cassette `name`, whatever its ending."""
+    for path in cassette_files(directory, name):
+        raise CassetteError(
+            f"{path} exists: name another cassette with --to, and join both with `ringback cassettes merge`"
+        )
+
+
 def free_path(directory: Path, name: str, why: str) -> Path:
     """A path for a cassette of its own beside `name`, such as `name-interrupted-1.yaml`, that is free."""
     number = 1

@@ -529,9 +529,17 @@ def scan_file(path: Path, handle: int) -> ItemIndex:
         try:
             return scan(data)
         except DamageError as error:
+            refuse_other_format(bytes(data), path)
             line = data[: error.offset].count(b"\n") + 1
             detail = f"{error.detail}; correct it there, or `ringback cassettes verify --repair` takes it out"
             raise CassetteFormatError(path, line, detail) from None
+
+
+def refuse_other_format(data: bytes, path: Path) -> None:
+    """Raise CassetteFormatError if the damaged file at `path` is another tool's that begins as ours does."""
+    other = "" if _OPENING in data else vcr_format.other_format(data, path)
+    if other:
+        raise CassetteFormatError(path, 1, other)
 
 
 def entries(found: Iterable[Interaction], redaction: Redaction) -> list[bytes]:

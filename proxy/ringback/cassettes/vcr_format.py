@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.exchange import Basis, Headers
-
-OLD: Final = "an old cassette without a version: run `python -m vcr.migration FILE` once"
 
 _MISSING: Final = object()
 _SCALARS: Final = (str, bytes, int, float, type(None))
@@ -62,8 +61,6 @@ def check_shape(data: Any, most: int = 2**63) -> None:
     Raises:
         ShapeError: It is no cassette; says where and why.
     """
-    if isinstance(data, list) and data and isinstance(data[0], Mapping) and "request" in data[0]:
-        raise ShapeError(OLD)
     if not isinstance(data, Mapping):
         raise ShapeError(f"it is {_kind(data)}, a cassette is a mapping with `interactions`")
     found = data.get("interactions", _MISSING)
@@ -307,7 +304,24 @@ def load_foreign(text: str, *, as_json: bool = False) -> tuple[tuple[Interaction
     Raises:
         InteractionError: vcrpy cannot read it either; the text says why.
     """
-    return _interactions(text, jsonserializer if as_json else yamlserializer)
+    try:
+        return _interactions(text, jsonserializer if as_json else yamlserializer)
+    except InteractionError:
+        other = other_format(text.encode("utf-8", "surrogatepass"))
+        if other:
+            raise InteractionError(other) from None
+        raise
+
+
+def other_format(data: bytes, path: Path | None = None) -> str:
+    """Return a sentence for people about a file of another tool with `data`; empty for no known format."""
+    from ringback.cassettes import formats  # noqa: PLC0415 - only for a file that is no cassette
+
+    title = formats.recognise(data)
+    if not title:
+        return ""
+    file = shlex.quote(str(path)) if path else "FILE"
+    return f"a recording of another format ({title}): `ringback cassettes import {file}` takes it over"
 
 
 def dump_mapping(mapping: Mapping[str, Any]) -> bytes:
@@ -496,13 +510,20 @@ def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
+        other = other_format(data, path)
+        if other:
+            raise CassetteFormatError(path, 1, other) from None
         line = data.count(b"\n", 0, error.start) + 1
         raise CassetteFormatError(path, line, f"byte {error.start} is not UTF-8") from None
     if not text.strip():
         return (), {}  # vcrpy takes an empty file for a cassette that does not exist yet
+    serializer = jsonserializer if path.suffix == READ_SUFFIXES[2] else yamlserializer
     try:
-        return load_foreign(text, as_json=path.suffix == READ_SUFFIXES[2])
+        return _interactions(text, serializer)
     except InteractionError as error:
+        other = other_format(data, path)
+        if other:
+            raise CassetteFormatError(path, 1, other) from None
         conflict = CONFLICT.search(text)
         if conflict:
             line = text.count("\n", 0, conflict.start()) + 1

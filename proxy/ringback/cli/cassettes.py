@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from ringback import contract
-from ringback.cassettes import editing, files, pseudonyms
+from ringback import __version__, contract
+from ringback.cassettes import editing, files, formats, pseudonyms
 from ringback.cassettes.files import CassetteError, cassette_names, reading_error
+from ringback.cassettes.format_readers import LARGEST
+from ringback.cassettes.formats import ForeignFileError
 from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.redaction import Redaction, redacted_fields_of
@@ -25,8 +29,10 @@ from ringback.exchange import error_code
 from ringback.tally import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from ringback.cassettes.editing import ImportReport
+    from ringback.cassettes.formats import ForeignFile
     from ringback.cassettes.vcr_format import Interaction
     from ringback.cassettes.verify import CassetteFinding, LocatedInteraction, ReadCassette
 
@@ -35,6 +41,9 @@ EXIT_NOTHING: Final = 2  # nothing was checked
 SECRET_VARIABLES: Final = ("RINGBACK_TEST_AUTH_TOKEN", "TWILIO_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD")
 _NOT_USED: Final = "{}: not used, because {} has the same name"
 
+_REDACT = click.option(
+    "--redact", "fields", metavar="FIELD,...", help="Form fields whose values get pseudonyms."
+)
 _DIRECTORY = table_option("cassettes", parameter="directory")
 
 
@@ -86,10 +95,14 @@ def show(name: str, number: int | None, directory: Path) -> None:
         ]
         output.show_table(("number", "line", "request", "answer", "recorded"), rows)
         return
+    _exchange(cassette.path, _numbered(cassette, number))
+
+
+def _numbered(cassette: ReadCassette, number: int) -> LocatedInteraction:
     if number > len(cassette.placed):
         has = many(len(cassette.placed), "interaction")
         raise click.BadArgumentUsage(f"{cassette.path} has {has}, no number {number}")
-    _exchange(cassette.path, cassette.placed[number - 1])
+    return cassette.placed[number - 1]
 
 
 @command.command("verify", short_help="Check cassettes, and repair them.")
@@ -169,7 +182,7 @@ def _as_json(
 
 @command.command(short_help="Take secrets and form fields out of cassettes.")
 @click.argument("wanted", metavar="[NAME]...", nargs=-1, shell_complete=complete_cassette)
-@click.option("--redact", "fields", metavar="FIELD,...", help="Form fields whose values get pseudonyms.")
+@_REDACT
 @_DIRECTORY
 @click.pass_context
 def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, directory: Path) -> None:
@@ -178,17 +191,10 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
     Without a NAME all cassettes of the directory. Each is rewritten whole or not at all; exit 1 if any could
     not be.
     """
-    try:
-        named = parameters_named(contract.load(), [fields or ""])
-    except NamingError as error:
-        raise click.BadParameter(str(error), ctx, param_hint="'--redact'") from None
+    redaction = _redaction(ctx, fields)
     paths = [_path(directory, name) for name in wanted or cassette_names(directory)]
     if not paths:
         click.echo(f"no cassettes in {directory}", err=True)
-    try:
-        redaction = Redaction(named, pseudonyms.load_key(os.environ) if named else b"", _secrets())
-    except CassetteError as error:
-        raise click.ClickException(str(error)) from None
     failed: list[CassetteError] = []
     for path in paths:
         try:
@@ -201,6 +207,17 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         click.echo(f"not redacted: {output.printable(str(each))}", err=True)
     if failed:
         ctx.exit(EXIT_FINDINGS)
+
+
+def _redaction(ctx: click.Context, fields: str | None) -> Redaction:
+    try:
+        named = parameters_named(contract.load(), [fields or ""])
+    except NamingError as error:
+        raise click.BadParameter(str(error), ctx, param_hint="'--redact'") from None
+    try:
+        return Redaction(named, pseudonyms.load_key(os.environ) if named else b"", _secrets())
+    except CassetteError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @command.command(short_help="Join cassettes, or both sides of a merge conflict.")
@@ -237,6 +254,118 @@ def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
     click.echo(f"{path.with_suffix(files.SUFFIX)}: {many(left, 'interaction')} left")
 
 
+@command.command("import", short_help="Take over recordings of Ruby VCR, go-vcr, HAR, nock and others.")
+@click.argument(
+    "paths",
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    nargs=-1,
+    required=True,
+)
+@click.option("--to", "name", metavar="NAME", help="One cassette for all FILEs [default: each file's name].")
+@_REDACT
+@_DIRECTORY
+@click.pass_context
+def import_files(
+    ctx: click.Context, paths: tuple[Path, ...], name: str | None, fields: str | None, directory: Path
+) -> None:
+    """Write the Twilio interactions of other tools' FILEs into new cassettes, redacted.
+
+    Read are Ruby VCR, betamax, go-vcr, HAR, nock, PHP-VCR, WireMock mappings, Hoverfly simulations, mitmproxy
+    flow files, keploy, and vcrpy before 1.0. Exit 1 if a FILE could not be taken over, 2 if there was nothing
+    to take.
+    """
+    redaction = _redaction(ctx, fields)
+    read: dict[str, list[tuple[Path, ForeignFile]]] = {}
+    failed = 0
+    for path in dict.fromkeys(paths):
+        try:
+            file = _foreign_file(path)
+        except (OSError, CassetteError, ForeignFileError) as error:
+            failed += 1
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            click.echo(output.printable(f"{path}: not taken over: {said}"), err=True)
+        else:
+            read.setdefault(name or _slug(path.stem), []).append((path, file))
+    taken = 0
+    for to, found in read.items():
+        try:
+            target = files.cassette_path(directory, to)
+            files.check_free(directory, to)
+            reports = editing.import_recordings(found, target, redaction)
+        except CassetteError as error:
+            failed += len(found)
+            click.echo(output.printable(f"not taken over: {error}"), err=True)
+            continue
+        for (path, _), report in zip(found, reports, strict=True):
+            taken += report.taken
+            for line in _import_lines(path, target, report):
+                click.echo(output.printable(line))
+    if failed or not taken:
+        ctx.exit(EXIT_FINDINGS if failed else EXIT_NOTHING)
+
+
+def _foreign_file(path: Path) -> ForeignFile:
+    with path.open("rb") as file:
+        start = file.read(32)
+    if formats.recognise_flows(start):
+        from ringback.mitmproxy_flows import read_flow_file  # noqa: PLC0415 - it imports mitmproxy
+
+        return read_flow_file(path)
+    if path.stat().st_size > LARGEST:
+        raise ForeignFileError(f"it has {path.stat().st_size} bytes, at most {LARGEST} are read")
+    data = path.read_bytes()
+    try:
+        return formats.read(data, path)
+    except ForeignFileError:
+        with suppress(CassetteError):
+            load(path)
+            raise ForeignFileError("it is a cassette already, and replays as it is") from None
+        raise
+
+
+def _slug(stem: str) -> str:
+    """Make a cassette's name of a file's."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100] or "imported"
+
+
+def _import_lines(path: Path, target: Path, report: ImportReport) -> Iterator[str]:
+    where = f" into {target}" if report.taken else ""
+    yield f"{path}: {report.title}, {many(report.total, 'interaction')}: {report.taken} taken{where}"
+    for change, count in report.changed.items():
+        yield f"  changed ({count}): {change}"
+    for why, (count, numbers) in report.left.items():
+        first = ", ".join(map(str, numbers)) + (", …" if count > len(numbers) else "")
+        yield f"  left ({count}): {why} ({first})"
+
+
+@command.command(short_help="Write a cassette as HAR, or for Ruby's VCR.")
+@click.argument("name", shell_complete=complete_cassette)
+@click.argument("numbers", metavar="[NUMBER]...", type=click.IntRange(min=1), nargs=-1)
+@click.option("--har", "form", flag_value="har", help="As an HTTP Archive (HAR 1.2).")
+@click.option("--vcr", "form", flag_value="vcr", help="As a cassette of Ruby's VCR.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it here instead of stdout.",
+)
+@_DIRECTORY
+def export(
+    name: str, numbers: tuple[int, ...], form: str | None, output: Path | None, directory: Path
+) -> None:
+    """Write the interactions of cassette NAME, or those with a NUMBER, for other tools; without secrets."""
+    if form is None:
+        raise click.UsageError("say which format: --har or --vcr")
+    loaded = _load(_path(directory, name))
+    found = []
+    for number in numbers or range(1, len(loaded.placed) + 1):
+        one = _shown(_numbered(loaded, number))
+        found.append((one.request, one.answer, one.said(FIELD_RECORDED) or ""))
+    made = formats.to_har(found, __version__) if form == "har" else formats.to_ruby_vcr(found, __version__)
+    _write(made.encode(), output)
+
+
 @command.command("documentation", short_help="Write the documentation page's examples as a cassette.")
 @click.option(
     "--output",
@@ -246,7 +375,10 @@ def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
 )
 def write_documentation(output: Path | None) -> None:
     """Write a cassette of the documentation page's eight examples, in JSON and XML."""
-    made = editing.documentation_cassette(contract.load())
+    _write(editing.documentation_cassette(contract.load()), output)
+
+
+def _write(made: bytes, output: Path | None) -> None:
     if output is None:
         click.echo(made, nl=False)
         return
