@@ -1,18 +1,37 @@
-"""Tunnels to hosts that are not Twilio's: a byte pump with backpressure, and a look at the first bytes."""
+"""Tunnels to hosts that are not Twilio's: a byte pump with backpressure, and a look at the first bytes.
+
+A direction that carries many bytes between two plain sockets is moved to the kernel where the system has
+`splice` (Linux): the bytes go through a pipe and never reach this process.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import os
 import re
-from contextlib import suppress
+import socket
+import struct
+import sys
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ringback.server.tls import MAX_HELLO, RECORD, ClientHello, parse_client_hello
 
+if sys.platform == "linux":
+    import fcntl
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+logger = logging.getLogger(__name__)
+
 _BUFFER: Final = 1024 * 1024  # bytes that may wait for a slow reader before its sender has to wait
+_MANY: Final = 256 * 1024  # bytes after which a direction is moved to the kernel: it costs four descriptors
+_PIPE: Final = 512 * 1024  # bytes that a direction's pipe should hold
+_UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER without time: closing sends a reset
 _MAX_HEAD: Final = 16 * 1024  # bytes of a plain HTTP head that are looked at
 _TLS_TYPES: Final = range(0x14, 0x18)
 _METHOD: Final = re.compile(rb"(?:\r?\n){0,8}[A-Z]{1,16}(?: |$)")
@@ -51,6 +70,15 @@ def _is_sslv2(data: bytes) -> bool:
     return len(data) > 3 and data[0] & 0x80 != 0 and data[2] == 1 and data[3] in {0, 2, 3}
 
 
+def has_splice(transport: asyncio.Transport) -> bool:
+    """Report whether the kernel can move this connection's bytes: on Linux, where no TLS of ours is on it."""
+    return (
+        hasattr(os, "splice")
+        and transport.get_extra_info("sslcontext") is None
+        and transport.get_extra_info("socket") is not None
+    )
+
+
 class Side(asyncio.Protocol):
     """One of a tunnel's two connections; what arrives on it is written to the other one.
 
@@ -64,6 +92,9 @@ class Side(asyncio.Protocol):
     def __init__(self, active: Callable[[], None]) -> None:
         self._active = active
         self._ended = False
+        self._received = 0
+        self._moving = False  # from asyncio to the kernel: the other side's buffer has to be empty first
+        self._in_kernel: KernelPump | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection."""
@@ -75,6 +106,9 @@ class Side(asyncio.Protocol):
         """Relay `data`."""
         self._active()
         self.other.transport.write(data)
+        self._received += len(data)
+        if self._received >= _MANY and has_splice(self.transport) and has_splice(self.other.transport):
+            self._move_to_kernel()
 
     def pause_writing(self) -> None:
         """Let the other side wait."""
@@ -82,7 +116,10 @@ class Side(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Let it go on."""
-        self.other.transport.resume_reading()
+        if self.other._moving:  # noqa: SLF001 - the other half of the same tunnel
+            self.other._start_kernel_pump()  # noqa: SLF001 - as above
+        elif self.other._in_kernel is None:  # noqa: SLF001 - as above
+            self.other.transport.resume_reading()
 
     def eof_received(self) -> bool:
         """Relay the end of one direction; the other one goes on."""
@@ -97,11 +134,162 @@ class Side(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the other side too: what it still has to send is sent."""
+        """End the other side too: what it still has to send is sent, unless this one was reset."""
+        for side in (self, self.other):
+            if side._in_kernel is not None:  # noqa: SLF001 - the other half of the same tunnel
+                side._in_kernel.close()  # noqa: SLF001 - as above
         if exc is None:
             self.other.transport.close()
         else:
-            self.other.transport.abort()
+            self.other.reset()
+
+    def reset(self) -> None:
+        """End this connection by a reset: its peer must not take what it got for everything."""
+        if not self.transport.is_closing():
+            with suppress(OSError):
+                sock = self.transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
+
+    # -- this direction in the kernel
+
+    def _move_to_kernel(self) -> None:
+        self._moving = True
+        self.transport.pause_reading()
+        to = self.other.transport
+        to.set_write_buffer_limits(0)  # `resume_writing` of the other side is called when all is sent
+        if not to.get_write_buffer_size():
+            self._start_kernel_pump()
+
+    def _start_kernel_pump(self) -> None:
+        self._moving = False
+        self.other.transport.set_write_buffer_limits(_BUFFER)
+        if self.transport.is_closing() or self.other.transport.is_closing():
+            return
+        try:
+            self._in_kernel = KernelPump(self)
+        except OSError as error:  # there are no descriptors left
+            logger.debug("a tunnel stays in this process: %s", error.strerror)
+            self.leave_kernel(b"")
+
+    def kernel_relayed(self) -> None:
+        """Note that something was relayed."""
+        self._active()
+
+    def kernel_ended(self) -> None:
+        """Go on as asyncio would after this direction's end."""
+        self._in_kernel = None
+        if not self.eof_received():
+            self.transport.close()
+
+    def kernel_failed(self) -> None:
+        """Go on as asyncio would after an error of one of the connections."""
+        self._in_kernel = None
+        self.reset()
+        self.other.reset()
+
+    def leave_kernel(self, left: bytes) -> None:
+        """Relay in this process again, first what the kernel still had."""
+        self._in_kernel = None
+        self._received = -(1 << 62)  # never again
+        if left:
+            self.other.transport.write(left)
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+
+def _splice(source: int, sink: int, size: int) -> int:
+    """Move up to `size` bytes within the kernel; the same errors as reading and writing without blocking."""
+    if sys.platform == "linux":
+        return os.splice(source, sink, size, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+class KernelPump:
+    """One direction of a tunnel in the kernel: from a socket into a pipe, from there into the other socket.
+
+    The pipe is filled only when it is empty, so that a slow reader stops its sender. The sockets are
+    duplicates, because asyncio lets nobody watch those of its transports.
+
+    Args:
+        side: The side that the bytes come from. It reads nothing itself, and the other one has nothing left
+            to write.
+
+    Raises:
+        OSError: There are no descriptors left.
+    """
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self._loop = asyncio.get_running_loop()
+        self._in_pipe = 0
+        with ExitStack() as stack:
+            self._source, self._sink = (
+                stack.enter_context(one.transport.get_extra_info("socket").dup())
+                for one in (side, side.other)
+            )
+            self._out, self._in = os.pipe()
+            for end in (self._out, self._in):
+                stack.callback(os.close, end)
+            if sys.platform == "linux":
+                with suppress(OSError):  # more than the user may have; the pipe holds less
+                    fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE)
+            stack.callback(self._loop.remove_writer, self._sink)
+            stack.callback(self._loop.remove_reader, self._source)
+            self._loop.add_reader(self._source, self._fill)
+            self._resources = stack.pop_all()
+
+    def close(self) -> None:
+        """Give the descriptors back; what is in the pipe is lost."""
+        self._resources.close()
+
+    def _fill(self) -> None:
+        try:
+            moved = _splice(self._source.fileno(), self._in, _PIPE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._failed(error)
+            return
+        if not moved:
+            self.close()
+            self._side.kernel_ended()
+            return
+        self._side.kernel_relayed()
+        self._in_pipe = moved
+        if not self._drain() and self._in_pipe:
+            self._loop.remove_reader(self._source)
+            self._loop.add_writer(self._sink, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._drain():
+            self._loop.remove_writer(self._sink)
+            self._loop.add_reader(self._source, self._fill)
+
+    def _drain(self) -> bool:
+        """Write what the pipe has; return whether it is empty and the pump still there."""
+        try:
+            while self._in_pipe:
+                self._in_pipe -= _splice(self._out, self._sink.fileno(), self._in_pipe)
+                self._side.kernel_relayed()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            self._failed(error)
+            return False
+        return True
+
+    def _failed(self, error: OSError) -> None:
+        left = b""
+        if error.errno in _UNSUPPORTED:
+            while len(left) < self._in_pipe:
+                left += os.read(self._out, self._in_pipe - len(left))
+        self._in_pipe = 0
+        self.close()
+        if error.errno in _UNSUPPORTED:
+            self._side.leave_kernel(left)
+        else:
+            self._side.kernel_failed()
 
 
 class Tunnel:
@@ -121,6 +309,7 @@ class Tunnel:
         self.client = _ClientSide(self._active, lambda: self.closed(self))
         self.host = Side(self._active)
         self.client.other, self.host.other = self.host, self.client
+        self.client.transport = client  # the host may speak, or go, before the tunnel starts
 
     def start(self) -> None:
         """Relay from now on: the host's connection is there."""
