@@ -40,11 +40,9 @@ CORRECTED = {
 EXAMPLES = range(len(LOADED.examples))
 
 
-@pytest.fixture(scope="module")
-def page() -> documented.Page:
-    if not documented.PAGE.exists():
-        pytest.skip("the documentation page is not part of the repository, and not beside it either")
-    return documented.read()
+@pytest.fixture(scope="module", params=documented.SOURCES)
+def page(request: pytest.FixtureRequest) -> documented.Page:
+    return documented.of(request.param)
 
 
 def test_the_file_is_what_the_contract_makes_of_it() -> None:

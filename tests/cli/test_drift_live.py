@@ -28,6 +28,9 @@ def asked(server: LoopbackUpstream, directory: Path, **more: Any) -> Sequence[As
     options = {
         "upstream": server.url,
         "upstream_ca": server.ca,
+        "egress_proxy": None,
+        "connect_timeout": 10.0,
+        "timeout": 30.0,
         "cassette": directory / "drift-answers.yaml",
         "rate": None,
         **more,

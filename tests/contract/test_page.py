@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,8 @@ def test_the_entries_of_a_resource_are_in_its_sections(resource: str, anchor: st
             "test-sms-messages-parameters-To",
             "Test Sending an SMS, To: To +15005550009: cannot receive SMS, 21614",
         ),
-        (1971, "test-calls", "Test Making a Call, example 1"),  # a line of a sample, without words of its own
+        (1981, "test-calls", 'Test Making a Call, example 1: /status is "queued"'),
+        (1969, "test-calls", "Test Making a Call, example 1"),  # a line without words of its own
     ],
 )
 def test_the_narrowest_section_is_cited(line: int, anchor: str, text: str) -> None:
@@ -116,8 +118,9 @@ def test_an_answer_cites_the_section_and_no_line() -> None:
 
 
 def test_documented_errors_of_the_samples_are_answered_in_their_words() -> None:
-    assert fail_of(send("IncomingPhoneNumbers", {"PhoneNumber": "+15005550000"}))["message"] == FACTS[580]
-    assert fail_of(send("IncomingPhoneNumbers", {"PhoneNumber": "33"}))["message"] == FACTS[818]
+    for number, line in (("+15005550000", 580), ("33", 818)):
+        message = fail_of(send("IncomingPhoneNumbers", {"PhoneNumber": number}))["message"]
+        assert FACTS[line] == f'/message is "{message}"'
 
 
 def test_the_other_parameters_of_a_purchase_come_back() -> None:
@@ -135,6 +138,12 @@ def test_every_fact_stands_on_its_line(page_lines: list[str]) -> None:
         assert text.strip(), line
         for figure in re.findall(r"(?<![\d+])\+?\d{2,}", says):
             assert figure in text, line
+        if says.startswith("/"):
+            pointer, is_, value = says.partition(" is ")
+            assert f'"{pointer.rpartition("/")[2]}"' in text, line
+            assert not is_ or json.loads(text.strip().rstrip(",").partition(":")[2]) == json.loads(value), (
+                line
+            )
         names = re.findall(r"POST (\w+)|except (\w+)", says)
         assert all(name in text for pair in names for name in pair if name), line
 
@@ -148,3 +157,45 @@ def test_the_sections_begin_and_end_where_the_text_does(page_lines: list[str]) -
             assert heading.startswith(f"例 {example[1]}")
         elif "-parameters-" in section.id:
             assert heading == section.id.rpartition("-")[2] or "Form" in heading
+
+
+# Words of the page that a fact in English stands for, by what the fact has.
+WORDS = {
+    "nothing is charged": "課金",
+    "cannot be From": "From 番号",
+    "is validated as": "バリデーション",
+    "not supported": "サポートされていません",
+    "every documented parameter": "すべて動作|All of the existing",
+    "not available": "利用できない",
+    "invalid": "無効",
+    "no error": "エラーはありません|入力値に依存します",
+    "no number available": "番号がありません",
+    "come back": "レスポンスに含まれ",
+    "letters": "文字を番号に変換",
+    "too short or too long": "短すぎる.*長すぎる",
+    "magic ones alone": "From",
+    "not owned or not SMS-capable": "所有する番号ではないか、または SMS",
+    "queue is full": "キューがいっぱい",
+    "no route": "ルーティングできない",
+    "international permission": "国際通話パーミッション",
+    "blocked": "ブラックリスト",
+    "cannot receive SMS": "受信できない",
+    "without a body": "本文が空",
+    "not verified": "検証されていません",
+    "other:": "上記以外",
+    "except MessagingServiceSid": "exception of MessagingServiceSid",
+    "403": "403 Forbidden",
+}
+
+
+def test_the_words_of_a_fact_are_the_page_s_own(page_lines: list[str]) -> None:
+    used = set()
+    for line, says in FACTS.items():
+        for ours, theirs in WORDS.items():
+            if ours in says and not says.startswith("/"):
+                used.add(ours)
+                assert re.search(theirs, page_lines[line - 1]), (line, says)
+    assert used == set(WORDS)
+    silent = [says for says in FACTS.values() if not any(ours in says for ours in WORDS)]
+    kinds = r"/.*|To|PhoneNumber|AreaCode|\w+: \w+ .*|.*: (POST \w+)|.*(passes|authorized|available).*"
+    assert [says for says in silent if not re.fullmatch(kinds, says)] == []

@@ -491,24 +491,6 @@ def test_another_region_than_us1_is_assumed(host: str, basis: str) -> None:
     assert (got.status, got.source.basis) == (201, basis)
 
 
-@pytest.mark.parametrize("resource", load().resources, ids=lambda resource: resource.resource)
-def test_a_documented_entry_with_an_error_cites_a_line_that_says_it(resource: object) -> None:
-    contract = load()
-    assert contract.page is not None
-    facts = {fact.line: fact.says for fact in contract.page.facts}
-    entries = [
-        *resource.magic,  # type: ignore[attr-defined] - parametrised
-        *resource.required,  # type: ignore[attr-defined] - as above
-        *resource.addresses,  # type: ignore[attr-defined] - as above
-        *resource.parameters.values(),  # type: ignore[attr-defined] - as above
-    ]
-    samples = {595: "33 fails with 21421", 1677: "21602", 842: "MessagingServiceSid"}
-    for entry in entries:
-        if entry.basis == "documented" and entry.error is not None and entry.line != 842:
-            says = facts[entry.line] + samples.get(entry.line, "")
-            assert str(entry.error) in says, entry
-
-
 # -- texts and accounts
 
 NEWEST = load(texts="newest")

@@ -31,10 +31,14 @@ def test_every_sentence_starts_from_an_example_and_changes_its_form() -> None:
         assert sentence.form
 
 
-def test_the_lines_of_sentences_and_of_other_resources_are_the_page_s(page_lines: list[str]) -> None:
-    assert "403" in page_lines[KNOWN.outside.line - 1]
+def test_the_lines_of_sentences_and_of_other_resources_are_the_page_s() -> None:
+    page = CLAIM_SET.contract.page
+    assert page is not None
+    facts = {fact.line: fact.says for fact in page.facts}
+    assert "403" in facts[KNOWN.outside.line]
     for sentence in KNOWN.sentences:
-        assert sentence.line is None or page_lines[sentence.line - 1].strip()
+        assert sentence.line is None or facts[sentence.line]
+    assert all(outside.line in {None, *facts} for outside in KNOWN.outside.resources)
 
 
 def test_the_shapes_of_header_fields_are_regular_expressions() -> None:

@@ -1,15 +1,25 @@
 """Twilio's documentation page, read at test time: its examples, its code samples and its tables.
 
-The page is not part of this repository. Tests that need it take the `page` fixture, which skips without it.
-Lines are the page's own, from 1.
+The page is not part of this repository. `read` takes its text apart, where it is at hand; `carried` makes the
+same tables and answers of the facts in `contract/data/page.yaml`, without code samples. Lines are the page's
+own, from 1.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+from xml.sax.saxutils import escape
+
+import pytest
+
+from ringback.contract import load
+
+if TYPE_CHECKING:
+    from ringback.contract.schema import Example as ContractExample
 
 PAGE: Final = Path(__file__).parents[2].parent / "shared" / "seed" / "test-credentials.ja.txt"
 
@@ -119,6 +129,112 @@ class Page:
     def example(self, resource: str, number: int) -> Example:
         """The example called `number` of a resource."""
         return next(it for it in self.examples if (it.resource, it.number) == (resource, number))
+
+
+SOURCES: Final = ("facts", "text")
+
+
+def of(source: str) -> Page:
+    """The page by the facts that the repository carries, or by its text: then a test skips without it."""
+    if source == "facts":
+        return carried()
+    if not PAGE.exists():
+        pytest.skip("the documentation page is not part of the repository, and not beside it either")
+    return read()
+
+
+# -- by the facts
+
+OWN: Final = (
+    "sid",
+    "date_created",
+    "date_updated",
+    "account_sid",
+    "uri",
+    "more_info",
+    "notifications",
+    "recordings",
+)
+
+
+def carried() -> Page:
+    """The tables and answers as `contract/data/page.yaml` has them; what a sample has of its own is `…`."""
+    contract = load()
+    assert contract.page is not None
+    facts = {fact.line: fact.says for fact in contract.page.facts}
+    examples = []
+    for at, (resource, number) in enumerate(EXAMPLES):
+        data = contract.examples[at]
+        assert data.resource == resource
+        first = next(
+            section.first
+            for section in contract.page.sections
+            if section.title.endswith(f"example {number}") and section.first <= data.line <= section.last
+        )
+        tree = _tree(facts, data.json_line)
+        xml = _xml(facts, data, tree)
+        examples.append(
+            Example(resource, number, first, (), json.dumps(tree), data.json_line, xml, data.xml_line)
+        )
+    rows = [_carried_row(line, says) for line, says in sorted(facts.items())]
+    return Page(tuple(examples), tuple(row for row in rows if row), ())
+
+
+def _carried_row(line: int, says: str) -> TableRow | None:
+    found = re.fullmatch(rf"({_PARAMETER.pattern.rstrip('$')}) (\S+): .*?(?:, (\d{{5}})|, no error.*)", says)
+    if found is None:
+        return None
+    resource = next(
+        name for name, first in (("Calls", 1697), ("Messages", 838), (RESOURCES[0], 1)) if line > first
+    )
+    return TableRow(resource, found[1], found[3], int(found[4]) if found[4] else None, line)
+
+
+def _tree(facts: dict[int, str], line: int) -> dict[str, Any]:
+    """The JSON answer that begins on `line`."""
+    tree: dict[str, Any] = {}
+    at = line + 1
+    while at in facts or at + 1 in facts:  # a line that closes an object says nothing
+        pointer, _, value = facts.get(at, "").partition(" is ")
+        at += 1
+        if not pointer.startswith("/"):
+            if pointer:
+                tree["message"] = pointer  # in this project's words: the page's own is an erratum
+            continue
+        *above, name = pointer.split("/")[1:]
+        inner = tree
+        for step in above:
+            inner = inner[step]
+        inner[name] = json.loads(value) if value else "\u2026" if name in OWN else {}
+    return tree
+
+
+def _xml(facts: dict[int, str], data: ContractExample, tree: dict[str, Any]) -> str:
+    """The XML answer with the values of the JSON one."""
+    plain = "RestException: Status Message Code MoreInfo"
+    outer, _, names = facts.get(data.xml_line + 1, plain).partition(": ")
+    text = ""
+    for name, inner in re.findall(r"(\w+)(?:\((.*?)\))?", names):
+        value = tree[_as_json(name)]
+        if inner:
+            within = "".join(_element(each, value[_as_json(each)]) for each in inner.split())
+            text += f"<{name}>{within}</{name}>"
+        else:
+            text += _element(name, value)
+    return f"<TwilioResponse><{outer}>{text}</{outer}></TwilioResponse>"
+
+
+def _as_json(element: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])(?=[a-z])", r"_\1", element).lower()
+
+
+def _element(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"<{name}/>" if value is None else f"<{name}>{escape(str(value))}</{name}>"
+
+
+# -- by its text
 
 
 def read(path: Path = PAGE) -> Page:

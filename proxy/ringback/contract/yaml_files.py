@@ -3,14 +3,16 @@
     python -m ringback.contract.yaml_files
 
 writes the shipped files as the one JSON file that is read at start. A test fails where somebody changed the
-one and forgot the other. Every error names file, line and entry.
+one and forgot the other. Every error names file, line and entry. An entry of basis `documented` is refused
+where the page's words, as `page.yaml` has them, do not say what it claims.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import yaml
@@ -34,7 +36,10 @@ from ringback.contract.schema import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from ringback.contract.schema import Condition, Field, RefusedParameter
 
 T = TypeVar("T")
 
@@ -283,7 +288,126 @@ def built() -> bytes:
         errata=checked(text("errata.yaml"), ErratumFile, "errata.yaml").errata,
         page=checked(text("page.yaml"), Page, "page.yaml"),
     )
+    wrong = unsaid(shipped)
+    if wrong:
+        raise ContractError("\n".join(wrong))
     return msgspec.json.format(msgspec.json.encode(shipped), indent=1) + b"\n"
+
+
+class _Claimed(NamedTuple):
+    """What an entry of basis `documented` claims.
+
+    Attributes:
+        name: The entry, for people.
+        line: The page's line that it names.
+        words: A regular expression that the words of this line must match.
+        section: A regular expression that some line of its section must match as well.
+    """
+
+    name: str
+    line: int | None
+    words: str
+    section: str = ""
+
+
+def unsaid(shipped: Shipped) -> list[str]:
+    """List the entries that are called documented although the page's words do not say what they claim."""
+    says = {fact.line: fact.says for fact in shipped.page.facts}
+    claims = [
+        claim
+        for resource in shipped.resources
+        for claims in (_rows(resource), _parameters(resource), _answer(resource, shipped))
+        for claim in claims
+    ]
+    for text in shipped.errors:
+        if text.basis == "documented":
+            message = re.sub(r"\\{\w+\\}", ".+", re.escape(text.message))
+            claims.append(_Claimed(f"text of {text.code}", text.line, f'/message is "{message}"'))
+    claims += [
+        _Claimed(refusal.id, refusal.line, rf".*\b{refusal.status}\b.*")
+        for refusal in shipped.gate.refusals
+        if refusal.basis == "documented"
+    ]
+    wrong = []
+    for claim in claims:
+        words = says.get(claim.line or 0, "")
+        if not re.fullmatch(claim.words, words, re.IGNORECASE):
+            wrong.append(
+                f"{claim.name} is documented, but line {claim.line} says {words!r}: no {claim.words}"
+            )
+        elif claim.section:
+            lines = _section(shipped.page, claim.line)
+            if not any(line in lines and re.fullmatch(claim.section, said) for line, said in says.items()):
+                wrong.append(
+                    f"{claim.name} is documented, but around line {claim.line} is no {claim.section}"
+                )
+    return wrong
+
+
+def _section(page: Page, line: int | None) -> range:
+    """The lines of the narrowest section that holds `line`."""
+    around = [range(each.first, each.last + 1) for each in page.sections]
+    return min((each for each in around if line in each), key=len, default=range(0))
+
+
+def _rows(resource: Resource) -> Iterator[_Claimed]:
+    """The claims of rows, and of what must or must not be sent."""
+    name = resource.resource
+    for row in resource.magic:
+        if row.basis == "documented":
+            outcome = f"{row.error}" if row.error else "no error.*"
+            words = rf"{row.parameter} {re.escape(row.value)}: .*\b{outcome}"
+            yield _Claimed(f"{name} {row.id}", row.line, words)
+    for kind in resource.addresses:
+        if kind.basis == "documented":
+            yield _Claimed(f"{name} {kind.id}", kind.line, rf"{kind.parameter} other: .*\b{kind.error}")
+    for need in resource.required:
+        if need.basis == "documented":
+            words = f".*\\b{need.parameter} is required.*"
+            yield _Claimed(f"{name} {need.id}", need.line, words, f"/code is {need.error}")
+    others: tuple[RefusedParameter | Condition, ...] = (*resource.refused, *resource.conditions)
+    for entry in others:
+        if entry.basis == "documented":
+            words = rf".*\b{entry.parameter}\b.*"
+            yield _Claimed(f"{name} {entry.id}", entry.line, words, rf".*{entry.error}")
+
+
+def _parameters(resource: Resource) -> Iterator[_Claimed]:
+    """The claims of parameters: their errors, and that test credentials take them."""
+    name = resource.resource
+    for parameter, fits in resource.parameters.items():
+        if fits.basis == "documented" and (fits.type != "string" or fits.max_length or fits.pattern):
+            yield _Claimed(f"{name} {parameter}", fits.line, ".*fails", f"/code is {fits.error}")
+        if fits.passes == "documented":
+            works = rf"every documented parameter works(?!, except {parameter}).*"
+            yield _Claimed(f"{name} {parameter}", resource.line, ".*", works)
+
+
+def _answer(resource: Resource, shipped: Shipped) -> Iterator[_Claimed]:
+    """The claims of the answer's fields."""
+    name = resource.resource
+    example = next(each for each in shipped.examples if each.resource == name and each.expect is None)
+    pointers = {pointer for each in shipped.errata for pointer in [each.pointer] if each.resource == name}
+    for pointer, field in _fields(resource.answer):
+        if field.basis == "documented":
+            value = "" if pointer in pointers else _said(field, dict(example.form))
+            yield _Claimed(f"{name} {pointer}", field.line, rf"{pointer}\b{value or '.*'}")
+
+
+def _said(field: Field, form: Mapping[str, str]) -> str:
+    """What the page must say of the value of `field`, or nothing where it is not always the same."""
+    value = field.value
+    if isinstance(value, str) and value.startswith("$form.") and field.default is not None:
+        value = "$sent" if value.removeprefix("$form.") in form else field.default
+    if field.fields or (isinstance(value, str) and value.startswith("$")):
+        return ""
+    return re.escape(f" is {json.dumps(value)}")
+
+
+def _fields(fields: tuple[Field, ...], above: str = "") -> Iterator[tuple[str, Field]]:
+    for field in fields:
+        yield f"{above}/{field.json}", field
+        yield from _fields(field.fields, f"{above}/{field.json}")
 
 
 if __name__ == "__main__":
