@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ringback import contract
 from ringback.cassettes.files import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
-from ringback.contract.form import NamingError, parameters_named
+from ringback.contract.form import NamingError, limit_exceeded, parameters_named
 from ringback.contract.render import FreshStamps, Stamps, make_stamps
 from ringback.exchange import Forward, Mode
 from ringback.journal import DEFAULT_SESSION, Journal
@@ -252,10 +252,8 @@ class Responder:
         if isinstance(passed, Answer):
             return self._recorded_instead(request, passed, user)
         # A limit is the same in every mode: what exceeds it is refused, whatever was recorded.
-        exceeds = (
-            request.header_size > contract.form.MAX_HEADERS or len(request.body) > contract.form.MAX_BODY
-        )
-        found = None if exceeds else self._recorded(request, user)
+        exceeded = limit_exceeded(request.header_size, len(request.body))
+        found = None if exceeded else self._recorded(request, user)
         if isinstance(found, Answer):
             return found
         if self.mode == "offline" and found is not None:
@@ -308,8 +306,9 @@ class Responder:
         passed = self.admit(request, names)
         if isinstance(passed, Answer):
             return self.finish(request, passed)
-        detail = f"{size} bytes, the limit is {contract.form.MAX_BODY}"
-        return self.refuse(request, "form.too-large", detail=detail)
+        exceeded = limit_exceeded(request.header_size, size)
+        assert exceeded is not None, "its body would have been kept"
+        return self.refuse(request, exceeded.rule, detail=exceeded.detail)
 
     def finish(self, request: Request, answer: Answer, user: str | None = None) -> Answer:
         """Count `answer`, put it into the journal, and fit it to the request's method: HEAD gets no body."""

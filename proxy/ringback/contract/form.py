@@ -42,6 +42,15 @@ class FormError(Exception):
         self.detail = detail
 
 
+def limit_exceeded(headers: int, body: int) -> FormError | None:
+    """The limit that a request exceeds with so many bytes of header fields and of body, or None."""
+    if headers > MAX_HEADERS:
+        return FormError("headers.too-large", f"{headers} bytes, the limit is {MAX_HEADERS}")
+    if body > MAX_BODY:
+        return FormError("form.too-large", f"{body} bytes, the limit is {MAX_BODY}")
+    return None
+
+
 def read(request: Request) -> Fields:
     """The form fields of `request`, in order.
 
@@ -50,10 +59,9 @@ def read(request: Request) -> Fields:
     Raises:
         FormError: Too large, of another media type or content coding, or not decodable.
     """
-    if request.header_size > MAX_HEADERS:
-        raise FormError("headers.too-large", f"{request.header_size} bytes, the limit is {MAX_HEADERS}")
-    if len(request.body) > MAX_BODY:
-        raise FormError("form.too-large", f"{len(request.body)} bytes, the limit is {MAX_BODY}")
+    exceeded = limit_exceeded(request.header_size, len(request.body))
+    if exceeded is not None:
+        raise exceeded
     if not request.body:
         return ()
     given = request.header("Content-Type")

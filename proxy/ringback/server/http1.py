@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 import httptools
 
 from ringback.contract import Answer, Refused, Request
-from ringback.contract.form import MAX_BODY, MAX_HEADERS
+from ringback.contract.form import MAX_BODY, MAX_HEADERS, limit_exceeded
 from ringback.exchange import Stream
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Http1:
         handle: Answers requests.
         refuser: Answers what is no request.
         heads: The memo of parsed heads.
+        once: Whether the connection ends with its first answer, and the answer says so.
 
     Attributes:
         closed: True if the connection ends once the answers so far are sent.
@@ -135,8 +136,9 @@ class Http1:
         pending: The answer that must be awaited before anything else is sent, or None. Give it to `resume`.
     """
 
-    def __init__(self, handle: Handler, refuser: Refuser, heads: Heads) -> None:
+    def __init__(self, handle: Handler, refuser: Refuser, heads: Heads, *, once: bool = False) -> None:
         self.closed = False
+        self._once = once
         self.stream: Stream | None = None
         self.pending: Awaitable[Answer] | None = None
         self._handle = handle
@@ -177,7 +179,7 @@ class Http1:
     def resume(self, answer: Answer) -> bytes:
         """Return what to send now that `pending` has become `answer`; `pending` may be another one then."""
         self.pending = None
-        self._out.append(to_bytes(answer))
+        self._out.append(to_bytes(answer, close=self._once))
         while self._waiting and self.pending is None:
             self._send(self._waiting.popleft()())
         return self._take_out()
@@ -232,7 +234,7 @@ class Http1:
         if not self._expects or self.closed or version == "1.0":
             return
         declared = self._field_values(b"content-length")
-        if declared and int(declared[0]) > MAX_BODY:
+        if declared and limit_exceeded(0, int(declared[0])):
             self._size = int(declared[0])
             self._complete()
             self.closed = True
@@ -247,7 +249,7 @@ class Http1:
         """Take a piece of the body; one that is too large is read and not kept."""
         self._progress = True
         self._size += len(data)
-        if self._size <= MAX_BODY:
+        if not limit_exceeded(0, self._size):
             self._body.append(data)
             return
         self._body.clear()
@@ -261,7 +263,7 @@ class Http1:
             return
         self._complete()
         self._in_body = False
-        if not self._parser.should_keep_alive():
+        if self._once or not self._parser.should_keep_alive():
             self.closed = True
 
     # -- answers
@@ -274,7 +276,7 @@ class Http1:
         except ValueError as error:
             self._refuse("request.malformed", str(error))
             return
-        if self._size > MAX_BODY:
+        if limit_exceeded(0, self._size):
             self._do(partial(self._refuser.refuse_oversized, head.request, head.names, self._size))
             return
         body = self._body
@@ -299,7 +301,7 @@ class Http1:
 
     def _send(self, answer: Answer | Stream | Awaitable[Answer] | bytes) -> None:
         if isinstance(answer, Answer):
-            self._out.append(to_bytes(answer))
+            self._out.append(to_bytes(answer, close=self._once))
         elif isinstance(answer, bytes):
             self._out.append(answer)
         elif isinstance(answer, Stream):
@@ -311,12 +313,17 @@ class Http1:
             self.pending = answer
 
 
-def to_bytes(answer: Answer) -> bytes:
-    """Return `answer` as HTTP/1, with its provenance in `Ringback-…` headers."""
+def to_bytes(answer: Answer, *, close: bool = False) -> bytes:
+    """Return `answer` as HTTP/1, with its provenance in `Ringback-…` headers.
+
+    Args:
+        answer: The answer.
+        close: Whether it says that the connection ends.
+    """
     lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
     lines += map(": ".join, answer.headers)
     lines += map(": ".join, answer.source.headers())
-    lines.append("\r\n")
+    lines.append("Connection: close\r\n\r\n" if close else "\r\n")
     return "\r\n".join(lines).encode("latin-1", "replace") + answer.body
 
 
