@@ -9,16 +9,22 @@ import re
 import socket
 import ssl
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import certifi
 import h2.connection
 import h2.events
 import pytest
+import requests
 
 from ringback.contract.form import MAX_BODY
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, Wire, basic, http, path
 from support.proxies import PROGRAMS, SEED, Inside, inside, mitmproxy, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["mitmproxy", "server"]
 
@@ -321,6 +327,82 @@ def test_other_hosts_are_tunnelled_untouched(server: Inside) -> None:
                 assert there.recv(100) == b"\x00 nothing like TLS"
                 there.sendall(b"and back")
                 assert wire.sock.recv(100) == b"and back"
+
+
+def test_a_silent_client_of_another_host_hears_that_host_first(tmp_path: Path) -> None:
+    """As with SMTP and SSH, where the server speaks first."""
+    with inside(tmp_path, silence=0.0) as proxy, socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(60)
+        port = other.getsockname()[1]
+        for wire in (proxy.wire().tunnel(f"127.0.0.1:{port}"), socks(proxy, "127.0.0.1", port)):
+            with wire:
+                there, _ = other.accept()
+                with there:
+                    there.sendall(b"220 ready")
+                    assert wire.sock.recv(100) == b"220 ready"
+                    wire.send(b"EHLO")
+                    assert there.recv(100) == b"EHLO"
+
+
+def test_another_host_is_dialled_only_for_words_that_are_not_for_twilio(tmp_path: Path) -> None:
+    with inside(tmp_path, silence=3600.0) as proxy, socket.create_server(("127.0.0.1", 0)) as other:
+        target = f"127.0.0.1:{other.getsockname()[1]}"
+        with proxy.wire().tunnel(target).tls(None, "api.twilio.com") as wire:
+            assert wire.send(message()).response().status == 403
+        other.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+        other.settimeout(60)
+        with proxy.wire().tunnel(target) as wire:
+            wire.send(b"\x00first")
+            there, _ = other.accept()
+            with there:
+                assert there.recv(100) == b"\x00first"
+
+
+def test_an_answer_to_an_absolute_form_is_the_last_of_its_connection(server: Inside) -> None:
+    own = f"http://127.0.0.1:{server.port}/ringback/"
+    for data in (
+        http(target="http://api.twilio.com" + path(), form=GOOD["Messages"]),
+        http("GET", own, host=f"127.0.0.1:{server.port}", authorized=False),
+    ):
+        with server.wire() as wire:
+            answer = wire.send(data + data).response()
+            assert answer.status in {200, 201}
+            assert answer.headers[-1] == CLOSE
+            assert wire.everything() == b""
+
+
+def test_a_client_by_plain_http_reaches_twilio_and_other_hosts_in_turn(server: Inside) -> None:
+    """One kept connection to the proxy serves all hosts of plain HTTP."""
+    with plain_server(b"another host") as port, requests.Session() as client:
+        client.trust_env = False
+        client.proxies = {"http": f"http://127.0.0.1:{server.port}"}
+        for _ in range(2):
+            url = "http://api.twilio.com" + path()
+            answer = client.post(url, GOOD["Messages"], auth=(ACCOUNT, "token"), timeout=60)
+            assert answer.status_code == 201, answer.text
+            assert client.get(f"http://127.0.0.1:{port}/", timeout=60).content == b"another host"
+
+
+@contextlib.contextmanager
+def plain_server(body: bytes) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield running.server_address[1]
+        running.shutdown()
 
 
 def test_a_second_connection_resumes_the_session_of_the_first(server: Inside) -> None:

@@ -83,6 +83,7 @@ def inside(
     idle_timeout: float | None = None,
     reverse: int | None = 0,
     redirected_from: tuple[str, int] | None = None,
+    silence: float = 1.0,
     environment: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Inside]:
@@ -96,6 +97,7 @@ def inside(
         "reverse": reverse,
         "program": program,
         "redirected_from": redirected_from,
+        "silence": silence,
     }
     process = _SPAWN.Process(target=_main, args=(directory, how, dict(environment or {}), options, theirs))
     process.start()

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ringback import settings
+from ringback.launch.ca import ensure_authority
+from ringback.server.run import ProxyConfig, serve
+from ringback.upstream import client
 from ringback.upstream.client import Dialer, UpstreamError
 from ringback.upstream.routes import Address, Egress
 from support.egress import egress
@@ -176,6 +180,37 @@ def test_bytes_that_come_with_the_proxys_answer_are_not_lost() -> None:
             return await through(proxied(way), HOST, 443)
 
     assert asyncio.run(main()) == b"early"
+
+
+def test_tunnels_of_a_proxy_share_its_trust_and_lose_no_early_bytes(
+    upstream_ca: ThrowAway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An egress proxy by TLS: loading the roots takes longer than the handshake."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(upstream_ca.pem))
+    made = []
+    original = client.trust
+    monkeypatch.setattr(client, "trust", lambda ca: made.append(ca) or original(ca))
+
+    async def asked(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"CONNECT {HOST}:25 HTTP/1.1\r\n\r\n".encode())
+        async with asyncio.timeout(60):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            writer.write(b"line\n")
+            got = await reader.read()
+        writer.close()
+        return got
+
+    async def main() -> list[bytes]:
+        tls = upstream_ca.context(("localhost",))
+        async with server() as port, scripted_proxy(OK + b"early", tls=tls, target=port) as way:
+            options = settings.load({"egress_proxy": f"https://localhost:{way}"}, {}, tmp_path)
+            authority = ensure_authority(tmp_path)
+            async with serve(ProxyConfig(options, authority.directory, silence=0.0)) as running:
+                return [await asked(running.port) for _ in range(3)]
+
+    assert asyncio.run(main()) == [b"early" + GREETING + b"line\n"] * 3
+    assert made == [None]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import socket
 import ssl
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ringback.server.http1 import Handler
     from ringback.server.tls import Contexts
     from ringback.settings import Settings
-
+    from ringback.upstream.client import Dialer
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class ServerState:
         settings: The settings in force.
         contexts: The TLS contexts.
         idle_timeout: Seconds without a byte after which a connection is closed.
+        silence: Seconds after which a silent client of another host waits for that host's first words.
 
     Attributes:
         engine: Starts mitmproxy when it is first needed; set before the first connection.
@@ -83,13 +84,14 @@ class ServerState:
 
     engine: Callable[[], Awaitable[MitmproxyEngine]]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is something else that connections share
         self,
         responder: Responder,
         control: Control,
         settings: Settings,
         contexts: Contexts,
         idle_timeout: float,
+        silence: float,
     ) -> None:
         self.responder = responder
         self.control = control
@@ -98,6 +100,7 @@ class ServerState:
         self.connections: set[Connection] = set()
         self.ports: set[int] = set()
         self.dialled: set[tuple[str | int, ...]] = set()
+        self.silence = silence
         self._idle_timeout = idle_timeout
         self._sweep: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,6 +142,14 @@ class ServerState:
         self.start()
 
     # -- what connections ask
+
+    @cached_property
+    def dialer(self) -> Dialer:
+        """The opener of connections to other hosts."""
+        # Imported here: most programs speak to Twilio alone.
+        from ringback.upstream.client import Dialer  # noqa: PLC0415 - as above
+
+        return Dialer(None, self.settings.timeouts.connect)
 
     def is_twilio(self, name: str) -> bool:
         """Report whether `name` is a host of Twilio's."""
@@ -246,11 +257,12 @@ class HttpConnection(asyncio.Protocol):
         destination: Where it goes.
         sni: The server name of the TLS handshake, or None.
         scheme: The scheme of its requests.
+        once: Whether it ends with the first answer.
     """
 
     tls = False  # whether the requests come encrypted
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the connection's three, and named options
         self,
         state: ServerState,
         transport: asyncio.Transport,
@@ -258,6 +270,7 @@ class HttpConnection(asyncio.Protocol):
         *,
         sni: str | None = None,
         scheme: str = "http",
+        once: bool = False,
     ) -> None:
         self.idle = 0
         self.transport = transport
@@ -266,7 +279,7 @@ class HttpConnection(asyncio.Protocol):
         self._eof = False
         self._writable: asyncio.Event | None = None
         handle = state.handler(destination, transport, tls=self.tls)
-        self.http = Http1(handle, state.responder, state.heads(destination, sni, scheme))
+        self.http = Http1(handle, state.responder, state.heads(destination, sni, scheme), once=once)
         state.connections.add(self)
 
     # -- asyncio's side

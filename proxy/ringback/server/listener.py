@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 MAX_HEAD: Final = 16 * 1024  # bytes of a CONNECT or a request line that are waited for
 ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"  # twilio-php 5 takes no other wording
-_SILENCE: Final = 1.0  # seconds after which a silent client of another host waits for the host's first words
 _METHOD: Final = re.compile(rb"[A-Za-z]{1,20} ")
 _CONNECT_LINE: Final = re.compile(
     rb"CONNECT (?:\[([0-9A-Fa-f:.]{2,45})\]|([^\s:\[\]/?#@\0]{1,255})):([0-9]{1,5}) HTTP/1\.[01]"
@@ -126,7 +125,7 @@ class Handshake(asyncio.Protocol):
         else:
             self._read = self._read_other
             if not self._data:
-                self._timer = asyncio.get_running_loop().call_later(_SILENCE, self._relay)
+                self._timer = asyncio.get_running_loop().call_later(self.state.silence, self._relay)
         if self._data:
             self._read()
 
@@ -185,8 +184,8 @@ class Handshake(asyncio.Protocol):
             )
         )
 
-    def _answer_plain(self, destination: Destination, scheme: str = "http") -> None:
-        self._become(HttpConnection(self.state, self.transport, destination, scheme=scheme))
+    def _answer_plain(self, destination: Destination, scheme: str = "http", *, once: bool = False) -> None:
+        self._become(HttpConnection(self.state, self.transport, destination, scheme=scheme, once=once))
 
     def _become(self, connection: HttpConnection) -> None:
         self._stop_timer()
@@ -237,17 +236,18 @@ class Handshake(asyncio.Protocol):
 
     async def _open_tunnel(self) -> None:
         # Imported here: most programs speak to Twilio alone.
-        from ringback.upstream.client import Dialer, UpstreamError  # noqa: PLC0415 - as above
+        from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - as above
 
         destination, settings = self._destination, self.state.settings
         assert destination is not None
         tunnel = Tunnel(self.transport, self._data)
-        dialer = Dialer(None, settings.timeouts.connect)
         egress = (
             settings.routes.egress if destination.way != "transparent" else type(settings.routes.egress)()
         )
         try:
-            await dialer.open_tunnel(lambda: tunnel.host, destination.host, destination.port, egress)
+            await self.state.dialer.open_tunnel(
+                lambda: tunnel.host, destination.host, destination.port, egress
+            )
         except UpstreamError as error:
             logger.warning("%s port %s: %s", destination.host, destination.port, error.detail)
             self.transport.close()
@@ -385,18 +385,21 @@ class HttpProxyHandshake(Handshake):
             self._read()
 
     def _read_absolute(self, found: re.Match[bytes]) -> None:
-        """A request by plain HTTP: Twilio's and the proxy's own are answered, others are mitmproxy's."""
+        """A request by plain HTTP: Twilio's and the proxy's own are answered, others are mitmproxy's.
+
+        A client may keep its connection to the proxy and ask for another host next: so an answer is the last.
+        """
         scheme = found[1].decode().lower()
         host = canonical_host_name((found[2] or found[3]).decode("latin-1"))
         port = int(found[4]) if found[4] else {"https": 443, "http": 80}[scheme]
         own = self.transport.get_extra_info("sockname")
         if port in self.state.ports and (host == own[0] or is_this_machine(host)):
             if port == own[1]:
-                self._answer_plain(Destination("server", own[0], own[1]))
+                self._answer_plain(Destination("server", own[0], own[1]), once=True)
             else:
                 self._refuse(502, "Ringback does not forward to itself")
         elif self.state.is_twilio(host):
-            self._answer_plain(Destination("absolute", host, port), scheme)
+            self._answer_plain(Destination("absolute", host, port), scheme, once=True)
         elif not is_host_name(host):
             self._refuse(400, NO_HOST_NAME)
         elif self.state.settings.block_other_hosts:

@@ -54,6 +54,7 @@ class ProxyConfig:
         reverse: The port of a listener in the place of Twilio's API, 0 for any, None for no such state.
         transparent: The same for connections that the kernel redirects; always on loopback.
         idle_timeout: Seconds of silence after which a connection is closed.
+        silence: Seconds after which a silent client of another host waits for that host's first words.
     """
 
     settings: Settings
@@ -65,6 +66,7 @@ class ProxyConfig:
     reverse: int | None = None
     transparent: int | None = None
     idle_timeout: float = IDLE_TIMEOUT
+    silence: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ async def serve(config: ProxyConfig) -> AsyncIterator[RunningProxy]:
     control = Control(responder, config.settings.password)
     control.ca = config.authority / "mitmproxy-ca-cert.pem"
     contexts = Contexts(config.authority / "mitmproxy-ca.pem", responder.contract.is_twilio)
-    state = ServerState(responder, control, config.settings, contexts, config.idle_timeout)
+    state = ServerState(responder, control, config.settings, contexts, config.idle_timeout, config.silence)
     engine = _Engine(config, control, state.ports)
     state.engine = engine.get
     servers: list[asyncio.Server] = []
