@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
+import stat
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import pytest
 import requests
 
 from support.chromium import Page, chromium
 from support.clients import ACCOUNT, TOKEN, path
-from support.proxying import Serving, serve
+from support.launching import needs
+from support.proxying import Serving, environment, serve
+from support.sdks import CACHE, MissingError, absent, install, python_sdk
+from support.upstream import arguments, module_upstream, twilio, upstream, upstream_ca
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
+
+    from support.upstream import LoopbackUpstream
+
+__all__ = ["module_upstream", "upstream", "upstream_ca"]
 
 LOGIN, HOSTILE, FAILING = "+14105550101", "+14105550102", "+15005550001"
 SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 OVERRIDE = "\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe"
 EMOJI = "\N{GRINNING FACE}" * 1600
 COUNT = 10_000
+AXE = "axe-core@4.11.0"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+TAKEN = "RINGBACK_SCREENSHOTS" in os.environ  # tests run without the variables of whoever runs them
+LARGEST_IMAGE = 150_000  # bytes
+SENDER = """
+import sys
+from twilio.rest import Client
+client = Client(*sys.argv[1:])
+client.messages.create(from_="+15005550006", to="+14105550101", body="Your code is 481231.")
+client.calls.create(from_="+15005550006", to="+14105550102", url="http://demo.example/voice.xml")
+"""
 
 
 @pytest.fixture
@@ -289,3 +314,208 @@ def test_clearing_empties_the_page(running: Serving) -> None:
         await until(page, f"{count('all')} === '1'")
 
     drive(running, scene)
+
+
+def test_a_real_sdk_sends_while_the_page_watches(running: Serving, home: Path) -> None:
+    sdk = python_sdk("9")
+    more = {"HTTPS_PROXY": running.url, "REQUESTS_CA_BUNDLE": str(running.ca), **sdk.environment}
+
+    async def scene(page: Page) -> None:
+        command = [sdk.runtime, "-c", SENDER, ACCOUNT, TOKEN]
+        await asyncio.to_thread(subprocess.run, command, env=environment(home, more), check=True, timeout=120)
+        await until(page, f"{count('all')} === '2'")
+        assert await texts(page, ".bubble") == ["Your code is 481231."]
+        await click(page, ".bubble")
+        await until(page, "document.querySelector('#detail .outcome') !== null")
+        assert "Copy 481231" in await texts(page, "#detail button")
+        assert any("twilio-python/9" in cell for cell in await texts(page, "#detail td"))
+        link = "document.querySelector('#detail a')"
+        assert (await page.value(f"{link}.href")).startswith("https://www.twilio.com/docs/")
+        assert await page.value(f"{link}.rel") == "noopener noreferrer"
+
+    drive(running, scene)
+
+
+class Taking(BaseHTTPRequestHandler):
+    """Takes status callbacks into `statuses`."""
+
+    statuses: list[str]
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.statuses.append(" ".join(form["MessageStatus"] + form.get("ErrorCode", [])))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_buttons_decide_how_a_message_ends(home: Path, tmp_path: Path) -> None:
+    Taking.statuses = []
+    receiver = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{receiver.server_port}/status"
+
+    async def scene(page: Page) -> None:
+        for body in ("first", "second"):
+            assert await asyncio.to_thread(send, running, "x", LOGIN, body, StatusCallback=url) == 201
+        await until(page, "document.querySelectorAll('.bubbles b').length === 2")
+        await click(page, ".bubbles li:nth-child(1) .bubble")
+        await until(page, "document.querySelector('#detail .pair button') !== null")
+        choice = "document.querySelector('#detail select')"
+        await page.value(
+            f"{choice}.value = [...{choice}.options].find((o) => o.text.startsWith('30006')).value"
+        )
+        await click(page, "#detail .pair button")
+        await until(page, "document.querySelector('.bubbles b').textContent === 'Undelivered 30006'")
+        await until(page, "document.querySelectorAll('#detail .callbacks li').length === 3")
+        await click(page, ".bubbles li:nth-child(2) .bubble")
+        await until(page, "document.querySelector('#detail h2').textContent.startsWith('#2 ')")
+        deliver = "[...document.querySelectorAll('#detail button')].find((b) => b.textContent === 'Deliver')"
+        await page.value(f"{deliver}.click()")
+        await until(page, "document.querySelectorAll('.bubbles b')[1].textContent === 'Delivered'")
+
+    try:
+        with serve(home, tmp_path, "--callbacks", "--callbacks-delay", "0", "--callbacks-hold") as running:
+            drive(running, scene)
+    finally:
+        receiver.shutdown()
+        receiver.server_close()
+    assert Taking.statuses[-2:] == ["undelivered 30006", "delivered"]
+    assert sorted(Taking.statuses[:-2]) == ["queued", "queued", "sent", "sent"]
+
+
+def test_drift_is_shown_at_the_live_answer(upstream: LoopbackUpstream, home: Path, tmp_path: Path) -> None:
+    upstream.rule = lambda _: twilio(400, 21217, message=f"other words {TOKEN}")
+
+    async def scene(page: Page) -> None:
+        assert await asyncio.to_thread(send, running, "x", FAILING, "to nowhere") == 400
+        await until(page, "document.querySelector('.bubbles b')?.textContent === 'Drift'")
+        await click(page, ".bubble")
+        await until(page, "document.querySelector('#detail .callbacks') !== null")
+        (told,) = await texts(page, "#detail .callbacks")
+        assert "21211" in told
+        assert "21217" in told
+        assert TOKEN not in await page.value("document.body.textContent")
+
+    with serve(home, tmp_path, *arguments(upstream, "online")) as running:
+        drive(running, scene)
+        found = requests.get(f"{running.url}/ringback/requests/1", timeout=60).json()["drift"]
+        assert {one["severity"] for one in found} >= {"error"}
+        assert TOKEN not in json.dumps(found)
+
+
+def test_serve_opens_the_page(home: Path, tmp_path: Path) -> None:
+    told, browser = tmp_path / "told", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >"{told}.part"\nmv "{told}.part" "{told}"\n')
+    browser.chmod(browser.stat().st_mode | stat.S_IXUSR)
+    with serve(home, tmp_path, "--ui", "--open", more={"BROWSER": str(browser)}) as running:
+        for _ in range(3000):
+            if told.exists():
+                break
+            threading.Event().wait(0.02)
+        assert told.read_text().strip() == f"{running.url}/ringback/"
+
+
+# -- what people see
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """axe-core, the accessibility checker, as one script."""
+    path = CACHE / "node-axe-core"
+    command = [needs("npm"), "install", "--prefix", str(path), "--ignore-scripts", "--no-audit", "--no-fund"]
+    try:
+        install(path, [*command, "--loglevel", "error", "--fetch-retries", "1", AXE])
+    except MissingError as missing:
+        absent(missing)
+    return (path / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+async def serious(page: Page, axe: str) -> list[str]:
+    """What axe finds on the page as it is, from `serious` on."""
+    if not await page.value("window.axe !== undefined"):
+        await page.value(f"{axe}; 0")
+    found = await page.value("axe.run().then((found) => found.violations)")
+    return [
+        f"{one['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+        for node in one["nodes"]
+    ]
+
+
+async def picture(page: Page, name: str) -> None:
+    """Take a picture; with RINGBACK_SCREENSHOTS it becomes the one of the documentation."""
+    form = name.rpartition(".")[2]
+    quality = {"quality": 80} if form == "webp" else {}
+    got = await page.send("Page.captureScreenshot", format=form, **quality)
+    taken = base64.b64decode(got["data"])
+    assert 1_000 < len(taken) < LARGEST_IMAGE
+    if TAKEN:
+        (IMAGES / name).write_bytes(taken)
+    assert (IMAGES / name).stat().st_size < LARGEST_IMAGE
+
+
+def send_for_people(running: Serving, url: str) -> None:
+    send(running, "signup", LOGIN, "Your code is 481231. It is valid for ten minutes.")
+    send(running, "signup", LOGIN, "Welcome to Example Shop, Ada!")
+    send(
+        running,
+        "orders",
+        HOSTILE,
+        "Order 1042 is on its way: https://shop.example/t/1042",
+        StatusCallback=url,
+    )
+    send(running, "orders", FAILING, "Order 1043 is on its way.")
+    send(running, "orders", HOSTILE, "Your parcel was delivered. Thank you!", StatusCallback=url)
+    send(running, "reminders", "+14105550103", "Reminder: your appointment is tomorrow at 9:30.")
+    send(running, "reminders", "+14105550103", "", "Calls", Url="https://shop.example/voice.xml")
+    send(running, "reminders", "+14105550103", "", "IncomingPhoneNumbers", PhoneNumber="+15005550000")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible_and_pictured(scheme: str, axe: str, home: Path, tmp_path: Path) -> None:
+    Taking.statuses = []
+    receiver = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+
+    async def scene(page: Page) -> None:
+        await page.prefer(scheme)
+        await page.size(1280, 720)
+        assert await serious(page, axe) == [], "with nothing in it"
+        await asyncio.to_thread(send_for_people, running, f"http://127.0.0.1:{receiver.server_port}/status")
+        await until(page, f"{count('all')} === '8'")
+        await until(page, "state.callbacks.get(5)?.status === 'delivered'")
+        await page.value(f"openThread('{HOSTILE}')")
+        await until(page, "document.querySelectorAll('.bubbles b').length === 2")
+        await click(page, ".bubbles li:nth-child(2) .bubble")
+        await until(page, "document.querySelector('#detail .callbacks') !== null")
+        assert await serious(page, axe) == []
+        await picture(page, f"inbox-{scheme}.webp")
+        await page.value(f"openThread('{FAILING}')")
+        await click(page, ".bubble")
+        await until(page, "document.querySelector('#detail .outcome.failed') !== null")
+        if scheme == "light":
+            await picture(page, "inbox.png")
+        await click(page, "[data-view=failed]")
+        await click(page, "#list .row")
+        await until(page, "document.querySelector('#detail .outcome.failed') !== null")
+        assert await serious(page, axe) == []
+        await page.size(390, 844, phone=True)
+        assert await serious(page, axe) == []
+        assert await page.value("document.documentElement.scrollWidth") == 390
+        await click(page, "[data-view=messages]")
+        assert await serious(page, axe) == []
+        await page.value(f"openThread('{HOSTILE}')")
+        await until(page, "document.querySelector('#thread .bubble').offsetWidth > 0")
+        assert await serious(page, axe) == []
+        await picture(page, f"inbox-phone-{scheme}.webp")
+
+    try:
+        with serve(home, tmp_path, "--callbacks", "--callbacks-delay", "0") as running:
+            drive(running, scene)
+    finally:
+        receiver.shutdown()
+        receiver.server_close()

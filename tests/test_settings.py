@@ -48,6 +48,8 @@ FLAGS = (
     "allow_local_urls",
     "callbacks",
     "callbacks_hold",
+    "ui",
+    "open",
     "block_other_hosts",
     "strict",
     "fail_on_unused",

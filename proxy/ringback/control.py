@@ -215,6 +215,8 @@ class Control:
         record = entry.record()
         details = record.as_dict(details=True)
         details["row"] = _row(self.responder.contract_of(record.session), record)
+        details["cited"] = _cited(self.responder.contract, record.line)
+        details["drift"] = self.responder.journal.drift.get(number, [])
         made = self.responder.journal.callbacks(sid=record.sid) if record.sid else []
         details["callbacks"] = [one.as_dict() for one in made if one.request == number]
         callbacks = self.responder.callbacks
@@ -256,6 +258,7 @@ class Control:
         came = asyncio.Event()
         dropped = False
         callbacks = deque(journal.callbacks())
+        drifted = deque(journal.drift)
 
         def listen(entry: Entry | None) -> None:
             nonlocal dropped
@@ -266,8 +269,13 @@ class Control:
             callbacks.append(callback)
             came.set()
 
+        def listen_drift(number: int) -> None:
+            drifted.append(number)
+            came.set()
+
         journal.listeners.add(listen)
         journal.callback_listeners.add(listen_callback)
+        journal.drift_listeners.add(listen_drift)
         try:
             hello = {"instance": journal.instance, "last": journal.last, "version": __version__}
             hello["callbacks"] = self.responder.callbacks is not None
@@ -285,6 +293,9 @@ class Control:
                     batch = [callbacks.popleft().as_dict() for _ in range(min(len(callbacks), _BATCH))]
                     yield "".join([f"event: callback\ndata: {json.dumps(one)}\n\n" for one in batch]).encode()
                     continue
+                if drifted:
+                    yield f"event: drift\ndata: {json.dumps({'number': drifted.popleft()})}\n\n".encode()
+                    continue
                 came.clear()
                 try:
                     async with asyncio.timeout(KEEP_ALIVE):
@@ -294,6 +305,7 @@ class Control:
         finally:
             journal.listeners.discard(listen)
             journal.callback_listeners.discard(listen_callback)
+            journal.drift_listeners.discard(listen_drift)
 
     # -- status callbacks
 
@@ -590,6 +602,15 @@ def _resource_of(record: Record) -> dict[str, Any]:
     made["segments"] = count_segments(record.field("Body"))
     made["media"] = [value for name, value in record.form or () if name == "MediaUrl" and value]
     return made
+
+
+def _cited(loaded: Contract, line: int | None) -> dict[str, str] | None:
+    """Cite the section of the documentation page that a line stands in, for people."""
+    try:
+        cited = loaded.cite(line) if line is not None else None
+    except KeyError:  # a line of a user's own row
+        return None
+    return None if cited is None else {"text": str(cited), "url": cited.url, "edition": cited.edition}
 
 
 def _row(loaded: Contract, record: Record) -> dict[str, Any] | None:

@@ -39,6 +39,7 @@ DEFAULT_SESSION: Final = "default"
 HIDDEN: Final = "[hidden]"
 
 _CALLBACKS: Final = 2_000  # status callbacks kept
+_DRIFTED: Final = 2_000  # live answers whose differences are kept
 _MAX_BODY: Final = 64 * 1024  # bytes kept of one request or answer
 _OVERHEAD: Final = 2048  # bytes that an entry takes beside its texts, about
 _SHORTEST_SECRET: Final = 8  # characters; a token such as `x` would hide half of every text
@@ -335,6 +336,8 @@ class Journal:
         listeners: Called with each new entry, at once, and with None when entries were dropped by `clear`;
             must not raise.
         callback_listeners: Called with each status callback, at once; must not raise.
+        drift: What live answers have that the documentation does not say, by the number of the request.
+        drift_listeners: Called with the number of a live answer that has such a difference; must not raise.
     """
 
     def __init__(
@@ -350,6 +353,8 @@ class Journal:
         self.last = 0
         self.listeners: set[Callable[[Entry | None], None]] = set()
         self.callback_listeners: set[Callable[[Callback], None]] = set()
+        self.drift: dict[int, list[dict[str, str]]] = {}
+        self.drift_listeners: set[Callable[[int], None]] = set()
         self._entries: deque[Entry] = deque()
         self._callbacks: deque[Callback] = deque(maxlen=_CALLBACKS)
         self._last_callback = 0
@@ -417,18 +422,22 @@ class Journal:
             return
         self._last_callback += 1
         callback = replace(callback, number=self._last_callback, time=_written_time(time.time()))
-        needles = self._needles + _spellings(secret)
-        written = json.dumps(callback.as_dict(), ensure_ascii=False).encode("utf-8", "replace")
-        if any(needle in written for needle in needles):
-            for needle in needles:
-                written = written.replace(needle, HIDDEN.encode())
-            cleaned = json.loads(written)
-            callback = Callback(**cleaned | {"form": tuple((name, value) for name, value in cleaned["form"])})
+        cleaned = _cleaned(callback.as_dict(), self._needles + _spellings(secret))
+        callback = Callback(**cleaned | {"form": tuple((name, value) for name, value in cleaned["form"])})
         self._callbacks.append(callback)
         if self._file is not None:
             self._write({"callback": callback.as_dict()})
         for listener in tuple(self.callback_listeners):
             listener(callback)
+
+    def add_drift(self, number: int, findings: list[dict[str, str]], request: Request) -> None:
+        """Keep what differs in the live answer to `request`, which has that number, without secrets."""
+        _, needles, _ = _headers(request.headers)
+        self.drift[number] = [_cleaned(one, self._needles + needles) for one in findings]
+        while len(self.drift) > _DRIFTED:
+            del self.drift[next(iter(self.drift))]
+        for listener in tuple(self.drift_listeners):
+            listener(number)
 
     def callbacks(self, session: str | None = None, sid: str | None = None, since: int = 0) -> list[Callback]:
         """Return the status callbacks that are kept, oldest first; of a session, of a sid, after a number."""
@@ -469,6 +478,8 @@ class Journal:
         self._bytes = sum(entry.size for entry in kept)
         left = [one for one in self._callbacks if session is not None and one.session != session]
         self._callbacks = deque(left, maxlen=_CALLBACKS)
+        left_numbers = {entry.number for entry in kept}
+        self.drift = {number: found for number, found in self.drift.items() if number in left_numbers}
         for listener in tuple(self.listeners):
             listener(None)
         return dropped
@@ -591,6 +602,17 @@ def _without(entry: Entry, needles: tuple[bytes, ...]) -> Entry:
 def _encoded(body: bytes, needles: tuple[bytes, ...]) -> bool:
     """Report whether a body that is no form holds a secret in percent encoding."""
     return any(needle in unquote_to_bytes(body) for needle in needles if needle not in body)
+
+
+def _cleaned(value: dict[str, Any], needles: tuple[bytes, ...]) -> dict[str, Any]:
+    """Return plain values without any of the needles."""
+    written = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    if not any(needle in written for needle in needles):
+        return value
+    for needle in needles:
+        written = written.replace(needle, HIDDEN.encode())
+    cleaned: dict[str, Any] = json.loads(written)
+    return cleaned
 
 
 # -- taking apart

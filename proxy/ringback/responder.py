@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 # A form that is not even read is not sent on either; the live API judges every other one itself.
 _NEVER_FORWARDED: Final = frozenset({"form.too-large", "headers.too-large"})
 
+_MOST_UNOBSERVED: Final = 1_000  # live answers that are still to be compared
+
 
 class SetupError(Exception):
     """A setting cannot be used; the message names it and says why."""
@@ -76,6 +78,7 @@ class Responder:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
     _overlays: dict[str, Contract] = field(default_factory=dict, init=False, repr=False)
     _drift_report: Path | None = field(default=None, init=False)
+    _numbers: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     # -- life
 
@@ -173,7 +176,7 @@ class Responder:
             compare=outcome_difference,
             auto=settings.mode == "auto",
             record=self.cassettes.record,
-            observe=self.monitor.observe,
+            observe=self._observe,
             unanswered=self.cassettes.unanswered,
             max_live=settings.max_live,
             warn=logger.warning,
@@ -222,9 +225,24 @@ class Responder:
         request = forward.request
         try:
             assert self.forwarder is not None
-            return self.finish(request, await self.forwarder.forward(forward), forward.user)
+            answer = self.finish(request, await self.forwarder.forward(forward), forward.user)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
+        if answer.source.kind == "live":
+            self._numbers[id(request)] = self.journal.last  # the forwarder keeps it until it is observed
+            while len(self._numbers) > _MOST_UNOBSERVED:
+                del self._numbers[next(iter(self._numbers))]
+        return answer
+
+    def _observe(self, request: Request, answer: Answer, where: str) -> None:
+        """Compare a live answer with the documentation, and note in the journal what differs."""
+        assert self.monitor is not None
+        found = self.monitor.observe(request, answer, where)
+        number = self._numbers.pop(id(request), 0)
+        if found and number:
+            names = ("severity", "rule", "documented", "observed", "fingerprint")
+            told = [{name: str(getattr(one, name)) for name in names} for one in found]
+            self.journal.add_drift(number, told, request)
 
     def _failed(self, request: Request, error: Exception) -> Answer:
         logger.error("Ringback failed on %s %s", request.method, request.path, exc_info=error)

@@ -494,6 +494,10 @@ class Settings:
         completes="file",
         commands=_PROXY,
     )
+    ui: bool = _option(
+        False, "Serve the Inbox at /ringback/. It is always served; this only says so.", commands=("serve",)
+    )
+    open: bool = _option(False, "Open the Inbox in the browser.", commands=("serve",))
     callbacks: bool = _option(
         False,
         "Report statuses to a request's StatusCallback: to loopback and private addresses alone. URLs that "

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,23 @@ async def _serve(options: Settings) -> int:
             with _found_by_others(begun.ready(running)) as state:
                 _announce(running, state, begun.authority.lasting_pem)
                 keep_journal(running.responder.journal, options, lines=sys.stderr.isatty())
+                if options.open:
+                    _open(f"{state['proxy']}/ringback/")
                 await stop.wait()
         tally, used = running.responder.tally, running.responder.used
         found = findings(running)
     return _end(options, tally, used, found)
+
+
+def _open(url: str) -> None:
+    """Open the Inbox in the browser; say so where there is none."""
+    import webbrowser  # noqa: PLC0415 - rarely needed
+
+    def show() -> None:
+        if not webbrowser.open(url):
+            print_message(f"no browser could be opened here: {url}", colour="yellow")
+
+    threading.Thread(target=show, daemon=True).start()  # a browser may take its time, or the terminal
 
 
 def _end(

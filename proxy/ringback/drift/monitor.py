@@ -81,8 +81,8 @@ class DriftMonitor:
             self._accepted = ()
             warn(f"nothing is accepted: {error}")
 
-    def observe(self, request: Request, answer: Answer, where: str = "") -> None:
-        """Compare one live answer; warn of one that cannot be decoded.
+    def observe(self, request: Request, answer: Answer, where: str = "") -> tuple[DriftFinding, ...]:
+        """Compare one live answer, and return what is not as documented; warn of one that cannot be decoded.
 
         Args:
             request: The request, with credentials that were proven to be test credentials.
@@ -93,14 +93,18 @@ class DriftMonitor:
             plain = _decoded(answer)
         except CodingError as error:
             self._warn(f"an answer was not compared with the documentation: {error}")
-            return
+            return ()
         place = where or f"{request.method} {request.path}"
         comparison = compare(self.claim_set, Observation(request, plain, place, self._clock(), "proven"))
         if comparison.skipped:
-            return
+            return ()
         with self._lock:
             self.compared += 1
             self._keep(comparison)
+        if all(check.difference is None for check in comparison.checks):
+            return ()
+        frame = ReportFrame(source="passive", origin=self._origin, entries=self._accepted)
+        return build_report(self.claim_set, [comparison], (), frame).findings
 
     def findings(self) -> tuple[DriftFinding, ...]:
         """Return the findings that are not accepted, the worst first."""

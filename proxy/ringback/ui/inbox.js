@@ -13,11 +13,31 @@ const VIEWS = [
   ["all", "All"],
 ];
 const RESOURCES = { Messages: "messages", Calls: "calls", IncomingPhoneNumbers: "numbers" };
+const NOUNS = { messages: "Message to", calls: "Call to", numbers: "Number" };
+const PATHS = { // icons of 20 by 20
+  messages: "M3 4h14a1 1 0 0 1 1 1v8a1 1 0 0 1-1 1h-7l-4 3.5V14H3a1 1 0 0 1-1-1V5a1 1 0 0 1 1-1z",
+  calls: "M5 2h3l1.5 4-2 1.5a11 11 0 0 0 5 5L14 10.500l4 1.500v3a2 2 0 0 1-2.200 2A14.500 14.500 0 0 1 3 4.200 2 2 0 0 1 5 2z",
+  numbers: "M7 2 6 7H2v2h3.600l-.4 2H2v2h2.800L4 18h2l.8-5h4L10 18h2l.8-5H18v-2h-4.800l.4-2H18V7h-4l1-5h-2l-1 5H8l1-5z",
+  other: "M10 2a8 8 0 1 0 0 16 8 8 0 0 0 0-16zm-1 4h2v5H9zm0 6.500h2v2H9z",
+  theme: "M10 2a8 8 0 1 0 0 16zM10 2a8 8 0 0 1 0 16v-1.500a6.500 6.500 0 0 0 0-13z",
+};
+// How messages and calls can end, for buttons: the words of POST outcome, an error code, and a label.
+const GOOD = { delivered: "Deliver", completed: "Complete" };
+const BAD = {
+  undelivered: [[30003, "Unreachable handset"], [30004, "Message blocked"], [30005, "Unknown handset"],
+    [30006, "Landline or unreachable carrier"], [30007, "Filtered by the carrier"]],
+  failed: [[null, "Failed"]],
+  busy: [[null, "Busy"]],
+  "no-answer": [[null, "No answer"]],
+  canceled: [[null, "Canceled"]],
+};
 
 const $ = (id) => document.getElementById(id);
 const state = {
   instance: null, last: 0, records: [], view: "messages", search: "", session: "",
   conversation: null, chosen: null, shown: PAGE, details: null,
+  callbacks: new Map(), // the last status callback of each request, by its number
+  drift: new Set(), // the numbers of live answers that differ from the documentation
 };
 let items = []; // what the list shows: records, or conversations
 let scheduled = false;
@@ -36,6 +56,26 @@ function make(tag, options = {}, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 20 20");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", PATHS[name] || PATHS.other);
+  svg.append(path);
+  return svg;
+}
+
+// A round picture of whom a request is for: the last digits of a number in a colour of its own.
+function picture(record) {
+  const digits = record.to.replace(/\D/g, "").slice(-2);
+  let hue = 0;
+  for (const char of record.to) hue = (hue * 31 + char.charCodeAt(0)) % 6;
+  const messages = kind(record) === "messages" && digits;
+  const content = messages ? digits : icon(kind(record));
+  return make("span", { class: `picture hue${hue}`, "aria-hidden": "true" }, content);
 }
 
 const bdi = (text) => make("bdi", { dir: "auto", text });
@@ -65,6 +105,15 @@ function prepare(record) {
   record.text = values.concat(more.filter(Boolean)).join("\n").toLowerCase();
   record.clock = new Date(record.time).toLocaleTimeString();
   return record;
+}
+
+// What is known of a message's or call's delivery, in words, or an empty string.
+function delivery(record) {
+  const last = state.callbacks.get(record.number);
+  if (!last) return "";
+  const code = (last.form.find(([name]) => name === "ErrorCode") || [])[1];
+  const told = last.status.charAt(0).toUpperCase() + last.status.slice(1).replaceAll("-", " ");
+  return code ? `${told} ${code}` : told;
 }
 
 function matches(record) {
@@ -153,7 +202,7 @@ function renderList() {
     const text = filtered ? "Nothing matches." : "Nothing yet. Point a program at this proxy, for example:";
     const wanted = empty && empty.dataset.text === text;
     if (!wanted) {
-      const told = make("p", { class: "empty", "data-text": text, text });
+      const told = make("div", { class: "empty", "data-text": text }, icon("messages"), make("p", { text }));
       if (!filtered) told.append(make("code", { text: 'eval "$(ringback env)"\npytest' }));
       pane.replaceChildren(told);
     }
@@ -183,15 +232,16 @@ function row(item, at) {
   const title = thread ? item.key : record.to || `${record.method} ${record.resource}`;
   const about = record.failed && !thread ? [record.code, record.message || record.reason].filter(Boolean).join(" ")
     : record.what || record.sid || record.resource;
-  const tag = thread
-    ? make("span", { class: "tag", text: item.records.length })
-    : make("span", { class: `tag ${record.failed ? "bad" : "good"}`, text: record.code || record.status });
+  let tag = make("span", { class: `tag ${record.failed ? "bad" : "good"}`, text: record.code || record.status });
+  if (thread && !record.failed) tag = make("span", { class: "tag count", text: item.records.length });
+  const more = thread ? "" : [delivery(record), state.drift.has(record.number) ? "Drift" : ""].filter(Boolean).join(", ");
   const button = make("button", {
     type: "button", class: "row", "data-key": key, "aria-current": current ? "true" : null,
     onclick: () => (thread ? openThread(item.key) : openRecord(item.number)),
   },
+  picture(record),
   make("span", { class: "who" }, bdi(title)), make("span", { class: "when", text: record.clock }),
-  make("span", { class: "what" }, bdi(about)), tag);
+  make("span", { class: "what" }, ...(more ? [make("b", { text: more }), " "] : []), bdi(about)), tag);
   const element = make("li", { "aria-posinset": at + 1, "aria-setsize": items.length }, button);
   element.style.top = `${at * ROW}px`;
   return element;
@@ -213,7 +263,7 @@ function renderThread(thread) {
     list.append(make("li", {}, make("button", { type: "button", class: "more", text: "Show earlier", onclick: earlier })));
   }
   for (const record of records) list.append(bubble(record));
-  const back = make("button", { type: "button", class: "back", "aria-label": "Back to conversations", text: "←",
+  const back = make("button", { type: "button", class: "back", "aria-label": "Back to conversations", text: "\u2190",
     onclick: () => show("list") });
   const focused = pane.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   pane.replaceChildren(make("div", { class: "head" }, back, make("h2", {}, "To ", bdi(thread.key))), list);
@@ -229,8 +279,12 @@ function bubble(record) {
   });
   const note = record.failed ? `${record.code || record.status}: ${record.message || record.reason || "refused"}`
     : `from ${record.from || "?"}`;
-  return make("li", {}, button,
-    make("small", { class: record.failed ? "failed" : "" }, `${record.clock} · `, bdi(note)));
+  const status = delivery(record);
+  const bad = record.failed || /^(Undelivered|Failed)/.test(status);
+  const parts = [`${record.clock} · `, bdi(note)];
+  if (status) parts.push(" · ", make("b", { text: status }));
+  if (state.drift.has(record.number)) parts.push(" · ", make("b", { text: "Drift" }));
+  return make("li", {}, button, make("small", { class: bad ? "failed" : "" }, ...parts));
 }
 
 // -- one request
@@ -269,19 +323,24 @@ function renderDetail(problem = null) {
     return;
   }
   const failed = record.status >= 400;
-  const back = make("button", { type: "button", class: "back", "aria-label": "Back", text: "←", onclick: closeDetail });
-  const close = make("button", { type: "button", "aria-label": "Close the request", text: "✕", onclick: closeDetail });
-  const head = make("div", { class: "head" }, back,
-    make("h2", {}, `#${record.number} `, bdi(`${record.method} ${record.resource}`)), close);
+  const back = make("button", { type: "button", class: "back", "aria-label": "Back", text: "\u2190", onclick: closeDetail });
+  const close = make("button", { type: "button", "aria-label": "Close the request", text: "\u00d7", onclick: closeDetail });
+  const noun = record.method === "POST" && NOUNS[kind(record)];
+  const to = field(record, "To", "PhoneNumber", "AreaCode");
+  const title = noun && to ? [`#${record.number} ${noun} `, bdi(to)] : [`#${record.number} `, bdi(`${record.method} ${record.resource}`)];
+  const head = make("div", { class: "head" }, back, make("h2", {}, ...title), close);
   const outcome = make("div", { class: failed ? "outcome failed" : "outcome" },
-    make("strong", { text: `${record.status}${record.code ? ` · error ${record.code}` : ""}${record.sid ? ` · ${record.sid}` : ""}` }),
-    ...(record.message ? [make("span", {}, bdi(record.message))] : []));
-  const body = make("div", { class: "body" }, outcome, why(record),
+    make("strong", { text: record.code ? `${record.status} · error ${record.code}` : `${record.status} · ${failed ? "refused" : "accepted"}` }),
+    ...(record.message ? [make("span", {}, bdi(record.message))] : []),
+    ...(record.sid ? [make("code", { text: record.sid })] : []),
+    ...(record.reason ? [make("span", { class: "reason" }, bdi(record.reason))] : []));
+  const media = (record.form || []).filter(([name, value]) => name === "MediaUrl" && value).length;
+  const text = field(record, "Body");
+  const said = text || media ? [make("blockquote", { dir: "auto", text: text || "[media]" })] : [];
+  const body = make("div", { class: "body" }, outcome, ...said, actions(record, text), callbacks(record), drift(record), why(record),
     make("h3", { text: "Form" }),
     record.form ? table(record.form) : make("pre", { dir: "auto", text: record.body || "(empty)" }),
     make("h3", { text: "Answer" }), make("pre", { dir: "auto", tabindex: "0", text: pretty(record.answer) }),
-    make("h3", { text: "Repeat it" }),
-    make("div", { class: "actions" }, copy("Copy as curl", () => curl(record)), copy("Copy the answer", () => record.answer)),
     folded("Request headers", table(record.request_headers)),
     folded("Answer headers", table(record.answer_headers)),
     folded("More", table([["Time", record.time], ["Session", record.session], ["Host", record.host],
@@ -289,25 +348,73 @@ function renderDetail(problem = null) {
   pane.replaceChildren(head, body);
 }
 
+function actions(record, text) {
+  const buttons = [copy("Copy as curl", () => curl(record)), copy("Copy the answer", () => record.answer)];
+  const code = /(?<![\d+])\d{4,8}(?!\d)/.exec(text || "");
+  if (code && record.status < 400) buttons.unshift(copy(`Copy ${code[0]}`, () => code[0]));
+  return make("div", { class: "actions" }, ...buttons);
+}
+
+function callbacks(record) {
+  if (!record.callbacks.length && !record.outcomes.length) return "";
+  const list = make("ol", { class: "callbacks" }, ...record.callbacks.map((one) => {
+    const code = (one.form.find(([name]) => name === "ErrorCode") || [])[1];
+    const taken = one.answered >= 200 && one.answered < 300;
+    const clock = new Date(one.time).toLocaleTimeString();
+    return make("li", { class: taken ? "" : "failed" }, make("b", { text: code ? `${one.status} ${code}` : one.status }),
+      make("span", { text: `${clock} · ${one.answered ? `answered ${one.answered}` : one.error}` }));
+  }));
+  const section = make("section", {}, make("h3", { text: "Status callbacks" }), list);
+  if (!record.outcomes.length) return section;
+  const good = record.outcomes.find((one) => GOOD[one]);
+  const choice = make("select", { "aria-label": "Fail with" });
+  for (const status of record.outcomes.filter((one) => BAD[one])) {
+    for (const [code, label] of BAD[status]) {
+      choice.append(make("option", { value: JSON.stringify({ status, code }), text: code ? `${code} ${label}` : label }));
+    }
+  }
+  const buttons = make("div", { class: "actions" },
+    make("button", { type: "button", text: GOOD[good], onclick: () => decide(record, { status: good }) }),
+    make("span", { class: "pair" }, choice,
+      make("button", { type: "button", text: "Fail", onclick: () => decide(record, JSON.parse(choice.value)) })));
+  section.append(buttons);
+  return section;
+}
+
+async function decide(record, outcome) {
+  const response = await fetch("outcome", { method: "POST", body: JSON.stringify({ sid: record.sid, ...outcome }) });
+  if (!response.ok) renderDetail((await response.json()).error);
+}
+
+function drift(record) {
+  if (!record.drift.length) return "";
+  const rows = record.drift.map((one) => make("li", {}, make("b", { text: `${one.severity} · ${one.rule}` }),
+    make("span", { text: `documented: ${one.documented}` }), make("span", { text: `live: ${one.observed}` })));
+  return make("section", {}, make("h3", { text: "Different from the documentation" }), make("ul", { class: "callbacks" }, ...rows));
+}
+
 function why(record) {
   const told = [["Answered by", record.source], ["Rule", record.rule || "none"]];
   if (record.basis) told.push(["Basis", record.basis]);
   if (record.text_basis) told.push(["Wording", record.text_basis]);
-  if (record.line) told.push(["Documentation", `line ${record.line}`]);
-  if (record.row) told.push(["Row", `${record.row.parameter} = ${record.row.value} → ${record.row.error || "success"}`]);
+  if (record.cited) {
+    const link = make("a", { href: record.cited.url, target: "_blank", rel: "noopener noreferrer", text: record.cited.text });
+    told.push(["Documentation", link]);
+  }
+  if (record.row) {
+    const end = record.row.outcome ? `, ${record.row.outcome}` : "";
+    told.push(["Row", `${record.row.parameter} = ${record.row.value} \u2192 ${record.row.error || "success"}${end}`]);
+  }
   if (record.contract) told.push(["Against the contract", record.contract]);
   if (record.recorded) told.push(["Recorded", record.recorded]);
   if (record.fallback) told.push(["In the live API's place", record.fallback]);
-  const section = make("div", {}, make("h3", { text: "Why" }));
-  if (record.reason) section.append(make("p", {}, bdi(record.reason)));
-  section.append(table(told));
-  return section;
+  return make("section", {}, make("h3", { text: "Why" }), table(told));
 }
 
 function table(pairs) {
   if (!pairs.length) return make("p", { class: "soft", text: "none" });
   const rows = pairs.map(([name, value]) => make("tr", {}, make("th", { scope: "row", dir: "auto", text: name }),
-    make("td", { dir: "auto", text: value })));
+    value instanceof Node ? make("td", {}, value) : make("td", { dir: "auto", text: value })));
   return make("table", {}, make("tbody", {}, ...rows));
 }
 
@@ -418,7 +525,31 @@ function reset(instance) {
   state.records = [];
   state.details = null;
   state.chosen = null;
+  state.callbacks.clear();
+  state.drift.clear();
   schedule();
+}
+
+function takeCallback(callback) {
+  const before = state.callbacks.get(callback.request);
+  if (before && before.number >= callback.number) return; // known, and told again after a reconnection
+  state.callbacks.set(callback.request, callback);
+  if (state.callbacks.size > KEPT) state.callbacks.delete(state.callbacks.keys().next().value);
+  refresh(callback.request);
+}
+
+// Show a request that is open anew: more is known about it.
+async function refresh(number) {
+  schedule();
+  if (state.chosen !== number || !state.details) return;
+  const response = await fetch(`requests/${number}`);
+  if (!response.ok || state.chosen !== number) return;
+  const open = document.activeElement && document.activeElement.closest("#detail button") && document.activeElement.textContent;
+  const scroll = $("detail").scrollTop;
+  state.details = await response.json();
+  renderDetail();
+  $("detail").scrollTop = scroll;
+  if (open) [...document.querySelectorAll("#detail button")].find((one) => one.textContent === open)?.focus({ preventScroll: true });
 }
 
 function take(record) {
@@ -449,6 +580,12 @@ function connect() {
     told("Live", true);
   });
   source.addEventListener("request", (event) => take(JSON.parse(event.data)));
+  source.addEventListener("callback", (event) => takeCallback(JSON.parse(event.data)));
+  source.addEventListener("drift", (event) => {
+    const { number } = JSON.parse(event.data);
+    state.drift.add(number);
+    refresh(number);
+  });
   source.addEventListener("cleared", () => { reset(state.instance); connect(); });
   source.addEventListener("error", () => {
     told("Reconnecting…", false);
@@ -482,6 +619,7 @@ setInterval(() => {
   fresh = 0;
 }, 3000);
 
+$("theme").append(icon("theme"));
 const wished = window.matchMedia("(prefers-color-scheme: dark)");
 theme(localStorage.getItem("ringback-theme") || (wished.matches ? "dark" : "light"));
 wished.addEventListener("change", () => {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ringback.upstream.routes import Routes
 
     Record: TypeAlias = Callable[[Request, Answer, str | None], Awaitable[str]]
-    Observe: TypeAlias = Callable[[Request, Answer, str], None]
+    Observe: TypeAlias = Callable[[Request, Answer, str], object]
     Compare: TypeAlias = Callable[[Answer, Answer], str | None]
 
     class Refuse(Protocol):
