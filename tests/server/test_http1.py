@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from functools import partial
 from typing import Any
@@ -250,6 +251,7 @@ def with_and_without(*pieces: bytes) -> tuple[bytes, bytes]:
     fresh = b""
     for piece in pieces:
         anew._heads._remembered.cache_clear()
+        anew._heads._known.clear()
         fresh += anew.receive(piece)
     assert known.closed == anew.closed
     assert known.in_request == anew.in_request
@@ -265,7 +267,10 @@ def test_a_head_is_remembered_however_it_is_written(cut: int) -> None:
         got = side.receive(data[:cut]) + side.receive(data[cut:])
         assert STATUS.findall(got) == [b"201"]
     found = heads._remembered.cache_info()
-    assert (found.misses, found.hits) == (1, 3)
+    in_one_piece = cut in {0, FIRST.index(b"\r\n\r\n") + 4, len(FIRST) - 1}
+    # By its bytes, else by its parsed fields.
+    assert (found.misses, found.hits) == (1, 0 if in_one_piece else 3)
+    assert len(heads._known) == in_one_piece
     assert b'"body": "two"' in got
 
 
@@ -281,6 +286,41 @@ REQUESTS = (
     b"GET / HTTP/1.1\r\nHost: api.twilio.com\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: api.twilio.com\r\nContent-Length: 0\r\n\r\n",
 )
+
+
+HEAD, _, BODY = FIRST.partition(b"\r\n\r\n")
+ODD = (
+    b"\r\n" + FIRST,
+    b"\r\n\r\n" + FIRST,
+    HEAD.replace(b"\r\n", b"\n") + b"\n\n" + BODY,
+    HEAD + b"\n\r\n\r\n" + BODY,
+    HEAD.replace(b"\r\nHost", b"\r\nX: 1\r\n 2\r\nHost") + b"\r\n\r\n" + BODY,
+    HEAD + b"\r\nContent-Length: 3\r\n\r\n" + BODY,
+    HEAD + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + BODY,
+    HEAD + b"\r\nConnection: close\r\n\r\n" + BODY,
+    HEAD + b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n" + BODY,
+    HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + b"\r\n\r\n" + BODY,
+    HEAD + b"\r\n\r\n" + BODY[:5],
+)
+
+
+@given(
+    order=st.lists(st.sampled_from([FIRST, SAME_HEAD, *ODD]), max_size=6), cuts=st.lists(st.integers(0, 3000))
+)
+@settings(max_examples=200, deadline=None)
+def test_an_odd_head_is_never_taken_for_a_known_one(order: list[bytes], cuts: list[int]) -> None:
+    sent = FIRST + b"".join(order)
+    places = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+    pieces = [sent[one:other] for one, other in itertools.pairwise(places)]
+    remembered, fresh = with_and_without(FIRST, SAME_HEAD, *pieces)
+    assert remembered == fresh
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_head_is_parsed_each_time(odd: bytes) -> None:
+    side = connection()
+    side.receive(odd)
+    assert side._heads._known == {}
 
 
 @given(order=st.lists(st.sampled_from(REQUESTS), max_size=9), cut=st.integers(0, 400))
@@ -307,6 +347,7 @@ def test_many_different_or_long_heads_do_not_pile_up() -> None:
         for _ in range(2):
             side.receive(http(headers=(("X-Number", str(number)),), form={"To": "1"}))
     assert heads._remembered.cache_info().currsize <= 256
+    assert len(heads._known) <= 256
     for _ in range(3):
         side.receive(http(headers=(("X-Long", "x" * 5000),), form=GOOD["Messages"]))
     assert heads._remembered.cache_info().misses == 600

@@ -26,6 +26,7 @@ XML_HEAD = "<?xml version='1.0' encoding='UTF-8'?>\n"
 # XML 1.0 has no way to write these; a lone surrogate is no character at all.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _REFERENCES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})  # a bare CR reads as LF
+_LITERALS = {None: "null", True: "true", False: "false"}
 _SPECIAL = re.compile("[&<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -120,10 +121,15 @@ def compile_template(resource: Resource, answer_format: Format) -> Template:
 def _as_json(places: list[int]) -> Write:
     def write(values: list[Scalar]) -> tuple[str, ...]:
         # Each value once, however often the body has it.
-        made = [_quoted(value) if isinstance(value, str) else json.dumps(value) for value in values]
+        made = [_quoted(value) if isinstance(value, str) else _literal(value) for value in values]
         return tuple([made[place] for place in places])
 
     return write
+
+
+def _literal(value: float | None) -> str:
+    """Write what is no text as JSON does, without the encoder's own start."""
+    return _LITERALS[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _as_xml(names: list[str], places: list[int]) -> Write:

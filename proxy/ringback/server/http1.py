@@ -27,6 +27,7 @@ _MAX_REMEMBERED: Final = 4096  # bytes; longer heads are parsed each time
 _REMEMBERED: Final = 256  # heads of one kind of connection
 _VERSIONS: Final = ("1.1", "1.0")
 _SCHEMES: Final = (b"https", b"http")
+_HEAD_END: Final = b"\r\n\r\n"
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -76,7 +77,8 @@ class Head(NamedTuple):
 class Heads:
     """Parsed heads of connections that agree on the host's names; clients repeat the same head.
 
-    The memo is keyed by the parsed fields, so it serves every way of writing, in one TLS record or several.
+    One memo is keyed by the parsed fields, and serves heads that come in any pieces. The other is keyed by
+    the bytes of a head that came in one piece: such a request is not parsed again.
 
     Args:
         refuser: Gives the gate's judgement of a head.
@@ -89,6 +91,17 @@ class Heads:
         self._names = names
         self._scheme = scheme
         self._remembered = lru_cache(_REMEMBERED)(self._make)
+        self._known: dict[bytes, tuple[Head, int]] = {}
+
+    def known(self, data: bytes) -> tuple[Head, int] | None:
+        """Return the head that consists of these bytes and the size of its body, if it was parsed before."""
+        return self._known.get(data)
+
+    def remember(self, data: bytes, head: Head, size: int) -> None:
+        """Keep what the bytes of a head mean; `size` is the number of bytes of the body that follows."""
+        if len(self._known) >= _REMEMBERED:
+            del self._known[next(iter(self._known))]  # the oldest
+        self._known[data] = head, size
 
     def get(self, method: bytes, url: bytes, headers: Headers, size: int) -> Head:
         """Return the head of these parts; `size` is their number of bytes.
@@ -147,6 +160,9 @@ class Http1:
         self._parser = httptools.HttpRequestParser(self)
         self._out: list[bytes] = []
         self._waiting: deque[Callable[[], Answer | Stream | Awaitable[Answer] | bytes]] = deque()
+        self._bytes: bytes | None = None  # of the head that is being parsed, if they came in one piece
+        self._next_bytes: bytes | None = None  # the same, until the parser begins with it
+        self._known: tuple[Head, int] | None = None  # a head that is not parsed again, and its body's size
         self._progress = False  # whether a head, or a piece of a body, ended in the last bytes
         self._unread = 0  # bytes since then: of a head, chunk extension or trailer that has not ended
         self.on_message_begin()
@@ -155,12 +171,40 @@ class Http1:
     @property
     def in_request(self) -> bool:
         """True while a request has begun and is not complete."""
-        return self._in_head or self._in_body
+        return self._in_head or self._in_body or self._known is not None
 
     def receive(self, data: bytes) -> bytes:
         """Take `data` from the client and return what to send; empty while a request is incomplete."""
-        if self.closed:
-            return b""
+        if not (self._in_head or self._in_body):
+            data = self._receive_known(data)
+            end = data.find(_HEAD_END) + len(_HEAD_END)
+            self._next_bytes = data[:end] if len(_HEAD_END) <= end <= _MAX_REMEMBERED else None
+        if data and not self.closed:
+            self._parse(data)
+        return self._take_out()
+
+    def _receive_known(self, data: bytes) -> bytes:
+        """Answer the requests at the beginning of `data` whose heads are known; return the rest."""
+        while data and not self.closed:
+            if self._known is None:
+                end = data.find(_HEAD_END) + len(_HEAD_END)
+                self._known = self._heads.known(data[:end])
+                if self._known is None:
+                    return data
+                data = data[end:]
+                self._body.clear()
+                self._size = 0
+            head, size = self._known
+            self._body.append(data[: size - self._size])
+            data = data[size - self._size :]
+            self._size += len(self._body[-1])
+            if self._size < size:
+                return b""
+            self._known = None
+            self._answer(head)
+        return data
+
+    def _parse(self, data: bytes) -> None:
         self._progress = False
         try:
             self._parser.feed_data(data)
@@ -174,7 +218,6 @@ class Http1:
             self._unread = 0 if self._progress else self._unread + len(data)
             if self._unread > MAX_HEAD:
                 self._refuse("headers.too-large", f"more than {MAX_HEAD} bytes, the limit is {MAX_HEADERS}")
-        return self._take_out()
 
     def resume(self, answer: Answer) -> bytes:
         """Return what to send now that `pending` has become `answer`; `pending` may be another one then."""
@@ -196,6 +239,7 @@ class Http1:
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._in_head, self._in_body = True, False
+        self._bytes, self._next_bytes = self._next_bytes, None
         self._unread = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -279,6 +323,27 @@ class Http1:
         if limit_exceeded(0, self._size):
             self._do(partial(self._refuser.refuse_oversized, head.request, head.names, self._size))
             return
+        self._remember(head)
+        self._answer(head)
+
+    def _remember(self, head: Head) -> None:
+        """Keep the bytes of this head, if they can only mean this head and a body of this size.
+
+        A head with an odd end of line, a folded line, or a body of undeclared size is parsed each time, and
+        so is one that ends the connection or that the gate refuses.
+        """
+        data = self._bytes
+        if data is None or head.admitted is None or not self._parser.should_keep_alive():
+            return
+        lines = data.count(b"\r\n")
+        plain = lines == data.count(b"\n") == data.count(b"\r") == len(self._headers) + 2
+        sizes = self._field_values(b"content-length")
+        odd = self._expects or self._field_values(b"transfer-encoding") or self._field_values(b"upgrade")
+        sized = self._size > 0 and sizes == [b"%d" % self._size]
+        if plain and sized and not odd and data[:1].isalpha():
+            self._heads.remember(data, head, self._size)
+
+    def _answer(self, head: Head) -> None:
         body = self._body
         request = head.request.with_body(body[0] if len(body) == 1 else b"".join(body))
         if self.pending is None:
