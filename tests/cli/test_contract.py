@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from ringback.cli import ringback
 from ringback.contract import load
-from ringback.contract.listing import markdown, outcomes, rows
+from ringback.contract.listing import Outcome, markdown, outcomes, own_refusals, rows
+from support.clients import better, send
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -250,7 +251,12 @@ def test_explain_takes_the_options_of_the_proxy(options: list[str], fields: list
 
 def test_the_basis_of_every_outcome_is_counted_and_the_assumed_ones_are_listed() -> None:
     lines = call("--basis").stdout.splitlines()
-    counted = {name: int(count) for count, name in (line.split() for line in lines[: lines.index("")])}
+    *bases, own = lines[: lines.index("")]
+    counted = {name: int(count) for count, name in (line.split() for line in bases)}
+    assert own.endswith(" refusals of Ringback's own, which say nothing about Twilio")
+    told = {outcome.id for outcome in outcomes(load())} | {refusal.id for refusal in own_refusals(load())}
+    assert {refusal.id for refusal in load().gate.refusals} <= told
+    assert int(own.split()[0]) == len(own_refusals(load())) > 15
     found = outcomes(load())
     assert counted == Counter(outcome.basis for outcome in found)
     assert list(counted) == ["documented", "recorded", "assumed"]
@@ -258,6 +264,22 @@ def test_the_basis_of_every_outcome_is_counted_and_the_assumed_ones_are_listed()
     assert len(assumed) == counted["assumed"]
     assert all(len(cells) == 3 and all(cells) for cells in assumed)
     assert ["Messages.sendat", "passes", "POST Messages with a well-formed SendAt"] in assumed
+    assert ["Messages.from.no-number", "21606", "POST Messages with a From that is no number"] in assumed
+    assert ["Messages.mediaurl.too-many", "21623", "POST Messages with 11 MediaUrl"] in assumed
+
+
+def sent(settled_by: str) -> dict[str, str]:
+    found = re.fullmatch(r"POST Messages with StatusCallback=(.*)", settled_by)
+    assert found
+    return {"StatusCallback": found[1]}
+
+
+@pytest.mark.parametrize(
+    "outcome", [it for it in outcomes(load()) if it.id.startswith("url.")], ids=lambda it: it.id
+)
+def test_what_is_assumed_of_urls_is_what_is_answered(outcome: Outcome) -> None:
+    got = send("Messages", better("Messages", **sent(outcome.settled_by)))
+    assert ("passes" if got.status == 201 else "refused", got.source.basis) == (outcome.answer, "assumed")
 
 
 def test_an_outcome_has_one_line_and_the_documented_rows_are_among_them() -> None:
@@ -302,6 +324,18 @@ def test_a_field_that_is_no_parameter_is_warned_of() -> None:
         "warning: Bdy is no parameter of Messages",
     ]
     assert call("explain", "GET", "Recordings", "to=x").stderr == ""
+
+
+def test_an_anchor_that_nobody_saw_is_called_so() -> None:
+    call_of, message = ("POST", "Calls", "To=+15005550001"), ("POST", "Messages", "From=+15005550001")
+    assert "#test-calls-parameters-To (anchor not confirmed)\n" in call("explain", *call_of).stdout
+    assert "#test-sms-messages-parameters-From\n" in call("explain", *message).stdout
+
+
+def test_code_and_text_of_403_are_less_well_known_than_the_status() -> None:
+    """The page says 403; 20008 and its text are quotes."""
+    found = explain("GET", "Recordings")
+    assert (found["status"], found["basis"], found["text_basis"]) == (403, "documented", "recorded")
 
 
 def test_the_years_of_a_text_are_reported() -> None:

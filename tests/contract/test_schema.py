@@ -27,6 +27,11 @@ USER_ROW = {"resource": "Messages", "parameter": "To", "value": "x", "error": 21
         (ErrorText, {"code": 21211, "message": "x", "status": 600}, "<= 599"),
         (ErrorText, {"code": 21211, "message": "x", "status": 201}, ">= 400"),
         (ErrorText, {"code": 21211, "message": "x", "resource": "Faxes"}, "Invalid enum value 'Faxes'"),
+        (
+            ErrorText,
+            {"code": 21211, "message": "x", "evidence": "quote 2020-2014"},
+            "the years 2020-2014 run backwards",
+        ),
         (Parameter, {"type": "phone"}, "Invalid enum value 'phone'"),
         (Parameter, {"type": "address", "kinds": ["fax"]}, "Invalid enum value 'fax'"),
         (UserFile, {"magics": []}, "unknown field `magics`"),
@@ -51,3 +56,26 @@ def test_an_entry_cannot_be_changed() -> None:
     row = msgspec.convert(ROW, MagicRow)
     with pytest.raises(AttributeError):
         row.error = 1  # type: ignore[misc]  # that is the point
+
+
+@pytest.mark.parametrize(
+    "evidence, years",
+    [
+        ("recording 2014-2020", "2014-2020"),
+        ("quote 2023, live credentials", "2023"),
+        ("quote 2020-2020", "2020-2020"),
+        ("live-test", None),
+        (None, None),
+        # Other figures are no years.
+        ("ticket 20201234", None),
+        ("port 8080", None),
+        ("code 21211", None),
+        ("RFC 2822", None),
+        ("ISO-2022", None),
+        ("2012-10-10", None),
+        ("x2020", None),
+        ("version 4.2020", None),
+    ],
+)
+def test_the_years_of_a_text(evidence: str | None, years: str | None) -> None:
+    assert ErrorText(code=21211, message="x", evidence=evidence).years == years

@@ -18,7 +18,7 @@ from ringback.contract import Contract, ContractError, Credentials, Names, Reque
 from ringback.contract.contract import WEIGHTS
 from ringback.contract.form import plain_name
 from ringback.contract.gate import canonical_host
-from ringback.contract.listing import HEADINGS, as_json, markdown, outcomes, rows
+from ringback.contract.listing import HEADINGS, as_json, markdown, outcomes, own_refusals, rows
 from ringback.contract.render import make_stamps
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def _bases(contract: Contract) -> None:
         count = sum(outcome.basis == basis for outcome in found)
         if count or basis != "user":
             click.echo(f"{count:4} {basis}")
+    click.echo(f"{len(own_refusals(contract)):4} refusals of Ringback's own, which say nothing about Twilio")
     click.echo()
     cells = [(one.id, one.answer, one.settled_by) for one in found if one.basis == "assumed"]
     output.show_table(("assumed", "answer", "settled by a test account's answer to"), cells)
@@ -168,7 +169,8 @@ def _cited(contract: Contract, line: int | None) -> list[tuple[str, str]]:
         return [("page", f"line {line}")]
     if cited is None:
         return [("page", "says nothing about this")]
-    return [("page", str(cited)), ("", cited.url), ("", f"{cited.edition}, line {line}")]
+    url = cited.url if cited.confirmed else f"{cited.url} (anchor not confirmed)"
+    return [("page", str(cited)), ("", url), ("", f"{cited.edition}, line {line}")]
 
 
 def _load(

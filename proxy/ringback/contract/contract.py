@@ -103,6 +103,7 @@ class Citation:
         says: The line in this project's words, or an empty string for a line of a sample.
         page: The public page's URL.
         edition: The edition that the contract follows.
+        confirmed: Whether somebody saw the anchor on the public page.
     """
 
     anchor: str
@@ -110,6 +111,7 @@ class Citation:
     says: str
     page: str
     edition: str
+    confirmed: bool = True
 
     @property
     def url(self) -> str:
@@ -377,7 +379,8 @@ class Contract:
                 raise KeyError(line)
             section = min(around, key=lambda each: each.last - each.first)
             says = next((fact.says for fact in self.page.facts if fact.line == line), "")
-            found = Citation(section.id or "top", section.title, says, self.page.url, self.page.edition)
+            place = (section.id or "top", section.title, says, self.page.url, self.page.edition)
+            found = Citation(*place, section.confirmed)
             self._citations[line] = found
         return found
 
@@ -459,7 +462,7 @@ def _steps(resource: Resource) -> tuple[Step, ...]:
             tuple(entry for entry in resource.required if entry.parameter == name),
             {key_of(row.value, resource.parameters[name]): row for row in rows[name] if row.value != OTHER},
             others[name],
-            _no_number(resource.parameters[name], others[name]),
+            no_number(resource.parameters[name], others[name]),
             _addresses(resource, name, others[name]),
             tuple(entry for entry in resource.conditions if entry.parameter == name),
         )
@@ -479,7 +482,7 @@ def key_of(value: str, parameter: Parameter) -> str:
     return values.magic_key(value) if parameter.type == "address" else value.strip()
 
 
-def _no_number(parameter: Parameter, other: MagicRow | None) -> MagicRow | None:
+def no_number(parameter: Parameter, other: MagicRow | None) -> MagicRow | None:
     """The row for addresses that are no numbers; a user's own row for every other value means them too."""
     if other is None or other.basis != "documented" or parameter.other_kinds is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ringback.contract.contract import OTHER
+from ringback.contract.contract import OTHER, no_number
 
 if TYPE_CHECKING:
     from ringback.contract.contract import Contract
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         AddressRow,
         Condition,
         MagicRow,
+        Refusal,
         RefusedParameter,
         Requirement,
         Resource,
@@ -144,14 +145,46 @@ class Outcome:
 def outcomes(contract: Contract) -> list[Outcome]:
     """List the contract's outcomes: rows, requirements, malformed and well-formed values, refusals."""
     found = [outcome for resource in contract.resources for outcome in _outcomes(resource)]
+    own = {refusal.id for refusal in own_refusals(contract)}
     for refusal in contract.gate.refusals:
-        if not refusal.id.startswith(_OWN):
+        if refusal.id not in own:
             answer = f"{refusal.status} {refusal.code}"
             found.append(Outcome(refusal.id, refusal.basis, answer, f"a request that meets {refusal.id}"))
-    return found
+    return [*found, *(Outcome(name, "assumed", answer, sent) for name, answer, sent in _GENERAL)]
 
 
-_OWN: Final = ("cassette.", "credentials.", "proxy.", "upstream.")  # refusals of Ringback alone
+def own_refusals(contract: Contract) -> list[Refusal]:
+    """List the refusals that say nothing about Twilio: limits, credentials, cassettes and the way there."""
+    return [refusal for refusal in contract.gate.refusals if refusal.id.startswith(_OWN)]
+
+
+_OWN: Final = (
+    "cassette.",
+    "credentials.",
+    "form.too-large",
+    "headers.",
+    "host.",
+    "proxy.",
+    "request.",
+    "upstream.",
+)
+# Decisions that are made in code, for all resources.
+_GENERAL: Final = (
+    ("url.loopback", "refused", "POST Messages with StatusCallback=http://127.0.0.1/"),
+    ("url.private", "refused", "POST Messages with StatusCallback=http://192.168.0.1/"),
+    ("url.local-name", "refused", "POST Messages with StatusCallback=http://printer.local/"),
+    ("url.ipv6", "refused", "POST Messages with StatusCallback=http://[2001:4860:4860::8888]/"),
+    ("url.space", "refused", "POST Messages with StatusCallback=http://a.example.com/a b"),
+    ("url.address", "passes", "POST Messages with StatusCallback=http://8.8.8.8/"),
+    ("url.port", "passes", "POST Messages with StatusCallback=http://a.example.com:8080/"),
+    ("url.user", "passes", "POST Messages with StatusCallback=http://user:password@a.example.com/"),
+    ("url.letters", "passes", "POST Messages with StatusCallback=http://m\u00fcnchen.example/"),
+    ("url.underscore", "passes", "POST Messages with StatusCallback=http://a_b.example.com/"),
+    ("url.final-dot", "passes", "POST Messages with StatusCallback=http://a.example.com./"),
+    ("body.characters", "passes", "POST Messages with a Body of 801 emoji: 1602 UTF-16 units"),
+    ("repeated", "the last one counts", "POST Messages with two To"),
+    ("region", "as in us1", "POST Messages to api.ie1.twilio.com"),
+)
 
 
 def _outcomes(resource: Resource) -> list[Outcome]:
@@ -168,6 +201,21 @@ def _outcomes(resource: Resource) -> list[Outcome]:
         for entry, sent in entries
     ]
     for parameter, entry in resource.parameters.items():
+        other = next(
+            (row for row in resource.magic if (row.parameter, row.value) == (parameter, OTHER)), None
+        )
+        derived = no_number(entry, other)
+        if derived is not None:
+            answer, sent = str(derived.error or "passes"), f"POST {name} with a {parameter} that is no number"
+            found.append(Outcome(f"{name}.{derived.id}", derived.basis, answer, sent))
+        if entry.blank is not None:
+            code, sent = str(entry.blank).partition("/")[0], f"POST {name} with a blank {parameter}"
+            found.append(Outcome(f"{name}.{parameter.lower()}.blank", entry.basis, code, sent))
+        if entry.most_error is not None:
+            sent = f"POST {name} with {(entry.most or 0) + 1} {parameter}"
+            found.append(
+                Outcome(f"{name}.{parameter.lower()}.too-many", "assumed", str(entry.most_error), sent)
+            )
         if entry.type != "string" or entry.max_length is not None or entry.pattern is not None:
             code, sent = str(entry.error).partition("/")[0], f"POST {name} with a malformed {parameter}"
             rule = f"{name}.{parameter.lower()}.malformed"

@@ -233,7 +233,7 @@ class Writer(msgspec.Struct, frozen=True):
         data = error_body(self.contract, entry.status, entry.code, fill(entry.message, known), self.format)
         reason = header_value(fill(entry.reason, known))  # people read it on a terminal too
         page = self.contract.page_name(entry.line)
-        source = Source("gate", entry.id, entry.basis, reason, entry.line, page=page)
+        source = Source("gate", entry.id, entry.basis, reason, entry.line, entry.text, page)
         challenge = (("WWW-Authenticate", self.contract.gate.challenge),) if entry.status == 401 else ()
         return self._answer(entry.status, data, source, challenge)
 

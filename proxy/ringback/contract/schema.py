@@ -241,6 +241,9 @@ class ErrorText(ContractEntry, frozen=True, kw_only=True):
     variant: str | None = None
     replaces: Code | None = None
 
+    def __post_init__(self) -> None:
+        _years(self.evidence or "")
+
     @property
     def years(self) -> str | None:
         """The years in which the text was recorded or quoted, e.g. `2014-2020`, or None."""
@@ -249,8 +252,17 @@ class ErrorText(ContractEntry, frozen=True, kw_only=True):
 
 @lru_cache(256)  # every error answer names them
 def _years(evidence: str) -> str | None:
-    found = re.search(r"\d{4}(-\d{4})?", evidence)
-    return found[0] if found else None
+    """The years that `evidence` names; other figures are none.
+
+    Raises:
+        ValueError: They run backwards.
+    """
+    found = re.search(r"(?<![\w.-])(20\d\d)(?:-(20\d\d))?(?![\w-])", evidence, re.ASCII)
+    if found is None:
+        return None
+    if found[2] and found[2] < found[1]:
+        raise ValueError(f"the years {found[0]} run backwards")
+    return found[0]
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -287,13 +299,23 @@ class Hosts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
 
 class Refusal(ContractEntry, frozen=True, kw_only=True):
-    """A refusal before the contract is asked: credentials, account, resource, host, form."""
+    """A refusal before the contract is asked: credentials, account, resource, host, form.
+
+    Attributes:
+        id: Its name.
+        status: The HTTP status.
+        code: Twilio's error code.
+        message: The wire text.
+        reason: Advice.
+        text: How well code and text are known, where the status is known better.
+    """
 
     id: Slug
     status: Status
     code: Code
     message: str
     reason: str
+    text: Basis | None = None
 
 
 class Gate(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -342,12 +364,14 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
         title: Its heading, in English.
         first: Its first line.
         last: Its last line.
+        confirmed: Whether somebody saw the anchor on the public page.
     """
 
     id: str
     title: str
     first: Line
     last: Line
+    confirmed: bool = True
 
 
 class PageFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
