@@ -7,6 +7,7 @@ python scripts/reference.py          in an environment with the project installe
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -97,7 +98,7 @@ def _usage(command: click.Command, name: str) -> str:
 
 
 def _help(command: click.Command) -> str:
-    return re.sub(r"^\x08\n", "", (command.help or "").strip(), flags=re.MULTILINE)
+    return re.sub(r"^\x08\n", "", inspect.cleandoc(command.help or ""), flags=re.MULTILINE)
 
 
 def api() -> str:

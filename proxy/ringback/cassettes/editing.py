@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from ringback import system
 from ringback.cassettes import layout, store, vcr_format, verify
 from ringback.cassettes.files import (
     SUFFIX,
@@ -75,9 +75,9 @@ def repair(path: Path, report: Callable[[str], None]) -> None:
 
 
 def _remove_draft(path: Path, report: Callable[[str], None]) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | system.OPEN)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever writes it holds the lock
+        system.lock(handle, wait=False)  # whoever writes it holds the lock
         path.unlink()
     except BlockingIOError:
         return

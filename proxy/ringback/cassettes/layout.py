@@ -18,7 +18,6 @@ may lack the last newline, or damage.
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import re
@@ -31,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote_plus
 
+from ringback import system
 from ringback.cassettes import matching, vcr_format
 from ringback.cassettes.files import CassetteError, CassetteFormatError, CodingError
 from ringback.cassettes.matching import MatchIgnore
@@ -426,7 +426,7 @@ class CassetteReader:
 
     def text(self, number: int) -> bytes:
         """The YAML of recording `number` in a file of our layout."""
-        return os.pread(self._handle, self._index.sizes[number], self._index.starts[number])
+        return system.pread(self._handle, self._index.sizes[number], self._index.starts[number])
 
     def line(self, number: int) -> int:
         """The line of recording `number`, 1-based; 0 in a foreign file."""
@@ -508,13 +508,13 @@ def read(path: Path) -> tuple[ItemIndex, int]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if path.exists() and not path.is_file():  # such as a pipe, which would be waited for
         raise CassetteError(f"{path} cannot be read: it is no regular file")
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | system.OPEN)
     try:
         with suppress(OSError):  # not every file system has locks; without them a tail may look torn
-            fcntl.flock(handle, fcntl.LOCK_SH)
+            system.lock(handle, shared=True)
         index = scan_file(path, handle)
         with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_UN)
+            system.unlock(handle)
     except BaseException:
         os.close(handle)
         raise

@@ -7,7 +7,6 @@ carry the cassette's name. Several processes may append to one file.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import threading
@@ -16,6 +15,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ringback import system
 from ringback.cassettes import layout, redaction, vcr_format
 from ringback.cassettes.files import (
     SUFFIX,
@@ -57,9 +57,9 @@ def write_whole(path: Path, parts: Iterable[bytes], *, overwrite: bool) -> int:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | system.OPEN, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        system.lock(handle)
         for part in parts:
             write_all(handle, part)
         os.fsync(handle)
@@ -80,9 +80,9 @@ def write_whole(path: Path, parts: Iterable[bytes], *, overwrite: bool) -> int:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of the file at `path`, so that no other process appends to it."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | system.OPEN)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        system.lock(handle)
         yield
     finally:
         os.close(handle)
@@ -102,7 +102,7 @@ def keep_beside(path: Path, why: str, data: bytes) -> Path:
     number = 1
     while (kept := path.with_name(f"{path.name}.{why}-{number}")).exists():
         number += 1
-    handle = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    handle = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.OPEN, 0o666)
     try:
         write_all(handle, data)
         os.fsync(handle)
@@ -118,7 +118,7 @@ def keep_beside(path: Path, why: str, data: bytes) -> Path:
 
 def cut_torn(path: Path, handle: int, index: ItemIndex) -> str:
     """Cut the torn tail of the file `handle`, locked and at `path`; returns what is to be reported."""
-    kept = keep_beside(path, "torn", os.pread(handle, index.torn, index.end))
+    kept = keep_beside(path, "torn", system.pread(handle, index.torn, index.end))
     os.ftruncate(handle, index.end)
     os.fsync(handle)
     return layout.torn_message(path, index.torn, len(index), f"cut, and kept in {kept}")
@@ -133,11 +133,7 @@ def write_all(handle: int, data: bytes) -> None:
 
 def sync_directory(directory: Path) -> None:
     """Make a new name in `directory` last."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    system.sync_directory(directory)
 
 
 class CassetteFile:
@@ -216,12 +212,12 @@ class CassetteFile:
         while True:
             if self.handle < 0:
                 try:
-                    self.handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+                    self.handle = os.open(self.path, os.O_RDWR | os.O_APPEND | system.OPEN)
                 except FileNotFoundError:
                     yield False
                     return
                 self.size = -1
-            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            system.lock(self.handle)
             if same_file(self.handle, self.path):
                 break
             self.close()  # it was replaced meanwhile
@@ -229,7 +225,7 @@ class CassetteFile:
             yield True
         finally:
             if self.handle >= 0:
-                fcntl.flock(self.handle, fcntl.LOCK_UN)
+                system.unlock(self.handle)
 
     def _create(self, new: Sequence[bytes]) -> tuple[int, list[int]]:
         carried: list[bytes] = []
@@ -241,7 +237,7 @@ class CassetteFile:
         handle = write_whole(self.path, parts, overwrite=False)
         self.close()
         self.handle = handle
-        fcntl.flock(handle, fcntl.LOCK_UN)
+        system.unlock(handle)
         status = os.fstat(handle)
         self.size = status.st_size
         return status.st_ino, offsets_of(status.st_size - sum(map(len, new)), new)
@@ -287,7 +283,7 @@ class CassetteFile:
 
     def _upgrade(self, index: layout.ItemIndex) -> int:
         """Write a file whose match keys are of another version with keys of this one; returns its size."""
-        data = os.pread(self.handle, index.end, 0)
+        data = system.pread(self.handle, index.end, 0)
         handle = write_whole(self.path, layout.upgraded(data, index), overwrite=True)
         self.close()
         self.handle = handle  # locked since before it had the name
@@ -430,12 +426,12 @@ def adopt_interrupted(final: Path, report: Callable[[str], None]) -> Path | None
     """
     left = final.with_name(final.name + NEW_SUFFIX)
     try:
-        handle = os.open(left, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(left, os.O_RDWR | system.OPEN)
     except FileNotFoundError:
         return None
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(handle, wait=False)
         except BlockingIOError:
             raise _busy(final) from None
         if not same_file(handle, left):

@@ -22,6 +22,7 @@ from ringback.launch.ca import AuthorityError, ensure_authority
 from ringback.launch.environment import Proxy, prepare
 from ringback.launch.probes import ABSENT, CREATED, PROBES, ClientProbe, found
 from ringback.launch.ready_file import ReadyFile, read_ready_file
+from ringback.system import signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 # Other names of the runtimes than their own and their programs'.
 _ALSO: Final = {"nodejs": "node.js", "golang": "go", "py": "python", "c#": ".net", "csharp": ".net"}
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = signals("SIGINT", "SIGTERM", "SIGHUP")
 # `go run` compiles net/http first when its cache is empty.
 PROBE_SECONDS = 180
 

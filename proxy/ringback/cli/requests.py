@@ -17,6 +17,7 @@ import click
 from ringback.cli import output
 from ringback.net import is_loopback
 from ringback.settings import PASSWORD_VARIABLE
+from ringback.system import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,9 +117,7 @@ def stop(timeout: float) -> None:
         raise click.ClickException(f"the proxy (process {pid}) is another user's") from None
     end = time.monotonic() + timeout
     while time.monotonic() < end:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not is_running(pid):
             return
         time.sleep(_POLL_SECONDS)
     raise click.ClickException(f"process {pid} was told to stop and still runs after {timeout:g} s")

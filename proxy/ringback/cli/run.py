@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 import click
 
+from ringback import system
 from ringback.cli.options import settings_options
 from ringback.cli.output import print_message
 from ringback.cli.request_log import failures, keep_journal
-from ringback.cli.summary import EXIT_CASSETTES, EXIT_NONE, cassettes_fail, findings, summary
+from ringback.cli.summary import EXIT_CASSETTES, EXIT_NONE, EXIT_START, cassettes_fail, findings, summary
 from ringback.launch.processes import adopt_orphans, descendants
 from ringback.tally import many
 
@@ -70,6 +71,9 @@ def command(options: Settings, *, command_line: tuple[str, ...]) -> None:
       127    COMMAND is not found
       128+n  COMMAND was ended by signal n
     """  # noqa: D301 - click wants a real backspace
+    if not system.can_run_programs():
+        print_message(system.RUN_NEEDS, colour="red")
+        sys.exit(EXIT_START)
     gc.disable()  # until the proxy runs: what is made before that stays
     sys.exit(asyncio.run(_run(options, command_line)))
 
@@ -192,15 +196,8 @@ def _warn_of_bypass(program: str, outcome: str, hint: str) -> None:
 
 EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_NOT_FOUND: Final = 127
-_PASSED_ON: Final = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
-_TYPED: Final = frozenset({signal.SIGINT, signal.SIGQUIT})  # a terminal sends them to a whole group
+_PASSED_ON: Final = system.signals("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+_TYPED: Final = frozenset(system.signals("SIGINT", "SIGQUIT"))  # a terminal sends them to a whole group
 
 
 class NotRunError(Exception):
@@ -358,9 +355,7 @@ class Child:
 
 def _children() -> set[int]:
     """List this process's children, if it has any."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:  # told without looking at every process there is
+    if not system.has_children():
         return set()
     return {one.pid for one in descendants(os.getpid()) if one.parent == os.getpid()}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import threading
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from ringback.cli.output import print_message
 from ringback.cli.request_log import keep_journal
 from ringback.cli.summary import EXIT_CASSETTES, cassettes_fail, findings, summary
 from ringback.launch.runtimes import reachable
+from ringback.system import on_signals, signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,8 +54,7 @@ async def _serve(options: Settings) -> int:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+    on_signals(loop, signals("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"), stop.set)
     with start(options) as begun:
         async with serve(begun.config) as running:
             with _found_by_others(begun.ready(running)) as state:

@@ -16,7 +16,6 @@ Layout below the directory of the CA::
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -36,6 +35,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ringback import system
 from ringback.launch.directory import private_temporary
 from ringback.launch.trust import JKS_PASSWORD, jks
 from ringback.net import write_atomically
@@ -371,12 +371,12 @@ def _why_renewed(start: datetime, end: datetime, now: datetime) -> str:
 def _read_private(path: Path) -> bytes:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        if status.st_uid != os.geteuid():
+        if not system.is_mine(status):
             raise AuthorityError(
                 f"{path} holds the key of Ringback's CA and belongs to user {status.st_uid}, not to you "
-                f"(user {os.geteuid()}). Set RINGBACK_HOME to a directory of your own."
+                f"(user {system.user_id()}). Set RINGBACK_HOME to a directory of your own."
             )
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if system.user_id() is not None and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise AuthorityError(
                 f"{path} holds the key of Ringback's CA and others may use it (mode "
                 f"{stat.S_IMODE(status.st_mode):04o} instead of 0600). "
@@ -398,9 +398,7 @@ def _make(directory: Path, now: datetime) -> None:
     ):
         write_atomically(new / file, content, mode=mode, durable=True)
     new.rename(directory / name)
-    link = directory / f".{name}"
-    link.symlink_to(name)
-    link.replace(directory / CURRENT)
+    system.point(directory / CURRENT, name)
     # The one before stays, because a running proxy goes on reading it.
     keep = {name, previous}
     for old in directory.iterdir():
@@ -413,11 +411,11 @@ def _locked(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_directory(directory)
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | system.OPEN, 0o600)
     except OSError as error:
         raise _NotWritableError(f"{directory} cannot be written ({error.strerror})") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        system.lock(descriptor)
         try:
             yield
         except OSError as error:
@@ -428,12 +426,12 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def _check_directory(directory: Path) -> None:
     status = directory.stat()
-    if status.st_uid != os.geteuid():
+    if not system.is_mine(status):
         raise AuthorityError(
-            f"{directory} belongs to user {status.st_uid}, not to you (user {os.geteuid()}). "
+            f"{directory} belongs to user {status.st_uid}, not to you (user {system.user_id()}). "
             f"Set RINGBACK_HOME to a directory of your own."
         )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if system.user_id() is not None and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise AuthorityError(
             f"others may write to {directory} (mode {stat.S_IMODE(status.st_mode):04o}), so they could "
             f"replace Ringback's CA. Take that right away: chmod go-w '{directory}'"

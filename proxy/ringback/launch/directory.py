@@ -6,7 +6,6 @@ that is never another process's, and the system takes it away however the proxy 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ringback import system
 from ringback.launch.processes import users
 from ringback.net import write_atomically
 
@@ -52,13 +52,14 @@ def launch_base(warn: Callable[[str], None]) -> Path:
 
 def private_temporary() -> Path:
     """Make a temporary directory that only this user can enter, the same one on the next call."""
-    shared = Path(tempfile.gettempdir()) / f"ringback-{os.geteuid()}"
+    shared = Path(tempfile.gettempdir()) / f"ringback-{system.user_id() or 0}"
     try:
         shared.mkdir(mode=0o700, exist_ok=True)
         status = shared.lstat()
     except OSError:
         return Path(tempfile.mkdtemp(prefix="ringback-"))
-    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    closed = system.user_id() is None or not status.st_mode & 0o077
+    mine = stat.S_ISDIR(status.st_mode) and system.is_mine(status) and closed
     # Somebody else got there first: an old trick in shared temporary directories.
     return shared if mine else Path(tempfile.mkdtemp(prefix="ringback-"))
 
@@ -107,9 +108,10 @@ def launch_directory(base: Path | None = None) -> Iterator[Path]:
 def _own(directory: Path) -> int:
     """Lock the owner's file; nobody sees it before that."""
     new = directory / f".{OWNER}"
-    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    new.rename(directory / OWNER)
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | system.OPEN, 0o600)
+    system.lock(descriptor)
+    with suppress(PermissionError):  # Windows renames no open file: who looks at it earlier finds no owner
+        new.rename(directory / OWNER)
     return descriptor
 
 
@@ -136,7 +138,7 @@ def _remove_left(base: Path) -> None:
 
 def _is_mine(directory: Path) -> bool:
     status = directory.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    return stat.S_ISDIR(status.st_mode) and system.is_mine(status)
 
 
 def _is_left(directory: Path) -> bool:
@@ -145,9 +147,9 @@ def _is_left(directory: Path) -> bool:
     Raises:
         OSError: It is no launch's, or not finished.
     """
-    descriptor = os.open(directory / OWNER, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(directory / OWNER, os.O_RDONLY | system.OPEN)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.lock(descriptor, wait=False)
     except BlockingIOError:
         return False
     finally:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ringback.launch.directory import private_temporary, write_file
+from ringback.system import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +144,7 @@ def read_ready_file(path: Path | None = None) -> ReadyFile:
         ) from None
     except (ValueError, TypeError):
         raise NoProxyError(f"{path} is not what `ringback serve` writes: start a proxy with it") from None
-    if not _is_alive(state.pid):
+    if not is_running(state.pid):
         raise NoProxyError(
             f"the proxy of {path}, process {state.pid}, has ended: start one with `ringback serve`"
         )
@@ -164,13 +165,3 @@ def _parse(content: Any) -> ReadyFile:
         raise TypeError("not an object")
     names = ReadyFile.__dataclass_fields__
     return ReadyFile(**{name: value for name, value in content.items() if name in names})
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -18,9 +18,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from ringback.server.tls import MAX_HELLO, RECORD, ClientHello, parse_client_hello
-
-if sys.platform == "linux":
-    import fcntl
+from ringback.system import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +71,8 @@ def _is_sslv2(data: bytes) -> bool:
 def has_splice(transport: asyncio.Transport) -> bool:
     """Report whether the kernel can move this connection's bytes: on Linux, where no TLS of ours is on it."""
     return (
-        hasattr(os, "splice")
+        fcntl is not None
+        and hasattr(os, "splice")
         and transport.get_extra_info("sslcontext") is None
         and transport.get_extra_info("socket") is not None
     )
@@ -233,6 +232,7 @@ class KernelPump:
                 stack.callback(os.close, end)
             if sys.platform == "linux":
                 with suppress(OSError):  # more than the user may have; the pipe holds less
+                    assert fcntl is not None  # see has_splice
                     fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE)
             stack.callback(self._loop.remove_writer, self._sink)
             stack.callback(self._loop.remove_reader, self._source)
