@@ -28,6 +28,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "texts": [("newest", "newest"), ("certain", "certain"), ("newest", "newest")],
     "account": [("trial", "trial"), ("upgraded", "upgraded"), ("trial", "trial")],
     "redact": [("To", ("To",)), ("Body", ("Body",)), ("From", ("From",))],
+    "record_statuses": [("2xx", ("2xx",)), ("400", ("400",)), ("2xx,400", ("2xx,400",))],
     "match_ignore": [("To", ("To",)), ("Body=[0-9]+", ("Body=[0-9]+",)), ("A,B", ("A,B",))],
     "upstream": [(f"https://h:{port}", f"https://h:{port}") for port in (1, 2, 3)],
     "egress_proxy": [(f"http://p:{port}", f"http://p:{port}") for port in (1, 2, 3)],

@@ -147,6 +147,7 @@ class Responder:
                 match_ignore=settings.match_ignore,
                 replay_any=settings.replay_any,
                 max_age=settings.max_age,
+                record_statuses=tuple(one for text in settings.record_statuses for one in text.split(",")),
             ),
             settings.mode,
             secrets=secrets,

@@ -276,6 +276,13 @@ def _match_rule(text: str) -> str:
     return text
 
 
+def _statuses(text: str) -> str:
+    for one in text.split(","):
+        if not re.fullmatch(r"[2-5](?:xx|\d\d)", one.strip().lower()):
+            raise ValueError(f"{one.strip()!r} is no status: write one such as 400, or 2xx for all of a kind")
+    return text.replace(" ", "").lower()
+
+
 def _mock_upstream(text: str) -> str:
     if mock_upstream(text).userinfo:
         raise ValueError("it has a user name, which is never sent; write https://HOST:PORT")
@@ -419,6 +426,13 @@ class Settings:
         "Days after which a replayed recording is called old; with --strict that is an error. 0: never.",
         _Number(int, 0),
         metavar="DAYS",
+    )
+    record_statuses: tuple[str, ...] = _option(
+        (),
+        "Statuses worth recording, e.g. 2xx,400; without it all but server errors and rate limits.",
+        _statuses,
+        metavar="STATUS[,STATUS]...",
+        live=True,
     )
     redact: tuple[str, ...] = _option(
         (),

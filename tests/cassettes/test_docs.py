@@ -45,7 +45,7 @@ def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
     )
     (shelf.directory.parent / "other").mkdir()
     lines = block("sh").splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     (shelf.directory.parent / "theirs").mkdir()
     theirs = [(request(), answer(), "")]
     (shelf.directory.parent / "theirs" / "twilio.yml").write_text(to_ruby_vcr(theirs, "1"))

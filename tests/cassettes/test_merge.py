@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from ringback.cassettes import verify
 from ringback.cassettes.files import CassetteFormatError
+from ringback.cli import ringback
 from ringback.cli.cassettes import command
 from ringback.contract import load
 from support.exchanges import FORM, Shelf, answer, numbered, request, written
@@ -16,7 +17,8 @@ from support.exchanges import FORM, Shelf, answer, numbered, request, written
 if TYPE_CHECKING:
     from pathlib import Path
 
-ONE, TWO, THREE = ((request({"Body": str(n)}), answer(number=n)) for n in (1, 2, 3))
+FORM_OF = {"To": "+14105550100", "From": "+15005550006"}
+ONE, TWO, THREE = ((request({**FORM_OF, "Body": str(n)}), answer(number=n)) for n in (1, 2, 3))
 
 
 def run(*words: str | Path) -> tuple[int, str]:
@@ -84,4 +86,37 @@ def test_files_below_and_with_other_names_are_not_passed_over_in_silence(shelf: 
     odd = below / "test_x[a].yaml"
     odd.write_bytes(file.read_bytes())
     assert set(verify.files_of([shelf.directory])) == {file, odd}
-    assert "test_x[a].yaml: not listed" in run("list", "--cassettes", shelf.directory)[1].replace("\n", "")
+    (below / "notes.txt").write_text("x")
+    there = ["--cassettes", str(shelf.directory)]
+    listed = run("list", *there)[1]
+    assert [line.split("\t")[0] for line in listed.splitlines()[1:3]] == [
+        "default",
+        "test_sms/test_x[a].yaml",
+    ]
+    for arguments in (["list", *there], ["verify", str(shelf.directory)], ["redact", *there]):
+        code, said = run(*arguments)
+        assert code == 0
+        assert f"not looked at: {below / 'notes.txt'} (no ending .yaml" in said
+    for name in ("test_sms/test_x[a].yaml", "test_sms/test_x[a]", str(odd)):
+        assert run("show", name, *there)[0] == 0
+        assert run("redact", name, *there)[0] == 0
+    plain = shelf.directory / "no-ending"
+    plain.write_bytes(file.read_bytes())
+    for arguments in (["verify", str(plain)], ["show", str(plain)], ["redact", str(plain)]):
+        assert run(*arguments)[0] == 0
+    assert plain.is_file()
+    drift = CliRunner().invoke(ringback, ["drift", "--assume-test", str(shelf.directory)])
+    assert drift.exit_code in (0, 1)
+    assert "test_x[a].yaml" in drift.output or "2" in drift.output
+
+
+def test_a_file_that_is_not_used_is_not_redacted_over_the_one_that_is(shelf: Shelf) -> None:
+    file = shelf.write(ONE)
+    other = file.with_suffix(".yml")
+    other.write_text("interactions: []\nversion: 1\n")
+    before = file.read_bytes()
+    code, said = run("redact", "--cassettes", str(shelf.directory))
+    assert code == 1
+    assert f"{other}: not used, because {file} has the same name" in said
+    assert len(verify.load(file).placed) == 1
+    assert file.read_bytes() == before

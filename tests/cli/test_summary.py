@@ -43,7 +43,7 @@ def lines(
                 "  cassette default: 3 unused",
                 "    unused: POST /a",
                 "    unused: POST /b",
-                "    and 1 more",
+                "    and 1 more: `ringback cassettes prune default --unused --dry-run`",
             ],
         ),
         (
@@ -98,7 +98,9 @@ def test_drift_is_counted_and_what_is_only_new_is_not_listed() -> None:
     ]
 
 
-@pytest.mark.parametrize("count, more", [(10, []), (11, ["    and 1 more"])])
+@pytest.mark.parametrize(
+    "count, more", [(10, []), (11, ["    and 1 more: --drift-report FILE writes all of them"])]
+)
 def test_no_more_drift_is_listed_than_can_be_read(count: int, more: list[str]) -> None:
     said = lines(found=(FOUND,) * count)
     assert (len(said), said[11:]) == (11 + len(more), more)

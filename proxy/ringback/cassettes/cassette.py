@@ -22,7 +22,15 @@ from ringback.cassettes.files import (
 )
 from ringback.cassettes.layout import CassetteReader
 from ringback.cassettes.matching import MatchIgnore
-from ringback.cassettes.redaction import Redaction, check_key, provenance, redacted_fields, with_key
+from ringback.cassettes.redaction import (
+    Redaction,
+    check_key,
+    known_of,
+    match_ignore_of,
+    provenance,
+    redacted_fields,
+    with_key,
+)
 from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
 from ringback.cassettes.vcr_format import FIELD_RECORDED
 from ringback.exchange import Answer, Source
@@ -248,6 +256,7 @@ class Cassette:
         old: How many were answered from interactions older than the settings allow.
         refused: How many requests were refused although an interaction of theirs is in it.
         unanswered: How many have no live answer that could be recorded.
+        put_aside: The cassette that an `online` recording became because this one kept its name; or empty.
     """
 
     def __init__(
@@ -257,6 +266,7 @@ class Cassette:
         self.replayed = self.missed = self.recorded = self.failed = self.unanswered = self.refused = (
             self.old
         ) = 0
+        self.put_aside = ""
         self._settings = settings
         self._executor = executor
         self._lock = threading.Lock()
@@ -267,11 +277,14 @@ class Cassette:
         self.path = path or cassette_path(settings.directory, name)
         self._reader = CassetteReader(source)
         self._redaction = settings.redaction
+        ignored = settings.ignored
         if settings.mode != "online":
             self._open()
+        else:
+            ignored |= self._inherit(source)
         if self._redaction.fields and not self._redaction.key:
             self._redaction = with_key(self._redaction, settings.fetch_key())
-        metadata = {"ringback": provenance(self._redaction, ignored=settings.ignored)}
+        metadata = {"ringback": provenance(self._redaction, ignored=ignored)}
         make = RerecordedFile if settings.mode == "online" else CassetteFile
         other = source if source != self.path else None
         self._file = make(self.path, metadata, self._redaction, settings.report, other)
@@ -368,15 +381,7 @@ class Cassette:
             usable: Tells whether a recorded request could be answered at all; the others do not count.
         """
         with self._lock:
-            if self._settings.mode == "online":
-                return 0, ()
-            left = sorted(
-                number
-                for key, numbers in self._reader.keys().items()
-                for number in numbers[max(self._uses.get(key, 0), self._reached.get(key, 0)) :]
-            )
-            if usable is not None and len(left) <= _MOST_JUDGED:
-                left = [number for number in left if usable(self._reader.request(number))]
+            left = self._left(usable)
             shown = tuple(
                 UnusedInteraction(
                     number + 1,
@@ -386,6 +391,25 @@ class Cassette:
                 for number in left[:limit]
             )
         return len(left), shown
+
+    def _left(self, usable: Callable[[Request], bool] | None) -> list[int]:
+        if self._settings.mode == "online":
+            return []
+        left = sorted(
+            number
+            for key, numbers in self._reader.keys().items()
+            for number in numbers[max(self._uses.get(key, 0), self._reached.get(key, 0)) :]
+        )
+        if usable is not None and len(left) <= _MOST_JUDGED:
+            left = [number for number in left if usable(self._reader.request(number))]
+        return left
+
+    def save_usage(self, environ: Mapping[str, str], usable: Callable[[Request], bool] | None) -> None:
+        """Note for `ringback cassettes prune` what was not used; `usable` as for `unused`."""
+        with self._lock:
+            if self._settings.mode != "online" and len(self._reader):
+                unused = [number + 1 for number in self._left(usable)]
+                files.save_usage(self._reader.path, unused, environ)
 
     def count_unanswered(self, more: int) -> None:
         """Note that `more` requests (-1: one less) have no live answer: what `online` records lacks them."""
@@ -409,7 +433,7 @@ class Cassette:
             partial = f"{many(self.failed, 'interaction')} could not be recorded"
         try:
             if isinstance(self._file, RerecordedFile):
-                self._file.finish(self.recorded, partial)
+                self.put_aside = self._file.finish(self.recorded, partial)
         finally:
             self._file.close()
             self._reader.close()
@@ -438,6 +462,20 @@ class Cassette:
         if fields:
             self._redaction = with_key(self._redaction, self._settings.fetch_key())
             check_key(self._reader.path, wanted, self._redaction.key)
+
+    def _inherit(self, source: Path) -> MatchIgnore:
+        """Redact what the cassette that is recorded afresh has redacted; return its match-ignore rules."""
+        old = CassetteReader(source)
+        try:
+            old.open(Redaction())
+        except (CassetteError, OSError):
+            return MatchIgnore()  # it is replaced, or put aside, whatever is in it
+        finally:
+            old.close()
+        fields, _ = redacted_fields(known_of(old.metadata))
+        asked = self._redaction
+        self._redaction = Redaction((*asked.fields, *fields), asked.key, asked.secrets)
+        return match_ignore_of(old.metadata)
 
     def _report_torn(self) -> None:
         if self._settings.mode == "auto":
@@ -488,7 +526,7 @@ class Cassette:
                     self._uses[digest] = self._uses.get(digest, 0) + 1
                 if self._reader.is_same_file(inode):
                     for one in batch:
-                        self._reader.add(one.key, one.start, one.size)
+                        self._reader.add(one.key, one.start, one.size, one.checksum)
                 else:
                     self._reader.close()
                     self._reader = CassetteReader(self.path)

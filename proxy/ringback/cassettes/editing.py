@@ -14,13 +14,14 @@ from urllib.parse import urlencode
 from ringback import system
 from ringback.cassettes import layout, store, vcr_format, verify
 from ringback.cassettes.files import (
-    SUFFIX,
+    NEW_SUFFIX,
     CassetteError,
     CassetteFormatError,
     CodingError,
     RedactionError,
     reading_error,
     recording_error,
+    rewritten_path,
 )
 from ringback.cassettes.matching import FORM_TYPE, MATCHING_VERSION
 from ringback.cassettes.redaction import (
@@ -32,7 +33,6 @@ from ringback.cassettes.redaction import (
     redacted,
     redacted_fields,
 )
-from ringback.cassettes.store import NEW_SUFFIX
 from ringback.cassettes.vcr_format import DOCUMENTED, FIELD_RECORDED, FIELD_SOURCE, Interaction
 from ringback.cassettes.verify import documented_answer
 from ringback.contract import AnswerStamp, Request
@@ -41,7 +41,7 @@ from ringback.exchange import MOCK, PROVENANCE_PREFIX, header_value
 from ringback.tally import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ringback.cassettes.formats import ForeignFile, ForeignInteraction
@@ -124,7 +124,7 @@ def redact(path: Path, redaction: Redaction) -> int:
         RedactionError: It was redacted with another key.
         CassetteError: It is no cassette, or cannot be read or written.
     """
-    target = path.with_suffix(SUFFIX)
+    target = rewritten_path(path)
     try:
         with store.locked(path):
             cassette = verify.load(path)
@@ -218,18 +218,32 @@ def delete(path: Path, numbers: Collection[int]) -> int:
     Raises:
         CassetteError: It has no such interaction, is no cassette, or cannot be read or written.
     """
+    return _change(path, dict.fromkeys(numbers))
+
+
+def replace_interactions(path: Path, new: Mapping[int, Interaction]) -> None:
+    """Put the interactions `new` in the places, from 1, of others in the cassette at `path`.
+
+    Raises:
+        CassetteError: As for `delete`.
+    """
+    _change(path, new)
+
+
+def _change(path: Path, new: Mapping[int, Interaction | None]) -> int:
+    target = rewritten_path(path)
     try:
         with store.locked(path):
             loaded = verify.load(path)
-            absent = [number for number in numbers if not 0 < number <= len(loaded.placed)]
+            absent = [number for number in new if not 0 < number <= len(loaded.placed)]
             if absent:
                 raise CassetteError(f"{path} has {many(len(loaded.placed), 'interaction')}, no {absent[0]}")
-            left = [one.interaction for at, one in enumerate(loaded.placed, 1) if at not in numbers]
-            parts = layout.entries(left, Redaction())
+            left = [new.get(at, one.interaction) for at, one in enumerate(loaded.placed, 1)]
+            parts = layout.entries([one for one in left if one is not None], Redaction())
             said = {**provenance(Redaction()), **known_of(loaded.metadata), "matching": MATCHING_VERSION}
             head = layout.head({**loaded.metadata, "ringback": said})
-            os.close(store.write_whole(path.with_suffix(SUFFIX), [head, *parts], overwrite=True))
-            if path.suffix != SUFFIX:
+            os.close(store.write_whole(target, [head, *parts], overwrite=True))
+            if path != target:
                 path.unlink()
     except OSError as error:
         raise recording_error(path, error) from error

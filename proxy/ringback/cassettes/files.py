@@ -15,12 +15,16 @@ The errors' messages are written for users, and quote no request, answer or cred
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import re
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
 _ADVICE: Final = {
     errno.ENOSPC: "free some space",
@@ -108,6 +112,9 @@ class UnusableCassetteError(Exception):
 
 DEFAULT_NAME: Final = "default"
 SUFFIX: Final = ".yaml"
+NEW_SUFFIX: Final = ".new"  # a recording that is not finished, or was interrupted
+DRAFT: Final = re.compile(r"\..+\.tmp")
+_OWN: Final = re.compile(r".+\.(?:new|tmp|(?:torn|damaged)-\d+)")  # left beside cassettes
 READ_SUFFIXES: Final = (".yaml", ".yml", ".json")  # in this order; vcrpy writes all three, we write the first
 _LONGEST: Final = 100
 _SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -186,17 +193,73 @@ def free_path(directory: Path, name: str, why: str) -> Path:
     return path
 
 
-def unnamed_files(directory: Path) -> tuple[Path, ...]:
-    """Return the files below `directory` that look like cassettes and have no cassette name, sorted."""
-    return tuple(
-        sorted(
-            path
-            for path in directory.rglob("*")
-            if path.suffix in READ_SUFFIXES
-            and path.is_file()
-            and not (path.parent == directory and is_name(path.stem))
-        )
+def cassettes_below(directory: Path) -> list[Path]:
+    """Return the files below `directory` that may be cassettes, by their endings; sorted."""
+    return sorted(path for path in directory.rglob("*") if path.suffix in READ_SUFFIXES and path.is_file())
+
+
+def others_below(directory: Path) -> list[Path]:
+    """Return the files below `directory` that nobody looks at: of another ending, and not hidden; sorted."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.suffix not in READ_SUFFIXES
+        and not path.name.startswith(".")
+        and not _OWN.fullmatch(path.name)
+        and path.is_file()
     )
+
+
+def leftovers_below(directory: Path) -> list[Path]:
+    """Return what interrupted recordings have left below `directory`; sorted."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if (path.name.endswith(NEW_SUFFIX) or DRAFT.fullmatch(path.name)) and path.is_file()
+    )
+
+
+def rewritten_path(path: Path) -> Path:
+    """Return the path to which the cassette at `path` is written again."""
+    return path.with_suffix(SUFFIX) if path.suffix in READ_SUFFIXES else path
+
+
+HOME_VARIABLE: Final = "RINGBACK_HOME"
+
+
+def _usage_path(path: Path, environ: Mapping[str, str]) -> Path:
+    import platformdirs  # noqa: PLC0415 - only at the end of a run, and for `prune`
+
+    home = environ.get(HOME_VARIABLE)
+    directory = Path(home) if home else platformdirs.user_state_path("ringback")
+    digest = hashlib.blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=12)
+    return directory / "usage" / f"{digest.hexdigest()}.json"
+
+
+def save_usage(path: Path, unused: Iterable[int], environ: Mapping[str, str]) -> None:
+    """Note for `prune` which interactions, from 1, of the cassette at `path` a run has not used."""
+    with suppress(OSError):  # only `prune` misses it
+        status = path.stat()
+        noted = {"size": status.st_size, "time": status.st_mtime_ns, "unused": list(unused)}
+        file = _usage_path(path, environ)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(noted))
+
+
+def load_usage(path: Path, environ: Mapping[str, str]) -> frozenset[int]:
+    """Return the interactions of the cassette at `path`, from 1, that the last run has not used.
+
+    Raises:
+        CassetteError: No run is known, or the cassette was changed since.
+    """
+    status = path.stat()
+    try:
+        noted = json.loads(_usage_path(path, environ).read_text())
+        if (noted["size"], noted["time"]) != (status.st_size, status.st_mtime_ns):
+            raise CassetteError(f"{path} was changed since the last run that used it: run your tests again")
+        return frozenset(int(number) for number in noted["unused"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CassetteError(f"no run is known that used {path}: run your tests with it first") from None
 
 
 def cassette_names(directory: Path) -> tuple[str, ...]:

@@ -98,6 +98,7 @@ class ItemIndex:
         metadata: The file's metadata.
         starts: The offset of each item's text, without its comment.
         sizes: The length of each item's text.
+        checksums: The CRC-32 of each item's text.
         keys: The match key of each item, 16 bytes each, one after another.
         end: Where the next item goes: after the last whole one.
         size: The size of the file when it was read; beyond `end` stands a torn tail.
@@ -107,6 +108,7 @@ class ItemIndex:
     metadata: dict[str, Any] = field(default_factory=dict)
     starts: array[int] = field(default_factory=lambda: array("Q"))
     sizes: array[int] = field(default_factory=lambda: array("L"))
+    checksums: array[int] = field(default_factory=lambda: array("L"))
     keys: bytearray = field(default_factory=bytearray)
     end: int = 0
     size: int = 0
@@ -124,11 +126,12 @@ class ItemIndex:
         """The digest of the key of item `number`, 0-based."""
         return bytes(self.keys[number * _KEY_SIZE : (number + 1) * _KEY_SIZE])
 
-    def add(self, key: bytes, start: int, size: int) -> None:
+    def add(self, key: bytes, start: int, size: int, checksum: int) -> None:
         """Append an item."""
         self.keys += key
         self.starts.append(start)
         self.sizes.append(size)
+        self.checksums.append(checksum)
         self.end = start + size
 
 
@@ -231,7 +234,8 @@ def _next_item(  # noqa: PLR0913 - one step of `scan`, which shares its state
     if comment and trust_keys:
         end = _vouched(data, view, comment)
         if end:
-            index.add(bytes.fromhex(comment[1].decode()), start, end - start)
+            checksum = zlib.crc32(view[start:end]) if end == index.size else int(comment[2], 16)
+            index.add(bytes.fromhex(comment[1].decode()), start, end - start, checksum)
             return end
     found = _NEXT.search(data, start + 1)
     end = found.end() if found else index.size
@@ -246,7 +250,7 @@ def _next_item(  # noqa: PLR0913 - one step of `scan`, which shares its state
         if "undefined alias" in str(error):  # of another item: only the whole file can be read
             raise ForeignLayoutError from None
         raise DamageError(position, str(error)) from None
-    index.add(bytes.fromhex(matching.plain_key(parsed.request).digest), start, len(item))
+    index.add(bytes.fromhex(matching.plain_key(parsed.request).digest), start, len(item), zlib.crc32(item))
     return end
 
 
@@ -390,9 +394,9 @@ class CassetteReader:
         """Report whether this reads from the file with `inode`."""
         return not self.foreign and self._handle >= 0 and os.fstat(self._handle).st_ino == inode
 
-    def add(self, key: MatchKey, start: int, size: int) -> None:
+    def add(self, key: MatchKey, start: int, size: int, checksum: int) -> None:
         """Take in an item that was appended to the file."""
-        self._index.add(bytes.fromhex(key.digest), start, size)
+        self._index.add(bytes.fromhex(key.digest), start, size, checksum)
         self._note(bytes.fromhex(key.without(self.ignored).digest), len(self._index) - 1)
 
     def interaction(self, number: int) -> Interaction:
@@ -425,8 +429,16 @@ class CassetteReader:
         return known
 
     def text(self, number: int) -> bytes:
-        """The YAML of recording `number` in a file of our layout."""
-        return system.pread(self._handle, self._index.sizes[number], self._index.starts[number])
+        """Return the YAML of recording `number` in a file of our layout.
+
+        Raises:
+            CassetteFormatError: The file was changed while it was in use.
+        """
+        text = system.pread(self._handle, self._index.sizes[number], self._index.starts[number])
+        if zlib.crc32(text) != self._index.checksums[number]:
+            detail = "changed while it was in use; start again"
+            raise CassetteFormatError(self.path, self.line(number), detail)
+        return text
 
     def line(self, number: int) -> int:
         """The line of recording `number`, 1-based; 0 in a foreign file."""
@@ -458,7 +470,7 @@ class CassetteReader:
         for number in list(chosen)[:_COMPARED]:
             try:
                 found.append((number, self.match_key(number)))
-            except InteractionError:
+            except (InteractionError, CassetteFormatError):
                 continue
         return found
 

@@ -7,8 +7,9 @@ longer to import than the rest.
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -44,6 +45,7 @@ class CassetteOptions:
         match_ignore: Fields, and parts of values, that do not count when requests are compared.
         replay_any: Whether recordings of requests that are refused otherwise answer them, offline.
         max_age: Days after which an interaction is called old; 0 for never.
+        record_statuses: Statuses worth recording, such as `2xx` and `400`; all if there are none.
     """
 
     directory: Path = Path("cassettes")
@@ -54,6 +56,7 @@ class CassetteOptions:
     match_ignore: tuple[str, ...] = ()
     replay_any: bool = False
     max_age: int = 0
+    record_statuses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class CassetteUsage:
         labels: The first few of those, in words.
         refused: Requests refused although it has an interaction for them, see `--replay-any`.
         old: Interactions older than `--max-age` that answered requests.
+        put_aside: The cassette that an `online` recording became, because this one kept its name; or empty.
     """
 
     name: str
@@ -81,6 +85,7 @@ class CassetteUsage:
     labels: tuple[str, ...] = field(default=())
     refused: int = 0
     old: int = 0
+    put_aside: str = ""
 
     @property
     def touched(self) -> bool:
@@ -175,6 +180,11 @@ class CassetteManager:
         try:
             cassette = self._cassette(user or self.wanted.name)
             assert cassette is not None, "there is a cassette in every mode that records"
+            if (answer.header("Content-Type") or "").lower().startswith("text/html"):
+                cassette.count_unanswered(1)
+                return "not recorded: an HTML page is no answer of the API"
+            if not is_worth_recording(answer.status, self.wanted.record_statuses):
+                return f"not recorded: status {answer.status} (--record-statuses)"
             return await asyncio.wrap_future(cassette.record(request, answer))
         except (CassetteError, UnusableCassetteError) as error:
             return f"not recorded: {error}"
@@ -212,7 +222,14 @@ class CassetteManager:
             return ()
         usable = None if self.wanted.replay_any and self.mode == "offline" else _usable()
         found = [_used(cassette, usable) for cassette in self._directory.opened]
+        opened = self._directory.opened
+        for cassette, used in zip(opened, found, strict=True):
+            if used.touched:
+                cassette.save_usage(os.environ, usable)
         self._directory.close(self.partial)
+        found = [
+            replace(used, put_aside=cassette.put_aside) for used, cassette in zip(found, opened, strict=True)
+        ]
         self._cassettes.clear()
         self._directory = None
         # Whoever names cassettes for all clients has nothing to do with the one of the others.
@@ -261,6 +278,12 @@ class CassetteManager:
             return self._directory.open(name, self._places.get(name))
         except CassetteError as error:
             raise UnusableCassetteError(str(error)) from None
+
+
+def is_worth_recording(status: int, wanted: tuple[str, ...]) -> bool:
+    """Report whether `status` is one of `wanted`, such as `2xx` and `400`; without any every status is."""
+    text = str(status)
+    return not wanted or any(one in (text, f"{text[0]}xx") for one in wanted)
 
 
 def _usable() -> Callable[[Request], bool]:

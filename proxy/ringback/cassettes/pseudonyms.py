@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Final
 import phonenumbers
 import platformdirs
 
-from ringback.cassettes.files import RedactionError
+from ringback.cassettes.files import HOME_VARIABLE, RedactionError
 from ringback.contract.form import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 KEY_VARIABLE: Final = "RINGBACK_REDACT_KEY"
-HOME_VARIABLE: Final = "RINGBACK_HOME"
 KEY_FILE: Final = "redact-key"
 SHORTEST_KEY: Final = 16  # characters
 _ROUNDS: Final = 10

@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import shlex
 import threading
+import zlib
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ringback import system
 from ringback.cassettes import layout, redaction, vcr_format
 from ringback.cassettes.files import (
+    NEW_SUFFIX,
     SUFFIX,
     CassetteBusyError,
     CassetteError,
@@ -320,9 +322,6 @@ def offsets_of(start: int, new: Sequence[bytes]) -> list[int]:
     return offsets
 
 
-NEW_SUFFIX: Final = ".new"  # a recording that is not finished, or was interrupted
-
-
 class RerecordedFile(CassetteFile):
     """Records afresh: into `NAME.yaml.new`, which takes the cassette's name at the end.
 
@@ -371,18 +370,22 @@ class RerecordedFile(CassetteFile):
         self.size = status.st_size
         return status.st_ino, offsets_of(status.st_size - sum(map(len, new)), new)
 
-    def finish(self, recorded: int, partial: str = "") -> None:
+    def finish(self, recorded: int, partial: str = "") -> str:
         """Give the recording the cassette's name; nothing recorded leaves the old cassette in place.
 
         Args:
             recorded: How many interactions it has.
             partial: Why they may not be all, so that an old cassette keeps its name; empty if they are.
 
+        Returns:
+            The name of the cassette that the recording became instead, or an empty string.
+
         Raises:
             RecordingError: The disk said no; the recording stays under its other name.
         """
         if self.handle < 0:
-            return
+            return ""
+        aside = ""
         held = _held(self._old)
         try:
             with locked(self.final) if self.final.exists() else nullcontext():
@@ -390,11 +393,13 @@ class RerecordedFile(CassetteFile):
                     _identity(self.final) != self._before
                 ):  # another process has added to the old one: keep both
                     kept = self._keep("online")
+                    aside = kept.stem
                     self.report(
                         f"{self.final}: changed by another process meanwhile; kept as cassette {kept.stem!r}"
                     )
                 elif held and partial:
                     kept = self._keep("interrupted")
+                    aside = kept.stem
                     self.report(
                         f"{self._old}: kept with its {held}, because {partial}; the new one has {recorded} "
                         f"and is cassette {kept.stem!r}: record again, or use it by "
@@ -410,6 +415,7 @@ class RerecordedFile(CassetteFile):
             raise recording_error(self.final, error) from error
         finally:
             self.close()
+        return aside
 
     def _keep(self, why: str) -> Path:
         """Make the recording a cassette of its own."""
@@ -486,11 +492,13 @@ class WrittenInteraction:
         key: Its match key.
         start: The offset of its item in the file.
         size: The length of its item.
+        checksum: The CRC-32 of its item.
     """
 
     key: MatchKey
     start: int
     size: int
+    checksum: int
 
 
 class InteractionWriter:
@@ -561,7 +569,7 @@ class InteractionWriter:
             names = self._written(
                 inode,
                 [
-                    WrittenInteraction(key, offset + len(part) - len(item), len(item))
+                    WrittenInteraction(key, offset + len(part) - len(item), len(item), zlib.crc32(item))
                     for offset, part, (key, item, _) in zip(offsets, parts, ready, strict=True)
                 ],
             )

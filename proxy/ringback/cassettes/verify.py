@@ -14,10 +14,13 @@ from ringback import contract
 from ringback.cassettes import bodies, layout, matching, vcr_format
 from ringback.cassettes.bodies import rewrite_body
 from ringback.cassettes.files import (
-    READ_SUFFIXES,
+    DRAFT,
+    NEW_SUFFIX,
     CassetteError,
     CassetteFormatError,
     CodingError,
+    cassettes_below,
+    leftovers_below,
     reading_error,
 )
 from ringback.cassettes.redaction import (
@@ -29,7 +32,6 @@ from ringback.cassettes.redaction import (
     is_secret_name,
     redacted_fields_of,
 )
-from ringback.cassettes.store import NEW_SUFFIX
 from ringback.contract import AnswerStamp, Credentials, Names
 from ringback.exchange import error_code
 from ringback.tally import many
@@ -150,7 +152,6 @@ class _Search:
 
 
 _STAMP: Final = AnswerStamp("0" * 32, "0" * 32, datetime(2012, 10, 10, tzinfo=UTC), 0.1)
-_DRAFT: Final = re.compile(r"\..+\.tmp")
 
 
 @dataclass(frozen=True, order=True)
@@ -268,16 +269,7 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield the files of cassettes in `paths`: files, and directories with all below them."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(
-                file
-                for file in path.rglob("*")
-                if file.is_file()
-                and (
-                    file.suffix in READ_SUFFIXES
-                    or file.name.endswith(NEW_SUFFIX)
-                    or _DRAFT.fullmatch(file.name)
-                )
-            )
+            yield from sorted((*cassettes_below(path), *leftovers_below(path)))
         else:
             yield path
 
@@ -299,7 +291,7 @@ def check(
     if path.name.endswith(NEW_SUFFIX):
         detail = "a recording that was not finished; --repair makes it a cassette"
         return [CassetteFinding(path, 1, "interrupted", detail)]
-    if _DRAFT.fullmatch(path.name):
+    if DRAFT.fullmatch(path.name):
         return [CassetteFinding(path, 1, "draft", "a draft that was not finished; --repair removes it")]
     try:
         cassette = load(path)
@@ -307,21 +299,28 @@ def check(
         return [CassetteFinding(path, error.line, "format", error.detail)]
     except CassetteError as error:
         return [CassetteFinding(path, 1, "format", str(error))]
-    found = []
+    found: list[CassetteFinding] = []
     if cassette.fields and cassette.placed:
         report_unjudged(
             f"{', '.join(cassette.fields)} were recorded as pseudonyms (--redact), which get other answers "
             "than what was sent"
         )
     for placed in cassette.placed:
-        for what, value in secrets_in(placed.interaction, secrets).items():
-            found.append(CassetteFinding(path, placed.line_of(value), "secret", what))
-        found += _contract_findings(placed, cassette, loaded)
+        found += interaction_findings(placed, cassette, loaded, secrets)
     if cassette.torn:
         size = many(cassette.torn, "byte")
         detail = f"it ends in {size} of an interaction that is not whole; --repair cuts them"
         found.append(CassetteFinding(path, cassette.last_line, "torn", detail))
     return sorted(found)
+
+
+def interaction_findings(
+    placed: LocatedInteraction, cassette: ReadCassette, loaded: Contract, secrets: Sequence[str] = ()
+) -> Iterator[CassetteFinding]:
+    """Yield what is wrong with one interaction; the arguments are those of `check`."""
+    for what, value in secrets_in(placed.interaction, secrets).items():
+        yield CassetteFinding(cassette.path, placed.line_of(value), "secret", what)
+    yield from _contract_findings(placed, cassette, loaded)
 
 
 def _contract_findings(

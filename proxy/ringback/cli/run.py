@@ -18,7 +18,7 @@ from ringback import system
 from ringback.cli.options import settings_options
 from ringback.cli.output import print_message
 from ringback.cli.request_log import failures, keep_journal
-from ringback.cli.summary import EXIT_CASSETTES, EXIT_NONE, EXIT_START, cassettes_fail, findings, summary
+from ringback.cli.summary import EXIT_NONE, EXIT_START, cassettes_code, cassettes_fail, findings, summary
 from ringback.launch.processes import adopt_orphans, descendants
 from ringback.tally import many
 
@@ -67,6 +67,8 @@ def command(options: Settings, *, command_line: tuple[str, ...]) -> None:
       4      COMMAND succeeded, but --strict missed a recording, or
              --fail-on-unused found an unused one
       5      the proxy could not start
+      6      COMMAND succeeded, but what --mode online recorded was put aside,
+             because it may lack what the old cassette has
       126    COMMAND cannot be run
       127    COMMAND is not found
       128+n  COMMAND was ended by signal n
@@ -135,7 +137,7 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
     if why:
         _warn_of_bypass(command_line[0], _outcome_phrase(code, silent, counted.challenged), why)
         code = code or EXIT_NONE
-    return EXIT_CASSETTES if code == 0 and failing else code
+    return code or cassettes_code(used, failing=failing)
 
 
 def _seen_by_the_proxy(counted: Tally, root: Path, trusting: str, *, silent: bool) -> str:

@@ -15,7 +15,7 @@ import click
 from ringback.cli.options import settings_options, table_option
 from ringback.cli.output import print_message
 from ringback.cli.request_log import keep_journal
-from ringback.cli.summary import EXIT_CASSETTES, cassettes_fail, findings, summary
+from ringback.cli.summary import cassettes_code, cassettes_fail, findings, summary
 from ringback.launch.runtimes import reachable
 from ringback.system import on_signals, signals
 
@@ -43,6 +43,7 @@ def serve(options: Settings) -> None:
       2  usage
       4  --strict missed a recording, or --fail-on-unused found an unused one
       5  the proxy could not start
+      6  what --mode online recorded was put aside
     """  # noqa: D301 - click wants a real backspace
     gc.disable()  # until the proxy runs: what is made before that stays
     sys.exit(asyncio.run(_serve(options)))
@@ -90,7 +91,7 @@ def _end(
     if not options.quiet or tally.refused or failing:
         for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
             print_message(line)
-    return EXIT_CASSETTES if failing else 0
+    return cassettes_code(used, failing=failing)
 
 
 @contextmanager

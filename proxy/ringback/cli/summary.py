@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXIT_NONE = 3
 EXIT_CASSETTES = 4
 EXIT_START = 5
+EXIT_PUT_ASIDE = 6
 
 _LISTED = 10  # findings that are shown by themselves
 _REASONS = 5  # of one rule that are shown by themselves
@@ -74,7 +75,7 @@ def _drift(found: Sequence[DriftFinding]) -> list[str]:
         for one in listed[:_LISTED]
     ]
     if len(listed) > _LISTED:
-        lines.append(f"    and {len(listed) - _LISTED} more")
+        lines.append(f"    and {len(listed) - _LISTED} more: --drift-report FILE writes all of them")
     return lines
 
 
@@ -93,11 +94,14 @@ def _cassettes(tally: Tally, used: Sequence[CassetteUsage], *, list_unused: bool
         said = ", ".join(f"{count} {what}" for what, count in counts if count)
         if said:
             lines.append(f"  cassette {one.name}: {said}")
+        if one.put_aside:
+            lines.append(f"    its new recording was put aside as cassette {one.put_aside}")
         if not list_unused:
             continue
         lines += [f"    unused: {label}" for label in one.labels]
         if one.unused > len(one.labels):
-            lines.append(f"    and {one.unused - len(one.labels)} more")
+            more = one.unused - len(one.labels)
+            lines.append(f"    and {more} more: `ringback cassettes prune {one.name} --unused --dry-run`")
     return lines
 
 
@@ -111,6 +115,18 @@ def cassettes_fail(
     """
     refused = strict and any(one.refused or one.old for one in used)
     return bool(tally.missed or refused or (fail_on_unused and any(one.unused for one in used)))
+
+
+def cassettes_code(used: Sequence[CassetteUsage], *, failing: bool) -> int:
+    """Return the exit code that cassettes give a run that succeeded otherwise; 0 for none.
+
+    Args:
+        used: The cassettes.
+        failing: The answer of `cassettes_fail`.
+    """
+    if failing:
+        return EXIT_CASSETTES
+    return EXIT_PUT_ASIDE if any(one.put_aside for one in used) else 0
 
 
 def _live(tally: Tally) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ringback.cassettes.files import READ_SUFFIXES
+from ringback.cassettes.files import cassettes_below
 from ringback.drift.observation import Observation, form_of, who_asked
 from ringback.exchange import MOCK, Source
 
@@ -109,7 +109,7 @@ def read_recordings(
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in READ_SUFFIXES and file.is_file())
+        found = cassettes_below(path)
         if not found:
             raise UnreadableCassetteError(path, "no cassette (*.yaml, *.yml, *.json) in this directory")
         return found
