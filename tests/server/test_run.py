@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import ssl
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.launch.ca import ensure_authority
+from ringback.server.destination import NOWHERE
 from ringback.server.run import ProxyConfig, StartError, serve
 from support.proxies import settings_with
 
@@ -70,6 +72,7 @@ def test_running_imports_no_mitmproxy(confdir: Path) -> None:
 import asyncio, sys
 from pathlib import Path
 from ringback.cli import run
+from ringback.server.destination import NOWHERE
 from ringback.server.run import ProxyConfig, serve
 from ringback import settings
 async def main():
@@ -85,3 +88,27 @@ def test_the_collector_is_as_before_afterwards(confdir: Path) -> None:
     run(ProxyConfig(settings_with({}), confdir))
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_jvm_that_is_slow_to_speak_is_waited_for(confdir: Path) -> None:
+    """By SOCKS a JVM names the address that the agent gives to Twilio's names."""
+    nowhere = socket.inet_aton(NOWHERE)
+    trust = ssl.create_default_context(cafile=str(confdir / "mitmproxy-ca-cert.pem"))
+
+    async def main() -> str | None:
+        async with serve(ProxyConfig(settings_with({}), confdir, socks=True, silence=0.0)) as running:
+            reader, writer = await asyncio.open_connection(running.host, running.socks_port)
+            writer.write(b"\x05\x01\0" + b"\x05\x01\0\x01" + nowhere + (443).to_bytes(2))
+            await reader.readexactly(2 + 10)
+            # Long enough for what the server would do of itself.
+            other, asking = await asyncio.open_connection(running.host, running.port)
+            asking.write(b"GET /ringback/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert await other.read()
+            asking.close()
+            await asking.wait_closed()
+            await writer.start_tls(trust, server_hostname="api.twilio.com")
+            version: str | None = writer.get_extra_info("ssl_object").version()
+            writer.close()
+            return version
+
+    assert asyncio.run(main()) is not None

@@ -124,7 +124,8 @@ class Handshake(asyncio.Protocol):
             self._read = self._read_twilio
         else:
             self._read = self._read_other
-            if not self._data:
+            # Nobody speaks first at NOWHERE: a JVM means Twilio by it, and may take its time.
+            if not self._data and destination.host != NOWHERE:
                 self._timer = asyncio.get_running_loop().call_later(self.state.silence, self._relay)
         if self._data:
             self._read()
