@@ -56,6 +56,7 @@ FLAGS = (
     "fail_on_unused",
     "replay_any",
     "allow_none",
+    "mount_namespace",
     "quiet",
     "verbose",
 )

@@ -559,6 +559,13 @@ class Settings:
         commands=("run",),
     )
 
+    mount_namespace: bool = _option(
+        False,
+        "Put the CA among the system's roots for COMMAND, and name each program that goes past the proxy. "
+        "Needs root on Linux.",
+        commands=("run",),
+    )
+
     password: str | None = field(default=None, repr=False)
     credentials: Credentials = field(default_factory=_any_credentials)
     egress: Egress = field(default_factory=Egress)

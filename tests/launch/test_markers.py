@@ -214,3 +214,12 @@ def test_a_client_that_distrusts_the_ca_gets_its_language_s_line(
 def test_mono_has_its_own_store() -> None:
     assert on_trust(["mono", "send.exe"]).startswith("`mono` has a trust store of its own")
     assert "update-ca-certificates" not in on_trust(["mono", "send.exe"])
+
+
+def test_a_long_command_line_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+    command = ["program", *["word"] * 200, "last"]
+    (tmp_path / "bypassed-ruby-1").write_text(f"api.twilio.com\n{' '.join(command)}\n\n")
+    (line, *_) = bypass_hint(command, tmp_path).splitlines()
+    assert line.startswith("Ruby (program word ")
+    assert " word last) was on its way to api.twilio.com" in line
+    assert "…" in line

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import click
@@ -23,9 +23,10 @@ from ringback.launch.processes import adopt_orphans, descendants
 from ringback.tally import many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
+    from ringback.launch.environment import Launch
     from ringback.launch.processes import Process
     from ringback.settings import Settings
     from ringback.tally import Tally
@@ -104,14 +105,15 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
                 print_message(warning, colour="yellow")
             begun.ready(running)
             keep_journal(running.responder.journal, options)
-            try:
-                code = await child.run(command_line, launch.environment)
-            except NotRunError as error:
-                print_message(str(error), colour="red")
-                return error.exit_code
-            if code and running.responder.cassettes is not None:
-                running.responder.cassettes.partial = f"{command_line[0]} ended with exit code {code}"
-            await _linger(child, command_line[0], options.linger, launch.directory)
+            async with _namespace(options, launch, begun.authority.root_pem) as wrap:
+                try:
+                    code = await child.run(wrap(command_line), launch.environment)
+                except NotRunError as error:
+                    print_message(str(error), colour="red")
+                    return error.exit_code
+                if code and running.responder.cassettes is not None:
+                    running.responder.cassettes.partial = f"{command_line[0]} ended with exit code {code}"
+                await _linger(child, command_line[0], options.linger, launch.directory)
             counted, inner = running.responder.tally, answered_in_inner_launches(launch.directory)
             silent = counted.total + inner == 0 and not options.allow_none
             trusting = on_trust(command_line, {marker.runtime for marker in seen_runtimes(launch.directory)})
@@ -138,6 +140,20 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
         _warn_of_bypass(command_line[0], _outcome_phrase(code, silent, counted.challenged), why)
         code = code or EXIT_NONE
     return code or cassettes_code(used, failing=failing)
+
+
+@asynccontextmanager
+async def _namespace(
+    options: Settings, launch: Launch, root: Path
+) -> AsyncIterator[Callable[[Sequence[str]], Sequence[str]]]:
+    """Yield a function that puts a command into a mount namespace, where that is asked for."""
+    if not options.mount_namespace:
+        yield lambda command_line: command_line
+        return
+    from ringback.cli.namespace import mount_namespace  # noqa: PLC0415 - for a rare option
+
+    async with mount_namespace(launch.directory, root) as namespace:
+        yield lambda command_line: namespace.wrap(command_line, launch.environment.get("PATH", ""))
 
 
 def _seen_by_the_proxy(counted: Tally, root: Path, trusting: str, *, silent: bool) -> str:

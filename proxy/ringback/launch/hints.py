@@ -18,7 +18,22 @@ from ringback.launch.runtimes import JAVA_IMAGE_ADVICE, image_without_agents
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-NAMES = {"python": "Python", "node": "Node.js", "deno": "Deno", "bun": "Bun", "java": "Java", "ruby": "Ruby"}
+NAMES = {
+    "python": "Python",
+    "node": "Node.js",
+    "deno": "Deno",
+    "bun": "Bun",
+    "java": "Java",
+    "ruby": "Ruby",
+    "php": "PHP",
+    "perl": "Perl",
+    "elixir": "Erlang",
+    "r": "R",
+    "dotnet": ".NET",
+    "curl": "curl",
+    "wget": "wget",
+    "program": "A program",
+}
 
 
 CLEARED = "HTTPS_PROXY is gone"  # a marker's third line
@@ -57,8 +72,13 @@ NEEDS = {
     "r": "httr and curl trust the system's roots alone: `httr::set_config(httr::config(cainfo = "
     'Sys.getenv("SSL_CERT_FILE")))`',
     "dotnet": "an `HttpClientHandler` of the program's own needs its `UseProxy` and no other `Proxy`",
+    "curl": "`--noproxy`, `--proxy` and ~/.curlrc lead past the proxy: leave them out",
+    "wget": "`--no-proxy`, `--no-config` and `-e use_proxy=no` lead past the proxy: leave them out",
+    "program": "it must read HTTPS_PROXY from its environment (Go: `Proxy: http.ProxyFromEnvironment`; Rust: "
+    "reqwest without `no_proxy()`)",
 }
 
+_SHOWN = 160  # characters of a command line that are shown: its beginning and its end
 _LONGEST = 256  # of a program's first line, as Linux reads it
 _MOST = 65536  # bytes of a shell script
 _SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
@@ -100,7 +120,8 @@ TRUST = {
 }
 STORE = (
     "Or let this machine trust it (Debian, Ubuntu): ringback ca --export pem -o "
-    "/usr/local/share/ca-certificates/ringback.crt && update-ca-certificates"
+    "/usr/local/share/ca-certificates/ringback.crt && update-ca-certificates\n"
+    "Or, as root on Linux, for one run: ringback run --mount-namespace -- COMMAND"
 )
 
 # The runtime of a program, by the name that it is called with.
@@ -113,6 +134,20 @@ _RUNTIME = (
     | dict.fromkeys(("R", "Rscript"), "r")
     | {"deno": "deno", "bun": "bun", "bunx": "bun"}
 )
+
+# The runtime of a process, by its executable's name without a version.
+_EXECUTABLES = _RUNTIME | {
+    "python": "python",
+    "pypy": "python",
+    "node": "node",
+    "java": "java",
+    "mono": "dotnet",
+    "mono-sgen": "dotnet",
+    "dotnet": "dotnet",
+    "beam.smp": "elixir",
+    "curl": "curl",
+    "wget": "wget",
+}
 
 # What is said of any other program, by the name that it is called with.
 _TOLD = (
@@ -308,6 +343,22 @@ def stopped_bypasses(directory: Path) -> tuple[ProcessMarker, ...]:
     return tuple(found)
 
 
+def leave_bypass_marker(directory: Path, pid: int, host: str) -> None:
+    """Leave the marker of a process that was seen on its way to `host` past the proxy, on Linux."""
+    place = Path("/proc", str(pid))
+    try:
+        program = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        executable = (place / "exe").readlink().name
+        cleared = b"HTTPS_PROXY=" not in (place / "environ").read_bytes()
+    except OSError:  # it has ended
+        return
+    runtime = _EXECUTABLES.get(re.sub(r"[-0-9.]+$", "", executable), "program")
+    marker = directory / f"bypassed-{runtime}-{pid}"
+    if not marker.exists():  # a shim knows more
+        text = " ".join(program.split())
+        marker.write_text(f"{host}\n{text}\n{CLEARED if cleared else ''}\n")
+
+
 def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None) -> str:
     """Explain why a command may have sent no request through the proxy, the likeliest cause first.
 
@@ -319,15 +370,16 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
     seen = {marker.runtime: marker.version for marker in seen_runtimes(directory)}
     stopped = stopped_bypasses(directory)
     lines = [
-        f"{NAMES[marker.runtime]} ({marker.program or f'process {marker.pid}'}) was on its way to "
+        f"{NAMES[marker.runtime]} ({_named(marker)}) was on its way to "
         f"{marker.host} past the proxy and was stopped: {_LOST if marker.cleared else NEEDS[marker.runtime]}."
         for marker in stopped
     ]
-    needs = {f": {NEEDS[marker.runtime]}." for marker in stopped}
+    said = tuple(f": {NEEDS[marker.runtime]}." for marker in stopped)
+    tools = tuple(f"`{marker.runtime}" for marker in stopped if marker.runtime in {"curl", "wget"})
     lines += [
         line
         for line in from_command(words_of(command), seen, environment or {})
-        if not any(line.endswith(need) for need in needs)  # said above
+        if not line.endswith(said) and not line.startswith(tools)
     ]
     if not lines:
         lines = [
@@ -343,6 +395,14 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
             )
         ]
     return "\n".join(dict.fromkeys(lines))
+
+
+def _named(marker: ProcessMarker) -> str:
+    """Name a process by its command line, as far as that fits."""
+    if not marker.program:
+        return f"process {marker.pid}"
+    words, end = marker.program, _SHOWN // 2
+    return words if len(words) <= _SHOWN else f"{words[:end]} … {words[-end:]}"
 
 
 def _marker_files(directory: Path, kind: str) -> Iterator[tuple[str, int, str]]:
