@@ -134,6 +134,11 @@ def _numbers(bench: Bench) -> Found:
     return _plain(table), report.number_table(table["ringback"], NUMBERS)
 
 
+def _journal(bench: Bench) -> Found:
+    table = measures.journals(bench.place, bench.plan, _say)
+    return _plain(table), report.journals_table(table)
+
+
 def _protocols(bench: Bench) -> Found:
     table = measures.by_protocol([BARE, IN_MITMDUMP, RINGBACK], bench.place, bench.plan, _say)
     return _plain(table), report.protocols_table(table)
@@ -158,6 +163,7 @@ MEASURES: dict[str, tuple[str, Callable[[Bench], Found]]] = {
     "cassettes": ("Answers a second by the cassette's size", _cassettes),
     "first-answer": ("The first answer from a large cassette", _first_answer),
     "numbers": ("Answers by the number of cassettes", _numbers),
+    "journal": ("The journal", _journal),
     "protocols": ("HTTP/2 or not", _protocols),
     "memory": ("Memory", _memory),
 }

@@ -18,6 +18,7 @@ from benchmarks.load import Load, arguments
 from benchmarks.subjects import (
     API,
     BYTES,
+    JOURNALS,
     RELAY,
     RINGBACK,
     ROOT,
@@ -370,6 +371,18 @@ def memory(
             given += ask(running, place, {"seconds": 10.0, "core": plan.load_core})["answers"]
             print_message(f"memory: {given:,.0f} answers, {running.resident():.0f} MB")
         return {"idle": idle, "answers": given, "after": running.resident()}
+
+
+def journals(place: Workplace, plan: Plan, print_message: Callable[[str], None]) -> Table:
+    """Processor time for an answer in one write, without the journal and with a full one."""
+    load = {"seconds": plan.seconds, "core": plan.load_core, "writes": 1}
+
+    def measure(running: Running) -> dict[str, float]:
+        ask(running, place, load)  # the journal is full after 10,000 answers
+        got = ask(running, place, load)
+        return {"rate": got["rate"], "cpu": got["cpu"]}
+
+    return in_turns(list(JOURNALS.values()), place, plan, measure, print_message)
 
 
 def by_number(

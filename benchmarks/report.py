@@ -79,6 +79,14 @@ def recordings_table(table: Table, yardstick: str) -> list[str]:
     return lines
 
 
+def journals_table(table: Table) -> list[str]:
+    """Answers a second and processor time with the journal and without."""
+    lines = ["| what answers | answers/s | CPU us/answer |", "|---|---|---|"]
+    for name, row in table.items():
+        lines.append(f"| {name} | {_with_spread(row['rate'])} | {_with_spread(row['cpu'])} |")
+    return lines
+
+
 def tunnels_table(table: Table, direct: str) -> list[str]:
     """Megabytes a second through each, and the proxy's processor time for a megabyte."""
     lines = ["| through | MB/s | x | CPU ms/MB |", "|---|---|---|---|"]

@@ -255,6 +255,11 @@ def with_shelf(directory: str) -> Subject:
     return Subject("ringback", _serve("--strict", "--cassettes", directory))
 
 
+JOURNALS = {
+    size: Subject(f"ringback --journal {size}", _serve("--journal", str(size))) for size in (0, 10_000)
+}
+
+
 API = Subject(
     "mock upstream", lambda place: [sys.executable, "-m", "benchmarks.peers.upstream", "api", str(place.leaf)]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.measures import DIRECT, RUN_TRUE
-from benchmarks.subjects import BARE, DURABLE, RECORDING, RELAY, RINGBACK
+from benchmarks.subjects import BARE, DURABLE, JOURNALS, RECORDING, RELAY, RINGBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,12 @@ def _cassettes(table: dict[str, Any]) -> Iterator[Target]:
     yield Target("answers/s, a cassette of 100,000 to one of 10", 0.85, share)
 
 
+def _journals(table: dict[str, Any]) -> Iterator[Target]:
+    without, with_one = (table[JOURNALS[size].name] for size in (0, 10_000))
+    share = _of(with_one, without, "cpu")
+    yield Target("processor time for an answer, with the journal to without", 1.1, share, at_most=True)
+
+
 def _first_answer(found: dict[str, float]) -> Iterator[Target]:
     share = found["ours"] / found["vcrpy"]
     yield Target("the first answer of 100,000 to vcrpy's", 0.1, share, at_most=True)
@@ -114,6 +120,7 @@ _BY_MEASURE = {
     "recording": _recordings,
     "tunnel": _tunnels,
     "cassettes": _cassettes,
+    "journal": _journals,
     "first-answer": _first_answer,
     "memory": _memory,
 }

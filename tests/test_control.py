@@ -19,7 +19,7 @@ from ringback import control
 from ringback.contract import Answer, Names, Request, load
 from ringback.contract.render import SeededStamps
 from ringback.control import ROUTES, Control
-from ringback.exchange import Stream
+from ringback.exchange import Source, Stream
 from ringback.responder import Responder
 from support.clients import GOOD, post, respond
 
@@ -387,17 +387,44 @@ def test_the_ca_is_handed_out_where_it_is_known(responder: Responder, tmp_path: 
 
 
 def test_metrics_are_prometheus_text(responder: Responder) -> None:
-    respond(responder, message(), NAMES)
-    respond(responder, message("+15005550001"), NAMES)
-    respond(responder, replace(message(), method="GET"), NAMES)
+    for asked in (message(), message(), message("+15005550001"), replace(message(), method="GET")):
+        responder.handle(asked, NAMES)
+    responder.handle(post("Calls", GOOD["Calls"], extension=""), NAMES)
     text = call(responder, "GET", "metrics").body.decode()
-    assert 'ringback_answers_total{source="contract"} 2\n' in text
+    assert 'ringback_answers_total{source="contract",resource="Messages",code=""} 2\n' in text
+    assert 'ringback_answers_total{source="contract",resource="Messages",code="21211"} 1\n' in text
+    assert 'ringback_answers_total{source="contract",resource="Calls",code=""} 1\n' in text
+    assert 'ringback_answers_total{source="gate",resource="Messages",code="20008"} 1\n' in text
     assert 'ringback_refused_total{rule="resource.unsupported"} 1\n' in text
-    assert "ringback_journal_entries 3\n" in text
+    assert "ringback_journal_entries 5\n" in text
+    classes = re.findall(r'ringback_answer_seconds_bucket\{source="contract",le="(.+?)"\} (\d+)', text)
+    counts = [int(number) for _, number in classes]
+    assert (counts, counts[-1], classes[-1][0]) == (sorted(counts), 4, "+Inf")
+    assert 'ringback_answer_seconds_count{source="contract"} 4\n' in text
+    seconds = re.search(r'ringback_answer_seconds_sum\{source="contract"\} ([0-9.]+)\n', text)
+    assert seconds is not None
+    assert float(seconds[1]) > 0
     assert all(
-        re.fullmatch(r'# (HELP|TYPE) .+|ringback_\w+(\{\w+="[^"]*"\})? \d+', line)
+        re.fullmatch(r'# (HELP|TYPE) .+|ringback_\w+(\{(\w+="[^"]*",?)+\})? [0-9.]+', line)
         for line in text.splitlines()
     )
+
+
+def test_labels_of_metrics_are_bounded(responder: Responder) -> None:
+    tally = responder.tally
+    for number in range(3000):
+        body = json.dumps({"code": 10000 + number}).encode()
+        tally.count(Answer(400, "", (), body, Source("live")), f"/2010-04-01/Accounts/AC1/X{number}.json")
+    assert len(tally.answers) <= 2001
+    assert tally.answers["live", "other", "other"] == 1000
+
+
+def test_a_request_is_asked_for_by_head_too(responder: Responder) -> None:
+    respond(responder, message(), NAMES)
+    got, missing = (call(responder, "HEAD", f"requests/{number}") for number in (1, 2))
+    assert (got.status, got.body, missing.status) == (200, b"", 404)
+    length = got.header("Content-Length")
+    assert length == str(len(call(responder, "GET", "requests/1").body))
 
 
 @pytest.mark.parametrize("path", ["", "inbox.js", "inbox.css", "icon.svg"])

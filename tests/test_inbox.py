@@ -82,11 +82,11 @@ async def until(page: Page, expression: str) -> None:
     """Wait until a JavaScript expression is true."""
     look = f"const look = () => ({expression}) ? resolve(true) : setTimeout(look, 20)"
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await page.value(f"new Promise((resolve) => {{ {look}; look(); }})")
     except TimeoutError:
         shown = await page.value("document.body.innerText")
-        pytest.fail(f"not within 30 s: {expression}; the page shows: {shown}")
+        pytest.fail(f"not within 60 s: {expression}; the page shows: {shown}")
 
 
 async def texts(page: Page, selector: str) -> list[str]:

@@ -24,6 +24,7 @@ from ringback.contract.render import count_segments
 from ringback.exchange import Answer, Headers, Request, Source, Stream, basic_auth
 from ringback.journal import Filter
 from ringback.net import is_loopback
+from ringback.tally import LATENCIES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ringback.contract import Contract
     from ringback.journal import Callback, Entry, Record
     from ringback.responder import Responder
+    from ringback.tally import Tally
 
 PREFIX: Final = "/ringback/"
 MAX_WAIT: Final = 300.0  # seconds of a long poll
@@ -408,14 +410,18 @@ class Control:
 
     def _metrics(self, _request: Request, _query: dict[str, str]) -> Answer:
         tally = self.responder.tally
+        lines = ["# HELP ringback_answers_total Answered requests by who answered, resource and error code."]
+        lines += ["# TYPE ringback_answers_total counter"]
+        for (source, resource, code), count in sorted(tally.answers.items()):
+            labels = f'source="{source}",resource="{resource}",code="{code}"'
+            lines.append(f"ringback_answers_total{{{labels}}} {count}")
+        lines += _histogram(tally)
         tables: tuple[tuple[str, str, str, Counter[str]], ...] = (
-            ("answers_total", "Answered requests by who answered.", "source", tally.by_source),
             ("refused_total", "Requests that the gate refused, by rule.", "rule", tally.refused),
             ("failed_total", "Errors that the contract answered, by row.", "rule", tally.failed),
             ("fallbacks_total", "Answers in the live API's place, by reason.", "rule", tally.fallbacks),
             ("drift_total", "Live answers that differ from the contract.", "difference", tally.differences),
         )
-        lines = []
         for name, text, label, counts in tables:
             lines += [f"# HELP ringback_{name} {text}", f"# TYPE ringback_{name} counter"]
             for value, count in sorted(counts.items()):
@@ -643,6 +649,23 @@ def _overlaid(loaded: Contract, rows: dict[str, Any]) -> Contract:
             return overlaid(loaded, file)
         except ContractError as error:
             raise UsageError(re.sub(r"^.*?rows:\d+: ", "", str(error))) from None
+
+
+def _histogram(tally: Tally) -> list[str]:
+    """Return the latency histogram in Prometheus' text format: classes hold those below, too."""
+    name = "ringback_answer_seconds"
+    lines = [
+        f"# HELP {name} Seconds from a request to its answer, delays of rows apart.",
+        f"# TYPE {name} histogram",
+    ]
+    for source, counts in sorted(tally.latencies.items()):
+        below = 0
+        for limit, count in zip((*map(str, LATENCIES), "+Inf"), counts, strict=True):
+            below += count
+            lines.append(f'{name}_bucket{{source="{source}",le="{limit}"}} {below}')
+        lines.append(f'{name}_sum{{source="{source}"}} {tally.seconds[source]:.6f}')
+        lines.append(f'{name}_count{{source="{source}"}} {below}')
+    return lines
 
 
 def _escaped(value: str) -> str:

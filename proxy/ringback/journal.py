@@ -66,6 +66,9 @@ _SECRET_FIELDS: Final = frozenset({"set-cookie", "www-authenticate"})
 _ACCOUNT_PATH: Final = re.compile(r"/[0-9-]+/Accounts/[^/]+?/(.+?)(?:\.json|\.xml)?")
 _XML_TEXT: Final = r"<{0}>([^<]{{1,2000}})</{0}>"
 _ENTITIES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
+_UNRESERVED: Final = re.compile(rb"[A-Za-z0-9._~-]+")
+# Letters, digits and `-._~` in percent encoding, which they do not need.
+_NEEDLESS: Final = re.compile(rb"%(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|2[DdEe]|5[Ff]|7[Ee])")
 _NUMBER: Final = re.compile(r"[+0-9 ().-]{3,}")
 
 
@@ -361,6 +364,7 @@ class Journal:
         self._bytes = 0
         self._max_bytes = max_bytes
         self._needles: tuple[bytes, ...] = ()
+        self._probes: tuple[bytes, ...] = ()
         self._file = file
         self.hide(*hidden)
 
@@ -378,6 +382,7 @@ class Journal:
     def hide(self, *hidden: str) -> None:
         """Keep none of these secrets either, from now on."""
         self._needles = tuple(needle for secret in hidden for needle in _spellings(secret))
+        self._probes = _probes(self._needles)
 
     def __iter__(self) -> Iterator[Entry]:
         """Iterate over the entries, oldest first."""
@@ -388,7 +393,7 @@ class Journal:
         if not self.capacity:
             return
         self.last += 1
-        headers, needles, planted = _headers(request.headers)
+        headers, needles, probes, planted = _headers(request.headers)
         entry = Entry(
             self.last,
             time.time(),
@@ -405,7 +410,8 @@ class Journal:
         )
         if self._needles:
             needles += self._needles
-        if planted or _holds(entry, needles):
+            probes += self._probes
+        if planted or _holds(entry, needles, probes):
             entry = _without(entry, needles)
         self._entries.append(entry)
         self._bytes += entry.size
@@ -432,7 +438,7 @@ class Journal:
 
     def add_drift(self, number: int, findings: list[dict[str, str]], request: Request) -> None:
         """Keep what differs in the live answer to `request`, which has that number, without secrets."""
-        _, needles, _ = _headers(request.headers)
+        needles = _headers(request.headers)[1]
         self.drift[number] = [_cleaned(one, self._needles + needles) for one in findings]
         while len(self.drift) > _DRIFTED:
             del self.drift[next(iter(self.drift))]
@@ -527,15 +533,15 @@ class Journal:
 
 
 @lru_cache(256)
-def _headers(headers: Headers) -> tuple[Headers, tuple[bytes, ...], bool]:
-    """Return the redacted header fields of a request, the secrets found, and whether a secret remains."""
+def _headers(headers: Headers) -> tuple[Headers, tuple[bytes, ...], tuple[bytes, ...], bool]:
+    """Return the redacted header fields of a request, the secrets, their probes, and whether one remains."""
     authorization = first_header(headers, "Authorization") or ""
     pair = basic_auth(authorization, errors="replace")
     value = authorization.partition(" ")[2].strip()
     needles = _spellings(pair[1] if pair else "") + _spellings(value)
     shown = tuple([(name, text if name.lower() in _SHOWN else HIDDEN) for name, text in headers])
     written = "\n".join([f"{name}: {text}" for name, text in shown]).encode("utf-8", "surrogateescape")
-    return shown, needles, any(needle in written for needle in needles)
+    return shown, needles, _probes(needles), any(needle in written for needle in needles)
 
 
 def _spellings(secret: str) -> tuple[bytes, ...]:
@@ -547,10 +553,26 @@ def _spellings(secret: str) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys((plain, escaped, quote(secret, safe="", errors="replace").encode(), coded)))
 
 
-def _holds(entry: Entry, needles: tuple[bytes, ...]) -> bool:
+def _probes(needles: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the longest part of each needle that no client need encode: a cheap first look for it."""
+    return tuple(dict.fromkeys(max(_UNRESERVED.findall(needle), key=len, default=b"") for needle in needles))
+
+
+def _may_hold(asked: bytes, probes: tuple[bytes, ...]) -> bool:
+    """Report whether a needle may stand in `asked`.
+
+    A secret stands there with its probe as it is, unless a client encoded what needs no encoding.
+    """
+    for probe in probes:
+        if probe in asked:
+            return True
+    return b"%" in asked and _NEEDLESS.search(asked) is not None
+
+
+def _holds(entry: Entry, needles: tuple[bytes, ...], probes: tuple[bytes, ...]) -> bool:
     """Report whether a secret stands in what was asked, or in an answer that is not made from that alone."""
     asked = entry.body + b"\n" + entry.target.encode("utf-8", "surrogateescape")
-    texts = [asked, unquote_to_bytes(asked)] if b"%" in asked else [asked]
+    texts = [asked, unquote_to_bytes(asked)] if _may_hold(asked, probes) else []
     if entry.source.kind in _FOREIGN:
         if first_header(entry.answer_headers, "Set-Cookie"):
             return True

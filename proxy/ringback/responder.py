@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ringback import contract
@@ -213,20 +214,21 @@ class Responder:
             user: The name that the client gave to the proxy, if any: its cassette.
             admitted: What `judge` said of the same head before, if it let it pass.
         """
+        started = perf_counter()
         try:
             decided = self.decide(request, names, user, admitted)
             if isinstance(decided, Forward):
-                return self._forward(decided)
-            answer = self.finish(request, decided, user)
+                return self._forward(decided, started)
+            answer = self.finish(request, decided, user, started)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
         return _later(answer) if answer.delay else answer
 
-    async def _forward(self, forward: Forward) -> Answer:
+    async def _forward(self, forward: Forward, started: float) -> Answer:
         request = forward.request
         try:
             assert self.forwarder is not None
-            answer = self.finish(request, await self.forwarder.forward(forward), forward.user)
+            answer = self.finish(request, await self.forwarder.forward(forward), forward.user, started)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
         if answer.source.kind == "live":
@@ -329,9 +331,18 @@ class Responder:
         assert exceeded is not None, "its body would have been kept"
         return self.refuse(request, exceeded.rule, detail=exceeded.detail)
 
-    def finish(self, request: Request, answer: Answer, user: str | None = None) -> Answer:
-        """Count `answer`, put it into the journal, and fit it to the request's method: HEAD gets no body."""
-        self.tally.count(answer)
+    def finish(
+        self, request: Request, answer: Answer, user: str | None = None, started: float | None = None
+    ) -> Answer:
+        """Count `answer`, put it into the journal, and fit it to the request's method: HEAD gets no body.
+
+        Args:
+            request: The request.
+            answer: Its answer.
+            user: The name that the client gave to the proxy, if any.
+            started: When the request was begun with, of `time.perf_counter`, or None if that is not known.
+        """
+        self.tally.count(answer, request.target, None if started is None else perf_counter() - started)
         if answer.source.rule != CHALLENGE:
             self.journal.add(request, answer, self.cassette_of(user))
             if self.callbacks is not None:

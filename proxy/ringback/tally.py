@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
+
+from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from ringback.exchange import Answer
@@ -19,6 +22,13 @@ MISSES = frozenset({"miss", "used-up"})
 # CONNECT (read in its source, and seen with 4.12, 5.0, 5.16 and 5.36).
 _PHP: Final = re.compile(r"\btwilio-php/(\d+)\.(\d+)(?:\.\d+)?")
 _PHP_FIXED: Final = (5, 37)
+# Seconds; the upper ends of the latency histogram's classes.
+LATENCIES: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_RESOURCE: Final = re.compile(
+    r"/Accounts/[^/?]+/(Messages|Calls|IncomingPhoneNumbers)(?:\.json|\.xml)?(?:\?|$)"
+)
+_LONGEST_TARGET: Final = 2000  # characters; longer ones are not looked at
+_MOST_KINDS: Final = 2000  # of answers that are counted by themselves: a mock upstream may give any code
 MOST_REASONS: Final = 1000  # that are counted by themselves: a reason can quote the request
 _SID: Final = re.compile(r"(?<![0-9A-Za-z])(?:(AC)[0-9A-Za-z]{32}|[A-Z]{2}[0-9a-f]{32})(?![0-9A-Za-z])")
 
@@ -47,6 +57,9 @@ class Tally:
 
     Attributes:
         by_source: Answers by who gave them (contract, cassette, live, gate).
+        answers: Answers by source, resource and error code, which is empty for none.
+        latencies: For each source, how many answers took at most each of LATENCIES seconds, and longer.
+        seconds: For each source, how long its answers took together.
         refused: The gate's refusals by rule.
         reasons: Refusals, errors and fallbacks by rule and by the reason given, which is empty where
             there is none; without sids. The first MOST_REASONS of them: those after that are in the other
@@ -65,6 +78,9 @@ class Tally:
     """
 
     by_source: Counter[str] = field(default_factory=Counter)
+    answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    latencies: dict[str, list[int]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -77,19 +93,36 @@ class Tally:
     distrusted: int = 0
     silent: int = 0
     misled: Counter[str] = field(default_factory=Counter)
+    _codes: dict[tuple[str, int], str] = field(default_factory=dict, repr=False)
 
     @property
     def total(self) -> int:
         """The number of requests answered, challenges apart."""
         return self.by_source.total()
 
-    def count(self, answer: Answer) -> None:
-        """Count `answer`."""
+    def count(self, answer: Answer, target: str = "", seconds: float | None = None) -> None:
+        """Count `answer`.
+
+        Args:
+            answer: The answer.
+            target: Path and query of its request.
+            seconds: How long it took, or None if that is not known.
+        """
         source = answer.source
         if source.rule == CHALLENGE:
             self.challenged += 1
             return
         self.by_source[source.kind] += 1
+        key = (source.kind, _resource(target), "" if answer.status < 400 else self._code(answer))
+        if key not in self.answers and len(self.answers) >= _MOST_KINDS:
+            key = (*key[:2], "other")
+        self.answers[key] += 1
+        if seconds is not None:
+            counts = self.latencies.get(source.kind)
+            if counts is None:
+                counts = self.latencies[source.kind] = [0] * (len(LATENCIES) + 1)
+            counts[bisect_left(LATENCIES, seconds)] += 1
+            self.seconds[source.kind] = self.seconds.get(source.kind, 0.0) + seconds
         if source.kind == "gate":
             self.refused[source.rule] += 1
             self._count_reason(source.rule, source.reason)
@@ -98,6 +131,19 @@ class Tally:
             self._count_reason(source.rule, source.reason)
         elif source.kind == "cassette" and source.rule in MISSES:
             self.missed += 1
+
+    def _code(self, answer: Answer) -> str:
+        """Return the error code of an answer; those of the contract and the gate go with their rules."""
+        source = answer.source
+        if source.kind not in {"contract", "gate"}:
+            return str(error_code(answer.body) or "")
+        key = (source.rule, answer.status)
+        found = self._codes.get(key)
+        if found is None:
+            found = str(error_code(answer.body) or "")
+            if len(self._codes) < _MOST_KINDS:
+                self._codes[key] = found
+        return found
 
     def count_tunnelled(self, user_agent: str) -> str | None:
         """Count a request in a CONNECT tunnel, if its client is misled by that.
@@ -145,6 +191,12 @@ class Tally:
             "silent": self.silent,
             "misled": dict(self.misled),
         }
+
+
+@lru_cache(256)
+def _resource(target: str) -> str:
+    found = _RESOURCE.search(target) if len(target) < _LONGEST_TARGET else None
+    return found[1] if found else "other"
 
 
 @lru_cache(256)

@@ -54,6 +54,13 @@ def test_recording_is_measured_beside_mitmdump_with_both_synced_to_the_disk(tmp_
     assert "recording, answers/s to mitmdump -w, both synced" in printed
 
 
+def test_the_journal_is_measured_beside_none(tmp_path: Path) -> None:
+    figures, printed = measured(tmp_path, "--only", "journal")
+    assert list(figures["journal"]) == ["ringback --journal 0", "ringback --journal 10000"]
+    assert [row["cpu"]["median"] > 0 for row in figures["journal"].values()] == [True] * 2
+    assert "with the journal to without" in printed
+
+
 def test_a_tunnel_is_measured_beside_mitmdump_and_no_proxy(tmp_path: Path) -> None:
     figures, printed = measured(tmp_path, "--only", "tunnel")
     assert list(figures["tunnel"]) == ["ringback", "mitmdump --ignore-hosts", "direct"]
