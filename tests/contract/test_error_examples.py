@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from ringback.contract import load
-from support.clients import better, body_of, fail_of, send
+from support.clients import ACCOUNT, better, body_of, fail_of, http, send
+from support.proxying import serve
 
 FILE = Path(__file__).parents[2] / "docs" / "examples" / "errors.yaml"
 FROM, TO = "From", "To"
@@ -58,6 +59,22 @@ def test_each_input_gives_its_error(
     if times is not None:
         passed = send(resource, form, contract=contract)
         assert (passed.status, passed.header("Retry-After")) == (201, None)
+
+
+def test_a_running_proxy_answers_them_too(home: Path, tmp_path: Path) -> None:
+    with serve(home, tmp_path, "--contract", str(FILE)) as running, running.twilio() as wire:
+        for resource, parameter, value, status, code, text, times, retry_after, _ in GIVEN:
+            target = f"/2010-04-01/Accounts/{ACCOUNT}/{resource}.json"
+            data = http(target=target, form=better(resource, **{parameter: value}))
+            for _ in range(times or 1):
+                got = wire.send(data).response()
+                assert (got.status, got.json()["code"], got.json()["status"]) == (status, code, status)
+                assert text in got.json()["message"]
+                assert got.header("Retry-After") == retry_after
+                assert "basis=user" in (got.header("Ringback-Source") or "")
+            if times is not None:
+                passed = wire.send(data).response()
+                assert (passed.status, passed.header("Retry-After")) == (201, None)
 
 
 def test_the_table_here_has_every_row_of_the_file() -> None:
