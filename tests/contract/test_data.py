@@ -153,6 +153,14 @@ def test_a_texts_line_on_the_page_has_the_text(text: Any, page_lines: list[str])
     assert stem in page_lines[text.line - 1].replace("\\/", "/")
 
 
+@pytest.mark.parametrize(
+    "text", [*CONTRACT.errors, *CONTRACT.newer], ids=lambda text: f"{text.code}-{text.resource}"
+)
+def test_every_recorded_text_has_its_years_or_is_called_undated(text: Any) -> None:
+    if text.basis == "recorded":
+        assert (text.years is None) == (text.evidence.endswith(", undated"))
+
+
 @pytest.mark.parametrize("refusal", CONTRACT.gate.refusals, ids=lambda refusal: refusal.id)
 def test_a_documented_refusals_line_on_the_page_has_its_status(refusal: Any) -> None:
     assert (refusal.line is not None) == (refusal.basis == "documented")

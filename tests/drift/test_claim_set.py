@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ringback.contract.contract import OTHER
+from ringback.contract.listing import outcomes
 from ringback.drift.claims import load_facts
 from ringback.drift.observation import outside_id
 from ringback.exchange import error_code
@@ -60,7 +61,8 @@ def test_the_403_rule_is_asked_of_many_resources_without_changing_any() -> None:
 
 
 def test_requests_name_fictional_numbers_and_the_page_s_own_alone() -> None:
-    allowed = re.compile(r"\+?1?(500555\d{4}|410867\d{4}|41055501\d\d|500JJJ\d{4})\d*|33")
+    number = r"\+?1?(500555\d{4}|410867\d{4}|41055501\d\d|500JJJ\d{4})\d*"
+    allowed = re.compile(rf"(whatsapp:|sms:)?{number}|33|\+123")
     sent = {
         value
         for probe in CLAIM_SET.probes
@@ -68,6 +70,20 @@ def test_requests_name_fictional_numbers_and_the_page_s_own_alone() -> None:
         if name in {"To", "From", "PhoneNumber"}
     }
     assert [value for value in sent if not allowed.fullmatch(value)] == []
+
+
+def test_every_refusal_that_somebody_saw_is_asked() -> None:
+    """Each outcome of the contract that is known from people and not from the page has a request."""
+    asked = {CLAIM_SET.offline(probe.request(ACCOUNT)).source.rule for probe in CLAIM_SET.probes}
+    seen = {
+        outcome.id
+        for outcome in outcomes(CLAIM_SET.contract)
+        if outcome.basis == "recorded" and outcome.answer != "passes" and "." in outcome.id
+    }
+    refusals = {refusal.id for refusal in CLAIM_SET.contract.gate.refusals}
+    # A service that lets ScheduleType pass is a user's own; a blank field is none in the requests.
+    unasked = {"Messages.schedule.no-time", "Messages.sendat.malformed", "Messages.mediaurl.blank"}
+    assert seen - refusals - asked == unasked
 
 
 def test_every_erratum_of_the_page_is_known_to_the_comparison() -> None:

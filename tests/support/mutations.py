@@ -21,6 +21,7 @@ from ringback.drift.claims import fields_of
 from ringback.drift.compare import compare
 from ringback.drift.findings import collect_findings
 from ringback.drift.observation import Observation, plain
+from ringback.exchange import error_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -153,13 +154,26 @@ class Plant:
 
 
 def _rows(claim_set: ClaimSet, *, fails: bool) -> list[tuple[Resource, str, int | None]]:
-    """The page's rows that fail, or pass: resource, claim and code."""
-    return [
+    """The page's rows that fail, or pass, and what people saw refused: resource, claim and code."""
+    rows = [
         (resource, f"{resource.resource}.{row.id}", row.error)
         for resource in claim_set.contract.resources
         for row in resource.magic
         if row.basis == "documented" and (row.error is not None) == fails
     ]
+    return [*rows, *_reported(claim_set)] if fails else rows
+
+
+def _reported(claim_set: ClaimSet) -> list[tuple[Resource, str, int | None]]:
+    """The sentences that are a rule of the contract which somebody saw refuse something."""
+    found = []
+    for sentence in claim_set.facts.sentences:
+        probe = next(it for it in claim_set.probes if sentence.id in it.claims)
+        offline = claim_set.offline(probe.request(ACCOUNT))
+        if (offline.source.rule, offline.source.basis) == (sentence.id, "recorded"):
+            resource = claim_set.contract.resource(sentence.resource)
+            found.append((resource, sentence.id, error_code(offline.body)))
+    return found
 
 
 def _fields(claim_set: ClaimSet, wanted: Callable[[Field], bool]) -> list[tuple[Resource, str, Field]]:

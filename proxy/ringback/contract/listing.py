@@ -219,7 +219,7 @@ def _outcomes(resource: Resource) -> list[Outcome]:
         if entry.type != "string" or entry.max_length is not None or entry.pattern is not None:
             code, sent = str(entry.error).partition("/")[0], f"POST {name} with a malformed {parameter}"
             rule = f"{name}.{parameter.lower()}.malformed"
-            if all(outcome.id != rule for outcome in found):  # else a row of addresses says so
+            if not any((row.parameter, row.kind) == (parameter, "malformed") for row in resource.addresses):
                 found.append(Outcome(rule, entry.basis, code, sent))
         sent = f"POST {name} with a well-formed {parameter}"
         found.append(Outcome(f"{name}.{parameter.lower()}", entry.passes, "passes", sent))
