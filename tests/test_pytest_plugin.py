@@ -303,6 +303,13 @@ def test_asyncio():
         async with httpx.AsyncClient() as client:
             return await client.post(URL, data=form("asyncio"), auth=AUTH)
     assert asyncio.run(main()).status_code == 201
+
+def test_aiohttp():
+    async def main():
+        async with aiohttp.ClientSession(trust_env=True) as session:
+            async with session.post(URL, data=form("aiohttp"), auth=aiohttp.BasicAuth(*AUTH)) as got:
+                return got.status
+    assert asyncio.run(main()) == 201
 """
 
 
@@ -342,16 +349,42 @@ def test_clients_that_keep_their_proxy_url_record_into_each_tests_own_cassette(
     assert done.returncode == 0, done.stdout + done.stderr
     found = bodies(tmp_path / "cassettes")
     assert set(found.pop("test_it.shared")) == {"set up", "torn down"}
-    # urllib3's ProxyManager sends no user name, so several processes cannot be told apart by it.
-    urllib3 = "outside-tests" if "-n4" in order else cassette_name("test_it.py::test_each[by_urllib3]")
-    assert ("1 Twilio request(s) belong to no running test" in done.stdout) is ("-n4" in order)
+    assert "belong to no running test" not in done.stdout
     assert found == {
         cassette_name("test_it.py::test_each[by_requests]"): ["by_requests"],
-        urllib3: ["by_urllib3"],
+        cassette_name("test_it.py::test_each[by_urllib3]"): ["by_urllib3"],
         cassette_name("test_it.py::test_each[by_httpx]"): ["by_httpx"],
         "test_it.test_thread": ["thread"],
         "test_it.test_asyncio": ["asyncio"],
+        "test_it.test_aiohttp": ["aiohttp"],
     }
+
+
+MISSING = """
+def test_missing():
+    got = requests.post(URL, {"To": "+14105550101", "From": "+15005550006", "Body": "x"}, auth=AUTH)
+    assert got.status_code == 404
+    print(got.json()["message"].splitlines()[-1])
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["in one process", "xdist"])
+def test_a_strict_miss_names_the_pytest_command(tmp_path: Path, home: Path, workers: tuple[str, ...]) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nringback_options = --strict\n")
+    done = run_pytest(tmp_path, home, MISSING, "--ringback", "-rP", *workers)
+    assert done.returncode == 1, done.stdout
+    record = "To record it: RINGBACK_MODE=auto pytest --ringback test_it.py::test_missing"
+    assert record in done.stdout.splitlines()
+    assert "requests that were refused or missed:" in done.stdout
+
+
+def test_under_run_a_strict_miss_names_both(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "test_it.py").write_text(SENDING + MISSING)
+    asked = [sys.executable, "-m", "pytest", "-q", "--ringback", "-rP", "test_it.py"]
+    done = run_ringback(home, "run", "--strict", "--", *asked, cwd=tmp_path)
+    assert done.returncode == 4, done.stdout + done.stderr
+    record = "To record it: ringback run --mode auto -- pytest --ringback test_it.py::test_missing"
+    assert record in done.stdout.splitlines()
 
 
 def test_the_sdks_client_at_module_level_records_into_each_tests_own_cassette(

@@ -64,6 +64,7 @@ _PHRASES_MORE: Final = {503: "Service Unavailable", 504: "Gateway Timeout"}
 _LONGEST_PATTERN: Final = 200
 _BATCH: Final = 200  # entries of one chunk of the event stream
 _SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST_COMMAND: Final = 2000  # characters
 _FILTERS: Final = ("resource", "to", "from", "body", "body~", "code", "rule", "session", "source", "since")
 
 
@@ -371,7 +372,7 @@ class Control:
             return _json({"cassette": name})
         if not isinstance(user, str) or not _SESSION.fullmatch(user):
             raise UsageError('"user" is the user name of a proxy URL: letters, digits, ".", "_" and "-"')
-        self.responder.bind(user, name, _cassette_file(wanted.get("file")))
+        self.responder.bind(user, name, _cassette_file(wanted.get("file")), _command(wanted.get("command")))
         told = {"distrusted": self.responder.tally.distrusted, "last": self.responder.journal.last}
         return _json({"cassette": name, "user": user, **told})
 
@@ -465,6 +466,15 @@ def _query(request: Request, allowed: tuple[str, ...]) -> dict[str, str]:
             f"there is no parameter {unknown[0]!r} here; {', '.join(allowed) or 'none'} can be given"
         )
     return query
+
+
+def _command(said: object) -> str:
+    """Return the command line that records a session's cassette, with MODE for the mode; or an empty text."""
+    if said is None:
+        return ""
+    if not isinstance(said, str) or len(said) > _LONGEST_COMMAND or not said.isprintable():
+        raise UsageError('"command" is a command line, with MODE in the place of the mode')
+    return said
 
 
 def _cassette_file(name: object) -> Path | None:

@@ -53,9 +53,11 @@ _FILE: Final = re.compile(r"\.(?:ya?ml|json)$", re.IGNORECASE)  # no cassette's 
 _TIMEOUT: Final = 60.0  # seconds for the proxy to start, and to end
 _SHIM: Final = "ringback_sitecustomize"  # so called, it installs nothing by itself
 _ANNOUNCED: Final = "stop: Ctrl-C\n"  # the last that `ringback serve` prints before its summary
+_OWN: Final = "_RINGBACK_PYTEST_PROXY"  # tells workers of pytest-xdist that the proxy is the plugin's own
 _WORKER: Final = "PYTEST_XDIST_WORKER"
 OUTSIDE: Final = "outside-tests"  # the cassette of requests that belong to no running test
 _ENDED: Final = 10.0  # seconds in which the proxy answers the plugin
+_PROXY_HEADERS: Final = 3  # arguments of ProxyManager after its URL, up to `proxy_headers`
 _running: Final = pytest.StashKey["ProxyProcess"]()
 _binder: Final = pytest.StashKey["Binder"]()
 _started: Final = pytest.StashKey[int]()  # the number of the last request before a test
@@ -103,6 +105,7 @@ class ProxyProcess:
         if asked.returncode:
             raise pytest.UsageError(self.end()[1] + asked.stderr.decode("utf-8", "replace"))
         launch = json.loads(asked.stdout)
+        self._environment.setenv(_OWN, "1")
         for name, value in launch["variables"].items():
             self._environment.setenv(name, value)
         for name in launch["removed"]:
@@ -188,10 +191,14 @@ class Binder:
     Attributes:
         problems: A sentence for each test whose requests did not come to the proxy.
         last: The number of the proxy's last request when it was told of the running test.
+
+    Args:
+        under_run: Whether the proxy is that of a `ringback run` around this process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, under_run: bool) -> None:
         url = urlsplit(os.environ[PROXY_URL])
+        self._under_run = under_run
         self.problems: list[str] = []
         self.last = 0
         self._host, self._port = url.hostname or "", url.port or 0
@@ -199,18 +206,28 @@ class Binder:
         self._user = f"pytest-{os.getpid()}"
         self._distrusted = 0
         self._stack: list[tuple[str, Path | None]] = [(OUTSIDE, None)]
+        self._test = ""
         self._environment = pytest.MonkeyPatch()
         proxy = _proxy_url(self._host, self._port, self._user, self._password)
         for variable in _VARIABLES:
             self._environment.setenv(variable, proxy)
-        # Clients that send no user name, as urllib3's ProxyManager: all of one proxy have the same cassette.
+        # Clients that send no user name: all of one proxy have the same cassette.
         self._former = None if _WORKER in os.environ else self._ask("GET", "session")["cassette"]
+        if self._former is None:
+            self._name_proxy_managers()
         self._directory = Path(os.environ.get("SSL_CERT_FILE", "")).parent
         self._marks = self._bypassed()
         self._bind()
 
-    def push(self, cassette: str, file: Path | None = None) -> None:
-        """Answer from `cassette` until `pop`: from `file`, where the directory has none of that name."""
+    def push(self, cassette: str, file: Path | None = None, test: str = "") -> None:
+        """Answer from `cassette` until `pop`: from `file`, where the directory has none of that name.
+
+        Args:
+            cassette: The cassette's name.
+            file: The file that has it, or None.
+            test: The test that begins; empty for a fixture of the running one.
+        """
+        self._test = test or self._test
         self._stack.append((cassette, file))
         self._bind()
 
@@ -254,6 +271,10 @@ class Binder:
         wanted: dict[str, Any] = {"user": self._user, "cassette": cassette}
         if file is not None:
             wanted["file"] = str(file)
+        if self._test:
+            command = shlex.join(["pytest", "--ringback", self._test])
+            under_run = "ringback run --mode MODE -- " if self._under_run else "RINGBACK_MODE=MODE "
+            wanted["command"] = under_run + command
         try:
             told = self._ask("POST", "session", wanted)
             self._distrusted, self.last = told["distrusted"], told["last"]
@@ -261,6 +282,23 @@ class Binder:
                 self._ask("POST", "session", {"cassette": cassette})
         except (OSError, http.client.HTTPException, KeyError) as error:
             pytest.exit(f"ringback: the proxy at port {self._port} does not answer: {error!r}", 1)
+
+    def _name_proxy_managers(self) -> None:
+        """Let urllib3's ProxyManager send the user name of its URL, which it leaves out by itself."""
+        try:
+            from urllib3 import poolmanager, util  # noqa: PLC0415 - only where it is installed
+        except ImportError:
+            return
+        make = poolmanager.ProxyManager.__init__
+
+        def make_named(manager: Any, proxy_url: str, *args: Any, **options: Any) -> None:
+            url = urlsplit(str(proxy_url))
+            if len(args) < _PROXY_HEADERS and not options.get("proxy_headers") and url.username:
+                pair = f"{unquote(url.username)}:{unquote(url.password or '')}"
+                options["proxy_headers"] = util.make_headers(proxy_basic_auth=pair)
+            make(manager, proxy_url, *args, **options)
+
+        self._environment.setattr(poolmanager.ProxyManager, "__init__", make_named)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_ENDED)
@@ -311,7 +349,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         early_config.stash[_running] = running = ProxyProcess(early_config.getini(OPTIONS))
         early_config.add_cleanup(lambda: None if running.ended else _drop(running))
         running.enter()
-    early_config.stash[_binder] = binder = Binder()
+    early_config.stash[_binder] = binder = Binder(under_run=_OWN not in os.environ)
     early_config.stash[_problems] = binder.problems
 
 
@@ -327,7 +365,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
     if binder is None:
         yield
         return
-    binder.push(cassette_name(item.nodeid), _recorded_by_vcr(item))
+    binder.push(cassette_name(item.nodeid), _recorded_by_vcr(item), item.nodeid)
     item.stash[_started] = binder.last
     yield
     binder.pop(item.nodeid)

@@ -360,7 +360,7 @@ class Responder:
         """Return the name of the cassette for clients that call themselves `user` in the proxy URL."""
         return self.bindings.get(user, user) if user else self.session
 
-    def bind(self, user: str, cassette: str | None, path: Path | None = None) -> None:
+    def bind(self, user: str, cassette: str | None, path: Path | None = None, command: str = "") -> None:
         """Answer the clients with the proxy user name `user` from `cassette`, from now on.
 
         A client keeps the proxy URL that it was made with, so a test run gives all its clients one user name
@@ -370,6 +370,7 @@ class Responder:
             user: The user name.
             cassette: The cassette's name; None ends the binding.
             path: The file that holds this cassette where the cassettes' directory has none, or None.
+            command: The command line that records it, with MODE in the place of the mode, for advice.
         """
         if cassette is None:
             self.bindings.pop(user, None)
@@ -377,6 +378,8 @@ class Responder:
         self.bindings[user] = cassette
         if path is not None and self.cassettes is not None:
             self.cassettes.place(cassette, path)
+        if command and self.cassettes is not None:
+            self.cassettes.commands[cassette] = command
 
     def lay_over(self, session: str, laid: Contract | None, rows: dict[str, Any]) -> None:
         """Answer a session, or with an empty name all without rows of their own, by the contract `laid`.

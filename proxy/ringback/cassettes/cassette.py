@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class Miss:
         recorded: How many recordings there are of this very request; above 0 they were used up.
         total: How many interactions the cassette has.
         ignored: Fields that did not count.
+        command: The command line that records the cassette, with MODE for the mode; empty for `ringback run`.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Miss:
     ignored: MatchIgnore
     _redact: Callable[[], RedactedExchange] = field(repr=False, compare=False)
     _find: Callable[[MatchKey], Nearest | None] = field(repr=False, compare=False)
+    command: str = ""
 
     @cached_property
     def request(self) -> Request:
@@ -116,6 +119,8 @@ class Miss:
     def next_command(self) -> str:
         """The command that records what is missing."""
         mode = "online" if self.used_up else "auto"
+        if self.command:
+            return re.sub(r"\bMODE\b", mode, self.command, count=1)
         return f"ringback run --mode {mode} --cassette {self.name} -- COMMAND"
 
     @property

@@ -98,6 +98,7 @@ class CassetteManager:
 
     Attributes:
         partial: Why what is recorded afresh may not be all, so that old cassettes keep their names.
+        commands: The command lines that record cassettes, by name, where they are not `ringback run`'s.
 
     Args:
         wanted: What the user asked for.
@@ -117,6 +118,7 @@ class CassetteManager:
         self.wanted = wanted
         self.mode = mode
         self.partial = ""
+        self.commands: dict[str, str] = {}
         self._secrets = secrets
         self._report = report
         self._directory: CassetteDirectory | None = None
@@ -147,9 +149,11 @@ class CassetteManager:
         if cassette is None or (self.mode == "online" and not self.strict):
             return None
         try:
-            return cassette.lookup(request)
+            found = cassette.lookup(request)
         except CassetteError as error:
             raise UnusableCassetteError(str(error)) from None
+        command = self.commands.get(cassette.name)
+        return replace(found, command=command) if command and not isinstance(found, Answer) else found
 
     def recorded(self, request: Request, user: str | None) -> Answer | str | None:
         """Say what the cassette that `user` names has for a request that test credentials cannot make.

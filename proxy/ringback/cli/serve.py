@@ -14,7 +14,7 @@ import click
 
 from ringback.cli.options import settings_options, table_option
 from ringback.cli.output import print_message
-from ringback.cli.request_log import keep_journal
+from ringback.cli.request_log import failures, keep_journal
 from ringback.cli.summary import cassettes_code, cassettes_fail, findings, summary
 from ringback.launch.runtimes import reachable
 from ringback.system import on_signals, signals
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.manager import CassetteUsage
     from ringback.drift.findings import DriftFinding
+    from ringback.journal import Journal
     from ringback.server.run import BoundPorts
     from ringback.settings import Settings
     from ringback.tally import Tally
@@ -66,7 +67,7 @@ async def _serve(options: Settings) -> int:
                 await stop.wait()
         tally, used = running.responder.tally, running.responder.used
         found = findings(running)
-    return _end(options, tally, used, found)
+    return _end(options, tally, used, found, running.responder.journal)
 
 
 def _open(url: str) -> None:
@@ -81,7 +82,11 @@ def _open(url: str) -> None:
 
 
 def _end(
-    options: Settings, tally: Tally, used: Sequence[CassetteUsage], found: Sequence[DriftFinding] = ()
+    options: Settings,
+    tally: Tally,
+    used: Sequence[CassetteUsage],
+    found: Sequence[DriftFinding],
+    journal: Journal,
 ) -> int:
     """Print the summary; the exit code."""
     from ringback.launch.directory import report_to_outer_launch  # noqa: PLC0415 - see run
@@ -91,6 +96,9 @@ def _end(
     if not options.quiet or tally.refused or failing:
         for line in summary(tally, options.mode, used, found, list_unused=options.fail_on_unused):
             print_message(line)
+    refused = failures(journal) if failing else []
+    for line in ["requests that were refused or missed:", *refused] if refused else []:
+        print_message(f"  {line}")
     return cassettes_code(used, failing=failing)
 
 
