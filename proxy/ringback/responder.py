@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ringback.callbacks import StatusCallbacks
     from ringback.cassettes.cassette import Miss
     from ringback.cassettes.manager import CassetteManager, CassetteUsage
+    from ringback.cassettes.remote import RemoteCassettes
     from ringback.contract.gate import Admitted, Refused
     from ringback.drift.monitor import DriftMonitor
     from ringback.settings import Settings
@@ -138,9 +139,13 @@ class Responder:
             raise SetupError(f"redact: {error}") from None
         secrets = tuple(one for one in (settings.credentials.token, settings.password) if one)
         self.journal.hide(*secrets)
+        directory, remote = settings.cassettes, None
+        if isinstance(directory, str):
+            remote = self._open_remote(directory)
+            directory = remote.directory
         manager = CassetteManager(
             CassetteOptions(
-                directory=settings.cassettes,
+                directory=directory,
                 name=settings.cassette,
                 repeats=settings.repeats,
                 strict=settings.strict,
@@ -153,12 +158,29 @@ class Responder:
             settings.mode,
             secrets=secrets,
             report=logger.warning,
+            remote=remote,
         )
         try:
             manager.check()
         except UnusableCassetteError as error:
+            manager.close()
             raise SetupError(f"cassette: {error}") from None
         self.cassettes = manager
+
+    def _open_remote(self, url: str) -> RemoteCassettes:
+        from ringback.cassettes.object_store import RemoteError  # noqa: PLC0415 - few runs need it
+        from ringback.cassettes.remote import RemoteCassettes  # noqa: PLC0415 - as above
+
+        try:
+            remote = RemoteCassettes(url, report=logger.warning)
+        except RemoteError as error:
+            raise SetupError(f"cassettes: {error}") from None
+        try:
+            remote.start(self.mode != "offline")
+        except RemoteError as error:
+            remote.close()
+            raise SetupError(f"cassettes: {error}") from None
+        return remote
 
     def _open_upstream(self, settings: Settings) -> None:
         # Imported here: offline runs need none of it, and it takes a third of the time to start.

@@ -171,7 +171,7 @@ class Option:
                 text = {int: "a whole number", float: "a number", str: "text in quotes"}[wanted[-1]]
                 raise SettingsError(place, f"{one!r} is not {text}", self.name)
         if directory is not None and self.completes in {"file", "dir"}:
-            values = [str(directory / str(one)) for one in values]
+            values = [one if "://" in str(one) else str(directory / str(one)) for one in values]
         read = tuple(self._read(one, place) for one in values)
         return read if self.is_list else read[0]
 
@@ -256,6 +256,15 @@ def _directory(text: str) -> Path:
     if path.is_file():
         raise ValueError(f"{text} is a file; name a directory")
     return path
+
+
+def _cassettes(text: str) -> Path | str:
+    """Read a directory, or the address of a store, which stays text."""
+    if "://" not in text:
+        return _directory(text)
+    from ringback.cassettes.object_store import check_url  # noqa: PLC0415 - rarely needed
+
+    return check_url(text)
 
 
 def _cassette_name(text: str) -> str:
@@ -394,8 +403,12 @@ class Settings:
         None, "Make sids, request ids and dates repeat from run to run.", _Number(int), metavar="INTEGER"
     )
     block_other_hosts: bool = _option(False, "Refuse hosts that are not Twilio's instead of tunnelling them.")
-    cassettes: Path = _option(
-        Path("cassettes"), "Directory of the cassettes.", _directory, metavar="DIRECTORY", completes="dir"
+    cassettes: Path | str = _option(
+        Path("cassettes"),
+        "Directory of the cassettes, or their address: s3://, gs://, az:// or https:// (extra `fleet`).",
+        _cassettes,
+        metavar="DIRECTORY",
+        completes="dir",
     )
     cassette: str = _option(
         "default",

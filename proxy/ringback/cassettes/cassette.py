@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from xml.sax.saxutils import escape
 
 from ringback.cassettes import files, layout, matching, pseudonyms
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.matching import Difference, MatchKey
     from ringback.cassettes.redaction import RedactedExchange
+    from ringback.cassettes.remote import RemoteCassettes
     from ringback.cassettes.store import WrittenInteraction
     from ringback.exchange import Mode, Request
 
@@ -220,6 +221,7 @@ class CassetteSettings:
         fetch_key: Gives the key of pseudonyms.
         clock: Gives the time that is noted with a recording.
         report: Called with each line that the user should see.
+        remote: The store whose local copies the directory has, or None.
     """
 
     directory: Path
@@ -231,6 +233,7 @@ class CassetteSettings:
     fetch_key: Callable[[], bytes]
     clock: Callable[[], datetime]
     report: Callable[[str], None]
+    remote: RemoteCassettes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,14 +293,23 @@ class Cassette:
         if self._redaction.fields and not self._redaction.key:
             self._redaction = with_key(self._redaction, settings.fetch_key())
         metadata = {"ringback": provenance(self._redaction, ignored=ignored)}
-        make = RerecordedFile if settings.mode == "online" else CassetteFile
-        other = source if source != self.path else None
-        self._file = make(self.path, metadata, self._redaction, settings.report, other)
+        self._file = self._open_file(metadata, source if source != self.path else None)
         self._writer = InteractionWriter(
             self._file, self._redaction, settings.clock, executor, self._take_in, self._count_failure
         )
         if self._reader.torn:
             self._report_torn()
+
+    def _open_file(self, metadata: dict[str, Any], other: Path | None) -> CassetteFile:
+        """Return what appends to this cassette; `other` is the file that it is read from, if another one."""
+        settings, online = self._settings, self._settings.mode == "online"
+        if settings.remote is None:
+            make = RerecordedFile if online else CassetteFile
+            return make(self.path, metadata, self._redaction, settings.report, other)
+        from ringback.cassettes.remote import RemoteFile, RemoteRerecordedFile  # noqa: PLC0415 - few need it
+
+        made = RemoteRerecordedFile if online else RemoteFile
+        return made(settings.remote, self.name, self.path, metadata, self._redaction, settings.report)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -341,6 +353,23 @@ class Cassette:
             for key, use in self._uses.items():
                 self._reached[key] = max(use, self._reached.get(key, 0))
             self._uses.clear()
+
+    def reload(self) -> None:
+        """Read the file again, which others have changed; the places of replay stay.
+
+        Raises:
+            CassetteError: It is no cassette, or cannot be read; what was read before stays.
+        """
+        if self._settings.mode == "online":
+            return
+        fresh = CassetteReader(existing_path(self._settings.directory, self.name))
+        try:
+            fresh.open(self._redaction, self._settings.ignored)
+        except OSError as error:
+            raise reading_error(fresh.path, error) from error
+        with self._lock:
+            self._reader.close()
+            self._reader = fresh
 
     def record(self, request: Request, answer: Answer) -> Future[str]:
         """Append the interaction; redacted, and without blocking the caller.
@@ -579,6 +608,7 @@ class CassetteDirectory:
         environ: The environment variables, for RINGBACK_REDACT_KEY.
         report: Called, from any thread, with each line that the user should see.
         clock: Gives the time that is noted with an interaction, in UTC.
+        remote: The store whose local copies `directory` has; what is recorded goes there too.
     """
 
     def __init__(  # noqa: PLR0913 - they are options, all named, all with a default
@@ -594,6 +624,7 @@ class CassetteDirectory:
         environ: Mapping[str, str] = os.environ,
         report: Callable[[str], None] = _ignore,
         clock: Callable[[], datetime] = _utc_now,
+        remote: RemoteCassettes | None = None,
     ) -> None:
         self.directory = directory
         self.mode = mode
@@ -612,6 +643,7 @@ class CassetteDirectory:
             fetch_key=self._fetch_key,
             clock=clock,
             report=report,
+            remote=remote,
         )
 
     def __enter__(self) -> Self:

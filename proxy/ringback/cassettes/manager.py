@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
     from ringback.cassettes.matching import MatchIgnore
+    from ringback.cassettes.remote import RemoteCassettes
     from ringback.exchange import Mode, Request
 
 Repeats: TypeAlias = Literal["last", "error"]
@@ -105,6 +106,7 @@ class CassetteManager:
         mode: The mode.
         secrets: Values that must never be recorded.
         report: Takes sentences for people, from any thread.
+        remote: The store whose local copies the directory has, or None.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class CassetteManager:
         *,
         secrets: tuple[str, ...] = (),
         report: Callable[[str], None] = lambda _: None,
+        remote: RemoteCassettes | None = None,
     ) -> None:
         self.wanted = wanted
         self.mode = mode
@@ -123,6 +126,8 @@ class CassetteManager:
         self._report = report
         self._directory: CassetteDirectory | None = None
         self._cassettes: dict[str, Cassette] = {}
+        self._remote = remote
+        self._versions: dict[str, int] = {}  # of local copies, when each was read
         self._places: dict[str, Path] = {}  # files outside the directory, by name
         self._missing: dict[str, float] = {}  # names without a cassette, and until when that is believed
 
@@ -223,6 +228,7 @@ class CassetteManager:
     def close(self) -> tuple[CassetteUsage, ...]:
         """Finish recordings, and report what became of the cassettes."""
         if self._directory is None:
+            self._close_remote()
             return ()
         usable = None if self.wanted.replay_any and self.mode == "offline" else _usable()
         found = [_used(cassette, usable) for cassette in self._directory.opened]
@@ -236,12 +242,20 @@ class CassetteManager:
         ]
         self._cassettes.clear()
         self._directory = None
+        self._close_remote()
         # Whoever names cassettes for all clients has nothing to do with the one of the others.
         alone = not any(used.touched for used in found)
         return tuple(used for used in found if used.touched or (alone and used.name == self.wanted.name))
 
+    def _close_remote(self) -> None:
+        if self._remote is not None:
+            self._remote.close()
+            self._remote = None
+
     def _cassette(self, name: str) -> Cassette | None:
         cassette = self._cassettes.get(name)
+        if self._remote is not None:
+            self._take_news(name, cassette, self._remote.version(name))
         if cassette is None and self._missing.get(name, 0.0) < (now := monotonic()):
             if self._is_pointless(name):
                 if len(self._missing) >= _MOST_MISSING:
@@ -250,6 +264,18 @@ class CassetteManager:
             else:
                 cassette = self._cassettes[name] = self._open(name)
         return cassette
+
+    def _take_news(self, name: str, cassette: Cassette | None, version: int) -> None:
+        """Read the local copy of a cassette again where others have recorded into it."""
+        if version == self._versions.get(name, 0):
+            return
+        self._versions[name] = version
+        self._missing.pop(name, None)
+        if cassette is not None:
+            try:
+                cassette.reload()
+            except CassetteError as error:
+                self._report(f"{error}; what was read before answers")
 
     def _is_pointless(self, name: str) -> bool:
         """Report whether the cassette `name` can neither answer a request nor record one."""
@@ -277,6 +303,7 @@ class CassetteManager:
                 redact=self.wanted.redact,
                 secrets=self._secrets,
                 report=self._report,
+                remote=self._remote,
             )
         try:
             return self._directory.open(name, self._places.get(name))

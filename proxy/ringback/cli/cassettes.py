@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 from ringback.cli.cassettes_changes import (
     COMMANDS,
-    DIRECTORY,
     EXIT_FINDINGS,
     EXIT_NOTHING,
     NOT_USED,
@@ -42,6 +41,7 @@ from ringback.cli.cassettes_changes import (
     redacted_interaction,
     report_skipped,
 )
+from ringback.cli.cassettes_remote import READABLE, compact, refuse_address
 
 
 @click.group()
@@ -49,12 +49,12 @@ def command() -> None:
     """List, show, verify and change recorded interactions, and take over those of other tools."""
 
 
-for _one in COMMANDS:
+for _one in (*COMMANDS, compact):
     command.add_command(_one)
 
 
 @command.command("list")
-@DIRECTORY
+@READABLE
 def list_cassettes(directory: Path) -> None:
     """List the cassettes in a directory, with all below it."""
     paths = files.cassettes_below(directory) if directory.is_dir() else []
@@ -77,7 +77,7 @@ def list_cassettes(directory: Path) -> None:
 @command.command(short_help="Show the interactions of a cassette, or one of them.")
 @click.argument("name", shell_complete=complete_cassette)
 @click.argument("number", type=click.IntRange(min=1), required=False)
-@DIRECTORY
+@READABLE
 def show(name: str, number: int | None, directory: Path) -> None:
     """Show the interactions of cassette NAME, one a line; or interaction NUMBER in full, without secrets.
 
@@ -119,7 +119,7 @@ def _about(cassette: ReadCassette) -> Iterator[str]:
 @click.argument("paths", metavar="[PATH]...", type=click.Path(exists=True, path_type=Path), nargs=-1)
 @click.option("--repair", is_flag=True, help="Cut torn tails, take out damage, finish what was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@DIRECTORY
+@READABLE
 @click.pass_context
 def verify_files(
     ctx: click.Context, paths: tuple[Path, ...], directory: Path, *, repair: bool, as_json: bool
@@ -136,6 +136,7 @@ def verify_files(
     if not paths and not directory.is_dir():
         raise click.UsageError(f"there is no directory {directory}; name one, or use --cassettes")
     if repair:
+        refuse_address(ctx)
         _repair(list(files_of(wanted)), lambda line: click.echo(f"repaired: {line}", err=as_json))
     loaded = contract.load()
     secrets = tuple(known_secrets())
@@ -210,7 +211,7 @@ def _as_json(
     metavar="FILE",
     help="Write it here instead of stdout.",
 )
-@DIRECTORY
+@READABLE
 def export(
     name: str, numbers: tuple[int, ...], form: str | None, output: Path | None, directory: Path
 ) -> None:

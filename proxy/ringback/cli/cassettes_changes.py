@@ -28,6 +28,7 @@ from ringback.cassettes.redaction import (
 from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE, recorded_source
 from ringback.cassettes.verify import interaction_findings, load, passes_gate, redacted_view
 from ringback.cli import output
+from ringback.cli.cassettes_remote import WRITABLE
 from ringback.cli.options import complete_cassette, table_option
 from ringback.contract.form import NamingError, parameters_named
 from ringback.exchange import error_code
@@ -50,7 +51,6 @@ EXIT_FINDINGS: Final = 1
 EXIT_NOTHING: Final = 2  # nothing was checked, or taken
 SECRET_VARIABLES: Final = ("RINGBACK_TEST_AUTH_TOKEN", "TWILIO_AUTH_TOKEN", "RINGBACK_PROXY_PASSWORD")
 NOT_USED: Final = "{}: not used, because {} has the same name"
-DIRECTORY: Final = table_option("cassettes", parameter="directory")
 _MOST_SKIPPED: Final = 5  # files that are named
 _REDACT: Final = click.option(
     "--redact", "fields", metavar="FIELD,...", help="Form fields whose values get pseudonyms."
@@ -127,7 +127,7 @@ def outcome(one: LocatedInteraction) -> str:
 @click.command(short_help="Take secrets and form fields out of cassettes.")
 @click.argument("wanted", metavar="[NAME]...", nargs=-1, shell_complete=complete_cassette)
 @_REDACT
-@DIRECTORY
+@WRITABLE
 @click.pass_context
 def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, directory: Path) -> None:
     """Take secrets out of cassettes that exist, and put in pseudonyms for form fields.
@@ -199,7 +199,7 @@ def merge(paths: tuple[Path, ...]) -> None:
 @click.command(short_help="Take interactions out of a cassette.")
 @click.argument("name")
 @click.argument("numbers", metavar="NUMBER...", type=click.IntRange(min=1), nargs=-1, required=True)
-@DIRECTORY
+@WRITABLE
 def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
     """Take the interactions NUMBER (as `show` counts them) out of the cassette NAME."""
     path = cassette_path(directory, name)
@@ -220,7 +220,7 @@ def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
     help="Those for which `verify` reports this rule.",
 )
 @click.option("--dry-run", is_flag=True, help="Name them only.")
-@DIRECTORY
+@WRITABLE
 @click.pass_context
 def prune(  # noqa: PLR0913 - one parameter for each option
     ctx: click.Context,
@@ -288,7 +288,7 @@ def _breaks(rule: str, one: LocatedInteraction, loaded: ReadCassette) -> bool:
 @table_option("egress_proxy")
 @table_option("connect_timeout")
 @table_option("timeout")
-@DIRECTORY
+@WRITABLE
 def refresh(name: str, numbers: tuple[int, ...], directory: Path, **options: Any) -> None:
     """Send the requests of the interactions NUMBER to the live API again, and record the new answers.
 
@@ -379,7 +379,7 @@ async def _asked_again(
 )
 @click.option("--to", "name", metavar="NAME", help="One cassette for all FILEs [default: each file's name].")
 @_REDACT
-@DIRECTORY
+@WRITABLE
 @click.pass_context
 def import_files(
     ctx: click.Context, paths: tuple[Path, ...], name: str | None, fields: str | None, directory: Path
