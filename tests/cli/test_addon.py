@@ -19,6 +19,14 @@ def test_prints_the_scripts_path_and_nothing_else() -> None:
     assert [ast.unparse(node) for node in assigned] == ["addons = [RingbackAddon()]"]
 
 
+@pytest.mark.parametrize("version, warned", [("11.0.2", True), ("11.1.2", False), ("12.1.0.dev", False)])
+def test_warns_of_mitmwebs_known_hole(version: str, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: version)
+    got = CliRunner().invoke(program, ["addon"])
+    assert ("CVE-2025-23217" in got.stderr) is warned
+    assert got.stdout == f"{script_path()}\n"
+
+
 def test_its_name_does_not_hide_the_package() -> None:
     assert script_path().stem != ringback.__name__
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import get_completion_class
 
 import ringback
+from ringback.cli.output import print_message
 from ringback.launch.ca import (
     EXPORT_FORMATS,
     TEXT_FORMATS,
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from click import Context
 
     from ringback.launch.ca import Authority
+
+_MITMWEB_MENDED: Final = (11, 1, 2)  # its API asks for a token from then on
 
 
 @click.command()
@@ -133,4 +138,19 @@ def addon() -> None:
     mitmweb -s "$(ringback addon)"
     mitmdump -s "$(ringback addon)" --set ringback_seed=1
     """  # noqa: D301 - click wants a real backspace
-    click.echo(script_path())
+    path = script_path()
+    hole = known_hole(importlib.metadata.version("mitmproxy"))
+    if hole:
+        print_message(hole, colour="yellow")
+    click.echo(path)
+
+
+def known_hole(mitmproxy: str) -> str:
+    """Return a warning about the web interface of a version of mitmproxy, or an empty text."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", mitmproxy)[:3])
+    if numbers >= _MITMWEB_MENDED:
+        return ""
+    return (
+        f"do not use mitmweb of mitmproxy {mitmproxy}: its web interface has a known hole (CVE-2025-23217). "
+        "Python 3.12 or newer gets a newer one; mitmdump and Ringback's own server are not affected"
+    )

@@ -1,0 +1,116 @@
+"""Build both distributions as a release does, and check them; publishes nothing.
+
+python3 scripts/release.py           from the last commit, into dist/
+python3 scripts/release.py --notes   print the changelog's section of this version
+
+Each is built twice, from a clean copy of the commit, and both builds must be equal. Then come twine,
+check-wheel-contents, an installation of both wheels in a fresh environment with a first request, and a bill
+of materials (CycloneDX) of that environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECTS = (".", "plugins/pytest")
+TOOLS = ("build", "check-wheel-contents", "cyclonedx-bom", "twine")
+
+
+def main(arguments: list[str]) -> int:
+    """Build and check; 0 if all is well."""
+    if arguments == ["--notes"]:
+        print(notes(version()))
+        return 0
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="ringback-release-") as name:
+        place = Path(name)
+        python = _environment(place / "tools", *TOOLS)
+        first = _build(python, place / "first", place / "one")
+        again = _build(python, place / "again", place / "two")
+        if first != again:
+            sys.exit(f"two builds differ: {first} {again}")
+        shutil.copytree(place / "one", dist)
+        files = [str(file) for file in sorted(dist.iterdir())]
+        wheels = [file for file in files if file.endswith(".whl")]
+        _run(python, "-m", "twine", "check", "--strict", *files)
+        # W009: pytest-ringback has two modules, `pytest_ringback` and `ringback_testing`, both for users.
+        _run(python, "-m", "check_wheel_contents", "--ignore", "W009", *wheels)
+        fresh = _environment(place / "fresh", *wheels)
+        _run(fresh, "-m", "pip", "check")
+        variables = os.environ | {"RINGBACK_HOME": str(place / "home")}
+        example = str(ROOT / "examples" / "first_requests.py")
+        _run(fresh, "-m", "ringback", "run", "--", fresh, example, env=variables)
+        bill = dist / f"ringback-{version()}.cdx.json"
+        _run(python, "-m", "cyclonedx_py", "environment", "--output-reproducible", "-o", str(bill), fresh)
+        parts = len(json.loads(bill.read_text(encoding="utf-8"))["components"])
+    for file, digest in first.items():
+        print(f"{digest}  {file}")
+    print(f"{bill.name}: {parts} components")
+    return 0
+
+
+def version() -> str:
+    """The version, which stands once."""
+    text = (ROOT / "proxy" / "ringback" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'__version__ = "([^"]+)"', text)
+    assert found
+    return found[1]
+
+
+def notes(wanted: str) -> str:
+    """The section of a version in the changelog.
+
+    Raises:
+        SystemExit: It has none.
+    """
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(
+        rf"^## {re.escape(wanted)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE
+    )
+    if found is None:
+        sys.exit(f'CHANGELOG.md has no section "## {wanted}"')
+    return found[1].strip()
+
+
+def _build(python: str, copy: Path, target: Path) -> dict[str, str]:
+    """Build from a clean copy of the last commit; the files' hashes."""
+    copy.mkdir()
+    archive = copy.with_suffix(".tar")
+    _run("git", "archive", "--output", str(archive), "HEAD")
+    with tarfile.open(archive) as packed:
+        packed.extractall(copy, filter="data")
+    asked = ("git", "log", "-1", "--format=%ct")
+    date = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    variables = os.environ | {"SOURCE_DATE_EPOCH": date}
+    for project in PROJECTS:
+        _run(python, "-m", "build", "--outdir", str(target), str(copy / project), env=variables)
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(target.iterdir())}
+
+
+def _environment(place: Path, *packages: str) -> str:
+    _run(sys.executable, "-m", "venv", str(place))
+    python = str(place / "bin" / "python")
+    _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+    return python
+
+
+def _run(*command: str, env: dict[str, str] | None = None) -> None:
+    print(f"$ {' '.join(command)}", flush=True)
+    done = subprocess.run(command, cwd=ROOT, env=env, check=False)
+    if done.returncode:
+        sys.exit(f"{command[0]} ended with {done.returncode}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
