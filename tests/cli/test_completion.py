@@ -43,6 +43,9 @@ def test_the_script_asks_ringback_and_gets_its_commands() -> None:
         ("ringback run --mode o", ["offline", "online"]),
         ("ringback contract explain POST C", ["Calls"]),
         ("ringback drift --only Messages.to.bl", ["Messages.to.blocked"]),
+        ("ringback requests --rule Messages.to.bl", ["Messages.to.blocked"]),
+        ("ringback wait --resource C", ["Calls"]),
+        ("ringback requests --session l", ["login"]),
     ],
 )
 def test_names_of_cassettes_resources_and_rules_are_completed(

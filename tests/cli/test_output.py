@@ -6,7 +6,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from ringback.cli.output import show_table
+from ringback.cli import output
+from ringback.cli.output import progress, show_table
 
 if TYPE_CHECKING:
     import pytest
@@ -57,3 +58,25 @@ def test_on_a_narrow_one_no_word_is_torn(
         "name a?[31m",
         "  exchanges: 0",
     ]
+
+
+def test_a_bar_is_shown_after_two_seconds_and_goes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("checking", 2) as step:
+        step()
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(output, "PROGRESS_AFTER", 0.0)
+        step()
+    assert re.search(r"checking .*2/2", re.sub("\\x1b\\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err))
+
+
+def test_no_bar_where_no_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "PROGRESS_AFTER", 0.0)
+    with progress("checking") as step:
+        step()
+    assert capsys.readouterr() == ("", "")

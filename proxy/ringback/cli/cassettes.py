@@ -144,8 +144,10 @@ def verify_files(
     found: list[CassetteFinding] = []
     unjudged: dict[Path, str] = {}
     unused = {path: used for path in looked if (used := files.used_instead(path))}
-    for path in looked:
-        found += check(path, loaded, secrets, partial(unjudged.__setitem__, path))
+    with output.progress("checking cassettes", len(looked)) as step:
+        for path in looked:
+            found += check(path, loaded, secrets, partial(unjudged.__setitem__, path))
+            step()
     if as_json:
         click.echo(_as_json(len(looked), found, unjudged, unused))
     else:

@@ -142,14 +142,16 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
     if not paths:
         click.echo(f"no cassettes in {directory}", err=True)
     failed: list[CassetteError] = []
-    for path in paths:
-        try:
-            _check_used(path)
-            count = editing.redact(path, redaction)
-        except CassetteError as error:
-            failed.append(error)
-        else:
-            click.echo(f"{files.rewritten_path(path)}: {many(count, 'interaction')} redacted")
+    with output.progress("redacting cassettes", len(paths)) as step:
+        for path in paths:
+            try:
+                _check_used(path)
+                count = editing.redact(path, redaction)
+            except CassetteError as error:
+                failed.append(error)
+            else:
+                click.echo(f"{files.rewritten_path(path)}: {many(count, 'interaction')} redacted")
+            step()
     if not wanted:
         report_skipped([directory])
     for each in failed:

@@ -19,11 +19,11 @@ import click
 
 from ringback.cassettes.files import READ_SUFFIXES
 from ringback.cli.options import argued, as_words, complete_rule, table_option
-from ringback.cli.output import print_message
+from ringback.cli.output import print_message, progress
 from ringback.drift import ACCEPTED_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ringback.contract import Answer, Request
     from ringback.drift.claims import ClaimProbe, ClaimSet
@@ -228,10 +228,11 @@ def _recordings(paths: Sequence[Path], entries: Sequence[AcceptedFinding], optio
     _check_only(claim_set, options["only"])
     comparisons: list[Comparison] = []
     not_compared: list[NotCompared] = []
-    with usage_errors(UnreadableCassetteError):
+    with usage_errors(UnreadableCassetteError), progress("comparing recordings") as step:
         for found in read_recordings(
             paths, claim_set.contract, load_foreign, assume_test=options["assume_test"]
         ):
+            step()
             if found.observation is None:
                 not_compared.append(NotCompared(found.where, found.why, found.harmless))
                 continue
@@ -497,17 +498,3 @@ def _placed(asked: Sequence[Asked], cassette: Path) -> list[Asked]:
         else item
         for item in asked
     ]
-
-
-@contextmanager
-def progress(title: str, count: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - as above
-    from rich.progress import Progress  # noqa: PLC0415 - as above
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=count)
-        yield lambda: progress.advance(task)

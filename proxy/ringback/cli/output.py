@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from rich.console import Console
 
     _Styled: TypeAlias = tuple[Sequence[str], str]
 
+PROGRESS_AFTER: Final = 2.0  # seconds
 _BORDER: Final = 3  # characters that each column takes besides its own
 _LEAST: Final = 12  # characters of a long cell that are worth a line
 
@@ -45,6 +47,39 @@ def wrap(line: str, width: int) -> str:
     return textwrap.fill(
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+
+
+@contextmanager
+def progress(title: str, count: int | None = None) -> Iterator[Callable[[], None]]:
+    """Show on a terminal how far something is that takes longer than two seconds; elsewhere nothing.
+
+    Args:
+        title: Names it.
+        count: How many steps it has, if that is known.
+
+    Yields:
+        A function to call after each step.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where a person looks
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 - as above
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(title, total=count)
+    begun = time.monotonic()
+
+    def step() -> None:
+        bar.advance(task)
+        if not bar.live.is_started and time.monotonic() - begun >= PROGRESS_AFTER:
+            bar.start()
+
+    try:
+        yield step
+    finally:
+        bar.stop()
 
 
 class LogHandler(logging.Handler):

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import click
 
 from ringback.cli import output
+from ringback.cli.options import complete_cassette, complete_resource, complete_rule
 from ringback.net import is_loopback
 from ringback.settings import PASSWORD_VARIABLE
 from ringback.system import is_running
@@ -48,8 +49,12 @@ _TARGET = click.option(
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    completes = {"resource": complete_resource, "rule": complete_rule, "session": complete_cassette}
     for name, text in reversed(_FILTERS.items()):
-        function = click.option(f"--{name}", f"filter_{name}", metavar=name.upper(), help=text)(function)
+        more: dict[str, Any] = {"shell_complete": completes.get(name)}
+        function = click.option(f"--{name}", f"filter_{name}", metavar=name.upper(), help=text, **more)(
+            function
+        )
     return function
 
 
