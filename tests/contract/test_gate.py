@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ringback.contract import Credentials, Names, Request, admit, load
 from ringback.contract.gate import Admitted, Refused, canonical_host, disagreement
@@ -267,6 +270,14 @@ def test_a_malformed_account_in_the_path_is_not_found_before_any_401(account: st
     assert (failed["status"], failed["code"]) == (404, 20404)
     assert failed["message"] == f"The requested resource {path(account=account)} was not found"
     assert (got.source.rule, got.source.basis) == ("account.malformed", "recorded")
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-]{0,40}|AC[0-9a-fA-FX]{30,34}", fullmatch=True), st.booleans())
+def test_an_account_is_ac_and_32_digits(account: str, known: bool) -> None:
+    headers = (basic(account, TOKEN) if known else basic(), FORM_TYPE)
+    rule = judge(replace(FINE, target=path(account=account), headers=headers))
+    formed = re.fullmatch(r"AC([0-9a-fA-F]{32}|X{32})", account)
+    assert (rule == "account.malformed") == (formed is None)
 
 
 def test_another_well_formed_account_is_not_found_by_assumption() -> None:

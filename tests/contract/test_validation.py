@@ -15,6 +15,7 @@ from ringback.contract import Credentials, Names, answer, decide, load
 from ringback.contract.render import FreshStamps
 from ringback.contract.values import judge_url, moment, utf16_length
 from support.clients import MAGIC, ask, better, body_of, fail_of, post, send
+from support.rows import NOT_OWNED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -495,6 +496,7 @@ def test_another_region_than_us1_is_assumed(host: str, basis: str) -> None:
 
 NEWEST = load(texts="newest")
 TRIAL = load(account="trial")
+CAPABLE = "message-capable Twilio phone number for this destination"
 PERMISSION = "Permission to send an SMS has not been enabled for the region indicated by the 'To' number: "
 
 
@@ -512,6 +514,14 @@ PERMISSION = "Permission to send an SMS has not been enabled for the region indi
             (21408, f"{PERMISSION}+1500555XXXX"),
         ),
         (
+            {"From": "+14105550101"},
+            NOT_OWNED.format("+14105550101"),
+            (
+                21606,
+                f"The 'From' phone number provided (+14105550101) is not a valid {CAPABLE}",
+            ),
+        ),
+        (
             {"From": None},
             "A 'From' phone number is required.",
             (21603, "A 'From' or 'MessagingServiceSid' parameter is required to send a message"),
@@ -527,8 +537,11 @@ def test_newer_texts_are_answered_where_they_are_asked_for(
     fields: dict[str, str | None], certain: str, newest: tuple[int, str]
 ) -> None:
     assert fail_of(answered(SENDER, **fields))["message"] == certain
-    failed = fail_of(send(SENDER, better(SENDER, **fields), contract=NEWEST))
+    got = send(SENDER, better(SENDER, **fields), contract=NEWEST)
+    failed = fail_of(got)
     assert (failed["code"], failed["message"]) == newest
+    # A code that is not the page's is not documented.
+    assert got.source.basis == ("recorded" if newest[0] in {21603, 21619} else "documented")
 
 
 def test_the_source_reports_the_years_of_a_text() -> None:
@@ -541,7 +554,15 @@ def test_the_source_reports_the_years_of_a_text() -> None:
 @pytest.mark.parametrize("length, segments", [(122, "1"), (123, "2")])
 def test_a_trial_account_s_notice_stands_before_the_body_and_counts(length: int, segments: str) -> None:
     """Recorded 2016 to 2018: 38 characters before the body."""
-    got = body_of(send(SENDER, better(SENDER, Body="x" * length), contract=TRIAL))
+    answered_trial = send(SENDER, better(SENDER, Body="x" * length), contract=TRIAL)
+    assert (
+        answered_trial.source.basis,
+        "trial account's notice" in (answered_trial.source.reason or ""),
+    ) == (
+        "recorded",
+        True,
+    )
+    got = body_of(answered_trial)
     assert got["body"] == "Sent from your Twilio trial account - " + "x" * length
     assert got["num_segments"] == segments
     assert body_of(answered(SENDER, Body="x"))["body"] == "x"

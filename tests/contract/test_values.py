@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from xml.sax.saxutils import escape
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringback.contract import load
 from ringback.contract.schema import Parameter
 from ringback.contract.values import address_kind, fits
 
@@ -80,3 +86,60 @@ def test_kinds_of_address(value: str, kind: str | None) -> None:
     every = ("number", "short-code", "whatsapp", "messenger", "client", "sip", "alphanumeric")
     assert address_kind(value, Parameter(type="address", kinds=every)) == kind
     assert address_kind(value, Parameter(type="address", kinds=())) is None
+
+
+# -- every parameter of the contract, by what its type promises
+
+PARAMETERS = [entry for resource in load().resources for entry in resource.parameters.values()]
+RANGES = [entry for entry in PARAMETERS if entry.type == "integer" and entry.maximum is not None]
+
+
+@given(st.sampled_from(RANGES), st.integers())
+def test_a_whole_number_fits_where_it_is_in_the_range(parameter: Parameter, number: int) -> None:
+    assert parameter.minimum is not None
+    assert parameter.maximum is not None
+    inside = parameter.minimum <= number <= parameter.maximum
+    assert fits(str(number), parameter) == inside
+    assert not fits(f"{number}.0", parameter)
+
+
+@given(st.decimals(min_value=-(10**6), max_value=10**6, places=4))
+def test_every_plain_decimal_is_a_price(price: object) -> None:
+    assert fits(f"{price:f}", Parameter(type="number"))
+
+
+@given(st.text())
+def test_a_price_that_python_does_not_read_is_none(text: str) -> None:
+    try:
+        float(text)
+    except ValueError:
+        assert not fits(text, Parameter(type="number"))
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.text() | st.integers(), st.lists, max_leaves=5)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), JSON, st.text(max_size=5))
+def test_content_variables_are_a_json_object(variables: dict[str, object], other: object, text: str) -> None:
+    kind = Parameter(type="json-object")
+    assert fits(json.dumps(variables), kind)
+    assert not fits(json.dumps(other), kind)
+    assert not fits(json.dumps(variables)[:-1] + text.replace("}", ""), kind)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])), st.text(max_size=9))
+def test_twiml_is_one_xml_element(said: str, text: str) -> None:
+    kind = Parameter(type="xml")
+    plain = "".join(char for char in said if char not in "\ufffe\uffff")
+    assert fits(f"<Response><Say>{escape(plain)}</Say></Response>", kind)
+    assert not fits(f"<Response><Say>{escape(plain)}</Response>", kind)
+    assert "<" in text or not fits(text, kind)
+
+
+@given(
+    st.sampled_from([entry for entry in PARAMETERS if entry.type == "sid"]), st.text("0123456789abcdefABCDEF")
+)
+def test_a_sid_is_its_letters_and_32_digits(parameter: Parameter, digits: str) -> None:
+    assert fits(parameter.prefix + digits, parameter) == (len(digits) == 32)
+    assert fits(parameter.prefix + (digits + "0" * 32)[:32], parameter)
+    assert not fits("XX" + (digits + "0" * 32)[:32], parameter)

@@ -48,6 +48,8 @@ class _Call(msgspec.Struct, frozen=True):
         known = {"parameter": parameter, "value": value, "channel": "MMS" if media else "SMS"}
         if parameter not in self.form:
             known[parameter] = parameter  # a text about a missing parameter names it
+        if text.replaces is not None:  # the page knows another code
+            basis, line = weakest([basis, text.basis]), None
         if "{masked}" in text.message:
             known["masked"] = f"{value[:-4]}XXXX"
         return Decision(
@@ -93,8 +95,14 @@ def decide(
     """
     form = {name: value for name, value in fields if value}
     call = _Call(contract, resource, fields, form, query, now)
-    outcome = _outcome(call)
-    return outcome if len(form) == len(fields) else _of_repeated(call, outcome)
+    plan = contract.plan(resource)
+    turn = plan.turn(form)
+    if len(form) == len(fields):
+        return _outcome(call, turn)
+    outcome = _outcome(call, turn)  # something is blank or comes twice
+    if outcome.code is None:
+        outcome = _check_blank(call, plan) or outcome
+    return _of_repeated(call, outcome)
 
 
 def _of_repeated(call: _Call, outcome: Decision) -> Decision:
@@ -106,17 +114,14 @@ def _of_repeated(call: _Call, outcome: Decision) -> Decision:
     if not named or outcome.basis == "user":
         return outcome
     known = f"{', '.join(named)} came more than once: assumed that the last one counts"
-    reason = f"{outcome.reason}; {known}" if outcome.reason else known
+    reason = _joined(outcome.reason, known)
     return msgspec.structs.replace(outcome, basis="assumed", reason=reason, source=None)
 
 
-def _outcome(call: _Call) -> Decision:
+def _outcome(call: _Call, turn: Turn) -> Decision:
     """The outcome, taking each parameter in its turn."""
-    contract, resource, form, fields = call.contract, call.resource, call.form, call.fields
     passed: MagicRow | None = None
     doubt: Doubt | None = None
-    plan = contract.plan(resource)
-    turn = plan.turn(form)
     for step in turn.steps:
         found = _check(call, step)
         if found is None:
@@ -127,16 +132,12 @@ def _outcome(call: _Call) -> Decision:
             doubt = found if doubt is None or found.basis == "user" else doubt
         elif passed is None or _informs_more(found, passed):
             passed = found
-    if len(form) != len(fields):  # something is blank or comes twice
-        refused = _check_blank(call, plan)
-        if refused is not None:
-            return refused
     row = passed.id if passed else "valid"
     outcome = turn.passing.get(row)
     if outcome is None:
-        outcome = turn.passing[row] = _passing(contract, resource, passed, turn)
-    if doubt is not None or len(turn.names) != len(form):
-        return _doubted(outcome, doubt, [name for name in form if name not in turn.names])
+        outcome = turn.passing[row] = _passing(call.contract, call.resource, passed, turn)
+    if doubt is not None or len(turn.names) != len(call.form):
+        return _doubted(outcome, doubt, [name for name in call.form if name not in turn.names])
     return outcome
 
 
@@ -163,8 +164,11 @@ def _passing(contract: Contract, resource: Resource, row: MagicRow | None, turn:
     basis: Basis = weakest([row.basis, turn.basis]) if row else "assumed"
     reason = row.reason if row else None
     if turn.unproven and basis == "assumed":
-        unproven = f"nobody reported how test credentials take {', '.join(turn.unproven)}: assumed to pass"
-        reason = f"{reason}; {unproven}" if reason else unproven
+        names = ", ".join(turn.unproven)
+        reason = _joined(reason, f"nobody reported how test credentials take {names}: assumed to pass")
+    if contract.account == "trial" and "Body" in turn.names:
+        basis = weakest([basis, "recorded"])
+        reason = _joined(reason, "a trial account's notice stands before the body, as recorded 2016-2018")
     rule = f"{resource.resource}.{row.id if row else 'valid'}"
     line = row.line if row else None
     return Decision(
@@ -177,6 +181,10 @@ def _passing(contract: Contract, resource: Resource, row: MagicRow | None, turn:
         delay=row.delay if row else 0,
         headers=tuple(row.headers.items()) if row and row.headers else (),
     )
+
+
+def _joined(*reasons: str | None) -> str:
+    return "; ".join([reason for reason in reasons if reason])
 
 
 def _doubted(outcome: Decision, doubt: Doubt | None, unknown: list[str]) -> Decision:
@@ -312,7 +320,9 @@ def _check_type(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
         return _malformed(call, step, value)
     if parameter.latest is not None:
         return _check_date(call, step, value)
-    if parameter.max_length is not None and values.utf16_length(value) > parameter.max_length:
+    if value.isascii() or parameter.max_length is None:
+        return None
+    if values.utf16_length(value) > parameter.max_length:
         sizes = f"{len(value)} characters in {values.utf16_length(value)} UTF-16 units"
         return Doubt("assumed", f"{step.name} has {sizes}: assumed that Twilio counts the characters")
     return None
