@@ -79,7 +79,7 @@ def test_a_flow_shows_its_verdict(addon: RingbackAddon) -> None:
     assert flow.response is not None
     assert flow.response.status_code == 201
     assert flow.response.headers["Ringback-Source"].startswith("contract; rule=Messages.from.valid; ")
-    assert flow.marked == ":blue_book:"
+    assert flow.marked == ":ballot_box_with_check:"
     assert flow.comment == flow.response.headers["Ringback-Source"]
     assert isinstance(flow.metadata["ringback"], Source)
 
@@ -89,7 +89,7 @@ def test_a_refused_flow_shows_its_reason(addon: RingbackAddon) -> None:
     addon.request(flow)
     assert flow.response is not None
     assert flow.response.status_code == 403
-    assert flow.marked == ":no_entry:"
+    assert flow.marked == ":heavy_multiplication_x:"
     assert flow.comment.endswith(flow.response.headers["Ringback-Reason"])
 
 

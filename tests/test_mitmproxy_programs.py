@@ -16,9 +16,10 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -183,11 +184,72 @@ def test_mitmweb_shows_the_verdict(tmp_path: Path) -> None:
     with running("mitmweb", tmp_path, *options) as started:
         started.post("Messages", FORM | {"From": "+15005550007"})
         shown = httpx.get(f"http://127.0.0.1:{port}/flows", params={"token": PASSWORD}, trust_env=False)
-    (flow,) = shown.json()
+        (flow,) = shown.json()
+        view = f"http://127.0.0.1:{port}/flows/{flow['id']}/request/content/Twilio.json"
+        viewed = httpx.get(view, params={"token": PASSWORD}, trust_env=False).json()
     assert flow["response"]["status_code"] == 400
-    assert flow["marked"] == "\N{BLUE BOOK}"
+    assert flow["marked"] == "\N{BALLOT BOX WITH CHECK}"
     assert "Messages.from.not-owned" in flow["comment"]
     assert "page=test-sms-messages-parameters-From" in flow["comment"]
+    assert "magic input" in shown_text(viewed)
+    assert "From = +15005550007 gives 21606" in shown_text(viewed)
+
+
+def shown_text(viewed: dict[str, Any]) -> str:
+    """The text of a content view, in the form of either major version."""
+    if "text" in viewed:
+        return str(viewed["text"])
+    return "\n".join("".join(text for _style, text in line) for line in viewed["lines"])
+
+
+def test_serve_becomes_mitmweb_with_the_same_ca_and_options(tmp_path: Path) -> None:
+    port, web_port = free_port(), free_port()
+    variables = environment(tmp_path) | {"RINGBACK_HOME": str(tmp_path / "ringback")}
+    begun = [sys.executable, "-m", "ringback"]
+    arguments = ["--web", "--port", str(port), "--web-port", str(web_port), "--account", "trial"]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*begun, "serve", *arguments],
+            env=variables,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        wait_for(port, process, log)
+        found = subprocess.run(
+            [*begun, "ca", "--path"], env=variables, capture_output=True, text=True, check=True
+        )
+        trusting = ssl.create_default_context(cafile=found.stdout.strip())
+        proxy = f"http://127.0.0.1:{port}"
+        with httpx.Client(
+            proxy=proxy, verify=trusting, trust_env=False, auth=(SID, "a-test-token")
+        ) as client:
+            got = client.post(f"{API}/Messages.json", data=FORM)
+        assert got.status_code == 201
+        assert "trial" in got.json()["body"].lower()
+        wait_for(web_port, process, log)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a port is listened on."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"nothing listens on {port}: {log.read_text()}")
+
+
+@pytest.mark.parametrize("option", [("--callbacks",), ("--reverse", "0"), ("--journal", "5")])
+def test_what_the_addon_does_not_know_is_refused_beside_web(option: tuple[str, ...], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ringback", "serve", "--web", *option]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert (done.returncode, f"{option[0]} is not for --web" in done.stderr) == (2, True), done.stderr
 
 
 def _options(program: str) -> str:

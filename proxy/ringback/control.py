@@ -217,7 +217,7 @@ class Control:
             return _problem(404, f"there is no request {number}, or it is not kept any more")
         record = entry.record()
         details = record.as_dict(details=True)
-        details["row"] = _row(self.responder.contract_of(record.session), record)
+        details["row"] = row_of(self.responder.contract_of(record.session), record)
         details["cited"] = _cited(self.responder.contract, record.line)
         details["drift"] = self.responder.journal.drift.get(number, [])
         made = self.responder.journal.callbacks(sid=record.sid) if record.sid else []
@@ -629,8 +629,8 @@ def _cited(loaded: Contract, line: int | None) -> dict[str, str] | None:
     return None if cited is None else {"text": str(cited), "url": cited.url, "edition": cited.edition}
 
 
-def _row(loaded: Contract, record: Record) -> dict[str, Any] | None:
-    """Find the row of the contract that decided, for people."""
+def row_of(loaded: Contract, record: Record) -> dict[str, Any] | None:
+    """Find the row of the contract that decided about `record`, for people."""
     resource, _, name = record.rule.partition(".")
     for one in loaded.resources:
         for row in one.magic if one.resource == resource else ():

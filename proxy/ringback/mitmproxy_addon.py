@@ -14,6 +14,7 @@ from mitmproxy import ctx, exceptions, http
 from mitmproxy.proxy import mode_specs
 
 from ringback import mitmproxy_flows as flows
+from ringback import mitmproxy_view
 from ringback.contract import Answer
 from ringback.contract.gate import canonical_host
 from ringback.control import Control, at_once
@@ -226,7 +227,6 @@ def rebound(options: Options, bound: Sequence[str]) -> list[str] | None:
 
 logger = logging.getLogger(__name__)
 
-_MARKS = {"contract": ":blue_book:", "cassette": ":vhs:", "live": ":satellite:", "gate": ":no_entry:"}
 _SECURED = {
     "ignore_hosts",
     "allow_hosts",
@@ -305,6 +305,7 @@ class RingbackAddon:
         except SetupError as error:
             raise exceptions.OptionsError(f"ringback_{error}") from None
         self.settings = settings
+        mitmproxy_view.register(self.responder.contract)
 
     def running(self) -> None:
         """Move a listener that mitmproxy opened on every interface before this addon was loaded."""
@@ -491,9 +492,9 @@ class RingbackAddon:
     def _send(self, flow: http.HTTPFlow, answer: Answer) -> None:
         flow.response = flows.to_response(answer)
         source = answer.source
-        flow.marked = _MARKS[source.kind]
+        flow.marked = mitmproxy_view.MARKS[source.kind]
         flow.comment = " - ".join(part for part in (source.headers()[0][1], source.reason) if part)
-        flow.metadata["ringback"] = source
+        flow.metadata[mitmproxy_view.SOURCE] = source
 
     def _is_twilio(self, name: str) -> bool:
         return self.responder.contract.is_twilio(canonical_host(name))

@@ -525,6 +525,12 @@ class Settings:
         False, "Serve the Inbox at /ringback/. It is always served; this only says so.", commands=("serve",)
     )
     open: bool = _option(False, "Open the Inbox in the browser.", commands=("serve",))
+    web: bool = _option(
+        False,
+        "Run mitmweb with the addon instead, which shows every flow in a browser of its own.",
+        commands=("serve",),
+    )
+    web_port: int = _option(8081, "Port of mitmweb's page.", _PORT, commands=("serve",))
     callbacks: bool = _option(
         False,
         "Report statuses to a request's StatusCallback: to loopback and private addresses alone. URLs that "

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -17,6 +17,7 @@ from ringback.cli.output import print_message
 from ringback.cli.request_log import failures, keep_journal
 from ringback.cli.summary import cassettes_code, cassettes_fail, findings, summary
 from ringback.launch.runtimes import reachable
+from ringback.settings import options_of
 from ringback.system import on_signals, signals
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ringback.server.run import BoundPorts
     from ringback.settings import Settings
     from ringback.tally import Tally
+
+_OF_MITMWEB: Final = ("--host", "--port", "--ui", "--open", "--web", "--web-port", "--verbose", "--quiet")
 
 
 @click.command()
@@ -46,8 +49,44 @@ def serve(options: Settings) -> None:
       5  the proxy could not start
       6  what --mode online recorded was put aside
     """  # noqa: D301 - click wants a real backspace
+    if options.web:
+        _run_mitmweb(options)
     gc.disable()  # until the proxy runs: what is made before that stays
     sys.exit(asyncio.run(_serve(options)))
+
+
+def _run_mitmweb(options: Settings) -> NoReturn:
+    """Become mitmweb, with the addon and the CA of this installation and the same options.
+
+    Raises:
+        UsageError: An option is given that the addon does not have.
+    """
+    from ringback.cli.setup import script_path  # noqa: PLC0415 - not for the own server
+    from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - as above
+
+    own = [option for option in options_of("serve") if "addon" not in option.commands]
+    given = [option.flag for option in own if getattr(options, option.name) != option.default]
+    unknown = [flag for flag in given if flag not in _OF_MITMWEB]
+    if unknown:
+        raise click.UsageError(f"{unknown[0]} is not for --web: mitmweb serves what the addon knows")
+    try:
+        directory = ensure_authority().directory
+    except AuthorityError as error:
+        raise click.ClickException(str(error)) from None
+    command = [sys.executable, "-c", "from mitmproxy.tools.main import mitmweb; mitmweb()"]
+    command += ["-s", str(script_path()), "--listen-host", options.host, "--listen-port", str(options.port)]
+    settings = {
+        "confdir": directory,
+        "web_port": options.web_port,
+        "web_open_browser": options.open,
+        **options.addon_options(),
+    }
+    for name, value in settings.items():
+        for one in value if isinstance(value, list) else [] if value is None else [value]:
+            command += ["--set", f"{name}={str(one).lower() if isinstance(one, bool) else one}"]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)  # noqa: S606 - ourselves, without a shell
 
 
 async def _serve(options: Settings) -> int:
