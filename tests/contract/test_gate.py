@@ -75,7 +75,7 @@ def test_the_api_in_every_region_and_edge(host: str) -> None:
         "*.twilio.com",
     ],
 )
-@pytest.mark.parametrize("target", [path(), "/v2/PhoneNumbers/+14108675309", "/"])
+@pytest.mark.parametrize("target", [path(), "/v2/PhoneNumbers/+14105550100", "/"])
 def test_every_other_host_of_twilios_is_out_of_reach_and_speaks_json(host: str, target: str) -> None:
     got = ask(replace(FINE, host=host, target=target))
     failed = fail_of(got)
@@ -87,6 +87,24 @@ def test_every_other_host_of_twilios_is_out_of_reach_and_speaks_json(host: str, 
     assert host in (got.source.reason or "")
     assert "about 2017" in (got.source.reason or "")
     assert got.source.line == 17
+
+
+@pytest.mark.parametrize(
+    "method, target, rule, basis",
+    [
+        ("GET", "/v2/PhoneNumbers/+14105550100", "resource.lookup", "assumed"),
+        ("GET", "/v2/PhoneNumbers/+14105550100?Fields=line_type_intelligence", "resource.lookup", "assumed"),
+        ("POST", "/v2/PhoneNumbers/+14105550100", "resource.product-host", "documented"),
+        ("GET", "/v1/PhoneNumbers/+14105550100", "resource.product-host", "documented"),
+    ],
+)
+def test_a_lookup_that_newer_editions_open_is_refused_by_assumption(
+    method: str, target: str, rule: str, basis: str
+) -> None:
+    """The newest edition of the page has GET v2/PhoneNumbers; no table of its magic numbers was found."""
+    got = ask(replace(FINE, method=method, host="lookups.twilio.com", target=target))
+    assert (got.status, got.source.rule, got.source.basis) == (403, rule, basis)
+    assert "newer editions" in (got.source.reason or "")
 
 
 @pytest.mark.parametrize(

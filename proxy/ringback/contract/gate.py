@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 _ACCOUNT = re.compile(r"AC(?:[0-9a-fA-F]{32}|X{32})")
 _ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]*)(?:\.(?:json|xml))?(?:/(.*))?", re.DOTALL)
 # What newer editions of the documentation open; no table of its magic numbers was found.
-_NEWER = {
-    "lookups.twilio.com": "; newer editions open GET /v2/PhoneNumbers/..., its magic numbers are not known"
-}
+_LOOKUP = "lookups.twilio.com"
+_NEWER = "; newer editions open GET /v2/PhoneNumbers/..., its magic numbers are not known"
 _EXTENSION = re.compile(r"\.(json|xml)$")
 _NAME = re.compile(r"[A-Za-z]+/?")
 _NEAR = 0.8  # from which on difflib's ratio tells a slip: Message for Messages, not Media
@@ -113,7 +112,9 @@ def admit(contract: Contract, request: Request, names: Names, credentials: Crede
     if unfit:
         return refuse(unfit, username=username)
     if not contract.is_api(names.host):
-        return refuse("resource.product-host", newer=_NEWER.get(names.host, ""))
+        opened = (request.method, names.host) == ("GET", _LOOKUP) and path.startswith("/v2/PhoneNumbers/")
+        rule = "resource.lookup" if opened else "resource.product-host"
+        return refuse(rule, newer=_NEWER if names.host == _LOOKUP else "")
     resource = contract.by_path.get(name) if below and request.method == "POST" else None
     if resource is not None and account == username:
         return Admitted(resource, account, token, form)

@@ -182,7 +182,7 @@ _GENERAL: Final = (
     ("url.underscore", "passes", "POST Messages with StatusCallback=http://a_b.example.com/"),
     ("url.final-dot", "passes", "POST Messages with StatusCallback=http://a.example.com./"),
     ("body.characters", "passes", "POST Messages with a Body of 801 emoji: 1602 UTF-16 units"),
-    ("repeated", "the last one counts", "POST Messages with two To"),
+    ("repeated", "the last", "POST Messages with two To"),
     ("region", "as in us1", "POST Messages to api.ie1.twilio.com"),
 )
 

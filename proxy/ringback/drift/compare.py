@@ -47,6 +47,7 @@ _OUTSIDE: Final = (
     "resource.sms-messages",
     "resource.misspelt",
     "resource.product-host",
+    "resource.lookup",
 )
 
 
