@@ -18,7 +18,8 @@ import pytest
 
 from ringback.contract import Answer, Names, Request, Source, load
 from ringback.contract.render import SeededStamps
-from ringback.journal import HIDDEN, Filter, Journal
+from ringback.journal import HIDDEN, Journal
+from ringback.records import Filter
 from ringback.responder import Responder
 from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, post, respond
 

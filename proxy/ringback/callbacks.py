@@ -28,15 +28,17 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import h11
 
 from ringback.exchange import basic_auth
-from ringback.journal import HIDDEN, Callback, record_of, resource_of
+from ringback.journal import HIDDEN
 from ringback.net import is_private
+from ringback.records import Callback, record_of, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from ringback.contract import Answer, Contract, Request
     from ringback.contract.schema import MagicRow
-    from ringback.journal import Journal, Record
+    from ringback.journal import Journal
+    from ringback.records import Record
 
 logger = logging.getLogger(__name__)
 

@@ -20,19 +20,17 @@ from urllib.parse import parse_qsl
 
 from ringback import __version__, contract
 from ringback.contract import ContractError
-from ringback.contract.render import count_segments
 from ringback.exchange import Answer, Headers, Request, Source, Stream, basic_auth
-from ringback.journal import Filter
 from ringback.net import is_loopback
-from ringback.tally import LATENCIES
+from ringback.records import Filter, cited_by, created_by, row_of
+from ringback.tally import prometheus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from ringback.contract import Contract
-    from ringback.journal import Callback, Entry, Record
+    from ringback.records import Callback, Entry, Record
     from ringback.responder import Responder
-    from ringback.tally import Tally
 
 PREFIX: Final = "/ringback/"
 MAX_WAIT: Final = 300.0  # seconds of a long poll
@@ -218,7 +216,7 @@ class Control:
         record = entry.record()
         details = record.as_dict(details=True)
         details["row"] = row_of(self.responder.contract_of(record.session), record)
-        details["cited"] = _cited(self.responder.contract, record.line)
+        details["cited"] = cited_by(self.responder.contract, record.line)
         details["drift"] = self.responder.journal.drift.get(number, [])
         made = self.responder.journal.callbacks(sid=record.sid) if record.sid else []
         details["callbacks"] = [one.as_dict() for one in made if one.request == number]
@@ -348,7 +346,7 @@ class Control:
         """List what succeeded for one resource, newest first."""
         wanted = _filter({**query, "resource": resource, "code": "0"})
         records = self.responder.journal.find(wanted)
-        sent = [_resource_of(record) for record in records if record.succeeded]
+        sent = [created_by(record) for record in records if record.succeeded]
         callbacks = self.responder.callbacks
         if callbacks is not None:
             for one in sent:
@@ -410,29 +408,8 @@ class Control:
         return _problem(404, "this proxy's CA is not known here: see `ringback ca`")
 
     def _metrics(self, _request: Request, _query: dict[str, str]) -> Answer:
-        tally = self.responder.tally
-        lines = ["# HELP ringback_answers_total Answered requests by who answered, resource and error code."]
-        lines += ["# TYPE ringback_answers_total counter"]
-        for (source, resource, code), count in sorted(tally.answers.items()):
-            labels = f'source="{source}",resource="{resource}",code="{code}"'
-            lines.append(f"ringback_answers_total{{{labels}}} {count}")
-        lines += _histogram(tally)
-        tables: tuple[tuple[str, str, str, Counter[str]], ...] = (
-            ("refused_total", "Requests that the gate refused, by rule.", "rule", tally.refused),
-            ("failed_total", "Errors that the contract answered, by row.", "rule", tally.failed),
-            ("fallbacks_total", "Answers in the live API's place, by reason.", "rule", tally.fallbacks),
-            ("drift_total", "Live answers that differ from the contract.", "difference", tally.differences),
-        )
-        for name, text, label, counts in tables:
-            lines += [f"# HELP ringback_{name} {text}", f"# TYPE ringback_{name} counter"]
-            for value, count in sorted(counts.items()):
-                lines.append(f'ringback_{name}{{{label}="{_escaped(value)}"}} {count}')
-        lines += ["# HELP ringback_missed_total Requests that no cassette had an answer for."]
-        lines += ["# TYPE ringback_missed_total counter", f"ringback_missed_total {tally.missed}"]
-        lines += ["# HELP ringback_journal_entries Requests in the journal."]
-        lines += ["# TYPE ringback_journal_entries gauge"]
-        lines += [f"ringback_journal_entries {len(self.responder.journal)}"]
-        return _answer(200, "text/plain; version=0.0.4; charset=utf-8", ("\n".join(lines) + "\n").encode())
+        text = prometheus(self.responder.tally, len(self.responder.journal))
+        return _answer(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
 
     def _listed(self, name: str, items: list[dict[str, Any]]) -> Answer:
         return _json(self._envelope(name, items))
@@ -590,64 +567,6 @@ def _brief(record: Record) -> str:
     )
 
 
-def _resource_of(record: Record) -> dict[str, Any]:
-    """Describe what a successful request created; values come from the answer where it is JSON."""
-    try:
-        answered = json.loads(record.answer)
-    except (ValueError, RecursionError):
-        answered = {}
-    found = answered if isinstance(answered, dict) else {}
-    made: dict[str, Any] = {
-        "number": record.number,
-        "time": record.time,
-        "session": record.session,
-        "sid": record.sid,
-        "status": found.get("status") or "queued",
-    }
-    if record.resource == "IncomingPhoneNumbers":
-        made["phone_number"] = found.get("phone_number") or record.field("PhoneNumber", "AreaCode")
-        return made
-    made["to"] = found.get("to") or record.field("To")
-    made["from"] = found.get("from") or record.field("From", "MessagingServiceSid")
-    if record.resource == "Calls":
-        made["url"] = record.field("Url", "ApplicationSid")
-        made["twiml"] = record.field("Twiml")
-        return made
-    body = found.get("body")
-    made["body"] = body if isinstance(body, str) else record.field("Body")
-    made["segments"] = count_segments(record.field("Body"))
-    made["media"] = [value for name, value in record.form or () if name == "MediaUrl" and value]
-    return made
-
-
-def _cited(loaded: Contract, line: int | None) -> dict[str, str] | None:
-    """Cite the section of the documentation page that a line stands in, for people."""
-    try:
-        cited = loaded.cite(line) if line is not None else None
-    except KeyError:  # a line of a user's own row
-        return None
-    return None if cited is None else {"text": str(cited), "url": cited.url, "edition": cited.edition}
-
-
-def row_of(loaded: Contract, record: Record) -> dict[str, Any] | None:
-    """Find the row of the contract that decided about `record`, for people."""
-    resource, _, name = record.rule.partition(".")
-    for one in loaded.resources:
-        for row in one.magic if one.resource == resource else ():
-            if row.id == name:
-                return {
-                    "resource": resource,
-                    "parameter": row.parameter,
-                    "value": row.value,
-                    "error": row.error,
-                    "outcome": row.outcome,
-                    "line": row.line,
-                    "basis": row.basis,
-                    "reason": row.reason,
-                }
-    return None
-
-
 def _overlaid(loaded: Contract, rows: dict[str, Any]) -> Contract:
     """Lay rows that came as JSON over `loaded`, as a file of `--contract` is (JSON is YAML)."""
     from ringback.contract.yaml_files import overlaid  # noqa: PLC0415 - PyYAML is imported with it
@@ -659,24 +578,3 @@ def _overlaid(loaded: Contract, rows: dict[str, Any]) -> Contract:
             return overlaid(loaded, file)
         except ContractError as error:
             raise UsageError(re.sub(r"^.*?rows:\d+: ", "", str(error))) from None
-
-
-def _histogram(tally: Tally) -> list[str]:
-    """Return the latency histogram in Prometheus' text format: classes hold those below, too."""
-    name = "ringback_answer_seconds"
-    lines = [
-        f"# HELP {name} Seconds from a request to its answer, delays of rows apart.",
-        f"# TYPE {name} histogram",
-    ]
-    for source, counts in sorted(tally.latencies.items()):
-        below = 0
-        for limit, count in zip((*map(str, LATENCIES), "+Inf"), counts, strict=True):
-            below += count
-            lines.append(f'{name}_bucket{{source="{source}",le="{limit}"}} {below}')
-        lines.append(f'{name}_sum{{source="{source}"}} {tally.seconds[source]:.6f}')
-        lines.append(f'{name}_count{{source="{source}"}} {below}')
-    return lines
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

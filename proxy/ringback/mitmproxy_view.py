@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mitmproxy import contentviews, http
 
-from ringback.control import row_of
 from ringback.exchange import Answer, Request, Source
-from ringback.journal import record_of
+from ringback.records import record_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ringback.contract import Contract
-    from ringback.journal import Record
+    from ringback.records import Record
 
 # Emoji's names by which mitmproxy calls marks. They are characters of ordinary fonts, too.
 MARKS: Final = {
@@ -84,7 +83,7 @@ class TwilioView:
         if source is None or flow.response is None:
             return None
         record = _record(flow, source)
-        parts = [*_asked(record), [], *_answered(record), *self._decided(record), [], _legend()]
+        parts = [*_asked(record), [], *_answered(record), *self._decided(record), [], *_legend()]
         width = max(len(part[0]) for part in parts if part)
         return "\n".join(f"{part[0]:<{width}}  {part[1]}".rstrip() if part else "" for part in parts)
 
@@ -134,8 +133,9 @@ def _answered(record: Record) -> Iterator[tuple[str, str]]:
         yield "sid", record.sid
 
 
-def _legend() -> tuple[str, str]:
-    return "marks", "  ".join(f"{mark} {meaning}" for mark, meaning in LEGEND.values())
+def _legend() -> Iterator[tuple[str, str]]:
+    for at, (mark, meaning) in enumerate(LEGEND.values()):
+        yield "" if at else "marks", f"{mark} {meaning}"
 
 
 _VIEW: Final = TwilioView()

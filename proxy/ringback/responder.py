@@ -15,7 +15,8 @@ from ringback.contract import Answer, Contract, Credentials, Names, Request, Sou
 from ringback.contract.form import NamingError, limit_exceeded, parameters_named
 from ringback.contract.render import FreshStamps, Stamps, make_stamps
 from ringback.exchange import Forward, Mode
-from ringback.journal import DEFAULT_SESSION, Journal
+from ringback.journal import Journal
+from ringback.records import DEFAULT_SESSION
 from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:

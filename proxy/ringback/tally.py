@@ -213,3 +213,49 @@ def many(number: int, noun: str) -> str:
 def times(number: int) -> str:
     """Return `number` as an adverb: `once`, `3 times`."""
     return "once" if number == 1 else f"{number} times"
+
+
+def prometheus(tally: Tally, entries: int) -> str:
+    """Return the counts in Prometheus' text format, with how many entries the journal has."""
+    lines = ["# HELP ringback_answers_total Answered requests by who answered, resource and error code."]
+    lines += ["# TYPE ringback_answers_total counter"]
+    for (source, resource, code), count in sorted(tally.answers.items()):
+        labels = f'source="{source}",resource="{resource}",code="{code}"'
+        lines.append(f"ringback_answers_total{{{labels}}} {count}")
+    lines += _histogram(tally)
+    tables: tuple[tuple[str, str, str, Counter[str]], ...] = (
+        ("refused_total", "Requests that the gate refused, by rule.", "rule", tally.refused),
+        ("failed_total", "Errors that the contract answered, by row.", "rule", tally.failed),
+        ("fallbacks_total", "Answers in the live API's place, by reason.", "rule", tally.fallbacks),
+        ("drift_total", "Live answers that differ from the contract.", "difference", tally.differences),
+    )
+    for name, text, label, counts in tables:
+        lines += [f"# HELP ringback_{name} {text}", f"# TYPE ringback_{name} counter"]
+        for value, count in sorted(counts.items()):
+            lines.append(f'ringback_{name}{{{label}="{_escaped(value)}"}} {count}')
+    lines += ["# HELP ringback_missed_total Requests that no cassette had an answer for."]
+    lines += ["# TYPE ringback_missed_total counter", f"ringback_missed_total {tally.missed}"]
+    lines += ["# HELP ringback_journal_entries Requests in the journal."]
+    lines += ["# TYPE ringback_journal_entries gauge", f"ringback_journal_entries {entries}"]
+    return "\n".join(lines) + "\n"
+
+
+def _histogram(tally: Tally) -> list[str]:
+    """Return the latency histogram in Prometheus' text format: classes hold those below, too."""
+    name = "ringback_answer_seconds"
+    lines = [
+        f"# HELP {name} Seconds from a request to its answer, delays of rows apart.",
+        f"# TYPE {name} histogram",
+    ]
+    for source, counts in sorted(tally.latencies.items()):
+        below = 0
+        for limit, count in zip((*map(str, LATENCIES), "+Inf"), counts, strict=True):
+            below += count
+            lines.append(f'{name}_bucket{{source="{source}",le="{limit}"}} {below}')
+        lines.append(f'{name}_sum{{source="{source}"}} {tally.seconds[source]:.6f}')
+        lines.append(f'{name}_count{{source="{source}"}} {below}')
+    return lines
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

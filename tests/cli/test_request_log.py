@@ -10,7 +10,8 @@ import pytest
 from ringback.cli.request_log import failures, line
 from ringback.contract import Names, load
 from ringback.contract.render import SeededStamps
-from ringback.journal import Filter, Journal
+from ringback.journal import Journal
+from ringback.records import Filter
 from ringback.responder import Responder
 from support.clients import FORM_TYPE, GOOD, basic, http, path, post, respond
 from support.proxying import requesting, ringback, serve

@@ -16,7 +16,8 @@ from ringback.cli.output import print_message
 from ringback.tally import MISSES
 
 if TYPE_CHECKING:
-    from ringback.journal import Callback, Entry, Journal, Record
+    from ringback.journal import Journal
+    from ringback.records import Callback, Entry, Record
     from ringback.settings import Settings
 
 _MOST_LISTED: Final = 10
