@@ -140,6 +140,7 @@ def is_secret_header(name: str) -> bool:
     return SECRET_HEADER.search(lower) is not None and not lower.startswith("access-control-")
 
 
+@cached_text  # most strings of an answer stand in every answer
 def redact_patterns(text: str) -> str:
     """`text` without everything that has the shape of a secret, and with account SIDs replaced."""
     if _SUSPECT.search(text) is None:

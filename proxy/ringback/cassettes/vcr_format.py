@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -16,7 +17,9 @@ from vcr.request import Request as VcrRequest
 from vcr.serialize import deserialize, serialize
 from vcr.serializers import jsonserializer, yamlserializer
 
+from ringback.cassettes import yaml_text
 from ringback.cassettes.files import READ_SUFFIXES, CassetteFormatError
+from ringback.cassettes.yaml_text import UnusualError
 from ringback.contract.yaml_files import too_deep
 from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Request, Source, first_header
 
@@ -252,17 +255,24 @@ class Interaction:
 def dump(interaction: Interaction) -> bytes:
     """The YAML list item of `interaction`, from `- ` to its final newline."""
     request, answer = interaction.request, interaction.answer
-    recorded = VcrRequest(
-        request.method,
-        f"{request.scheme}://{interaction.authority or request.host}{request.target}",
-        None if interaction.null_body and not request.body else request.body,
-        _grouped(request.headers),
-    )
+    uri = f"{request.scheme}://{interaction.authority or request.host}{request.target}"
+    body = None if interaction.null_body and not request.body else request.body
+    headers = _grouped(request.headers)
     response = {
         "status": {"code": answer.status, "message": _one_line(answer.reason)},
         "headers": _grouped((*answer.headers, *interaction.provenance)),
         "body": {"string": answer.body},
     }
+    with suppress(UnusualError, UnicodeDecodeError):
+        asked = {
+            "method": request.method,
+            "uri": uri,
+            "body": None if body is None else body.decode(),
+            "headers": {name: values[:1] for name, values in headers.items()},  # as vcrpy's class keeps them
+        }
+        pair = {"request": asked, "response": {**response, "body": {"string": answer.body.decode()}}}
+        return ("-" + yaml_text.block(pair, 2)[1:]).encode("ascii")
+    recorded = VcrRequest(request.method, uri, body, headers)
     text: str = serialize({"requests": [recorded], "responses": [response]}, yamlserializer)
     start, end = text.index(_LIST) + len(_LIST), text.rindex("version:")
     return text[start:end].encode("ascii")  # vcrpy's dumper escapes everything else

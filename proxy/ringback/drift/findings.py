@@ -338,7 +338,11 @@ class _Group:
 
 
 def collect_findings(
-    claim_set: ClaimSet, comparisons: Iterable[Comparison], reproduce: Callable[[str], str] = str
+    claim_set: ClaimSet,
+    comparisons: Iterable[Comparison],
+    reproduce: Callable[[str], str] = str,
+    *,
+    rows: bool = True,
 ) -> list[DriftFinding]:
     """The findings of everything that was seen, the worst first.
 
@@ -346,6 +350,7 @@ def collect_findings(
         claim_set: The claims.
         comparisons: What was looked at.
         reproduce: Gives the command that shows a rule's finding again.
+        rows: Whether findings have their rows, which cost far more than the rest.
     """
     by_origin: dict[str, list[Comparison]] = defaultdict(list)
     for comparison in comparisons:
@@ -354,7 +359,14 @@ def collect_findings(
     groups = [
         group for seen in by_origin.values() for group in _merge_formats([*_outcomes(seen), *_checks(seen)])
     ]
-    findings = [_finding(claim_set, group, reproduce) for group in groups]
+    made: dict[int, tuple[SideBySideRow, ...]] = {}  # one answer may differ in many fields
+
+    def rows_of(shown: Comparison) -> tuple[SideBySideRow, ...]:
+        if rows and id(shown) not in made:
+            made[id(shown)] = side_by_side(claim_set, shown)
+        return made.get(id(shown), ())
+
+    findings = [_finding(claim_set, group, reproduce, rows_of) for group in groups]
     return sorted(
         findings,
         key=lambda finding: (
@@ -499,7 +511,12 @@ def _merge_formats(groups: Sequence[_Group]) -> list[_Group]:
     return kept
 
 
-def _finding(claim_set: ClaimSet, group: _Group, reproduce: Callable[[str], str]) -> DriftFinding:
+def _finding(
+    claim_set: ClaimSet,
+    group: _Group,
+    reproduce: Callable[[str], str],
+    rows_of: Callable[[Comparison], tuple[SideBySideRow, ...]],
+) -> DriftFinding:
     difference = group.difference
     claim = claim_set.claims.get(group.rule)
     found = group.found
@@ -530,7 +547,7 @@ def _finding(claim_set: ClaimSet, group: _Group, reproduce: Callable[[str], str]
         formats=tuple(sorted({item.format for item in found})),
         claims=tuple(sorted(group.claims)),
         pointers=tuple(sorted(group.pointers)),
-        rows=side_by_side(claim_set, first),
+        rows=rows_of(first),
         reproduce=reproduce(group.rule),
     )
 

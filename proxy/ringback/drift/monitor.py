@@ -84,6 +84,8 @@ class DriftMonitor:
     def observe(self, request: Request, answer: Answer, where: str = "") -> tuple[DriftFinding, ...]:
         """Compare one live answer, and return what is not as documented; warn of one that cannot be decoded.
 
+        The findings have no rows: nobody looks at those of a single answer.
+
         Args:
             request: The request, with credentials that were proven to be test credentials.
             answer: The answer, its content coding as sent.
@@ -103,7 +105,7 @@ class DriftMonitor:
             self._keep(comparison)
         if all(check.difference is None for check in comparison.checks):
             return ()
-        frame = ReportFrame(source="passive", origin=self._origin, entries=self._accepted)
+        frame = ReportFrame(source="passive", origin=self._origin, entries=self._accepted, rows=False)
         return build_report(self.claim_set, [comparison], (), frame).findings
 
     def findings(self) -> tuple[DriftFinding, ...]:

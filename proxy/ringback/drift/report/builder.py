@@ -295,6 +295,7 @@ class ReportFrame:
         whole: Whether everything was asked.
         reproduce: Gives the command that shows a rule's finding again.
         made: When, in UTC.
+        rows: Whether findings have their rows.
     """
 
     source: Literal["live", "recordings", "passive"]
@@ -305,6 +306,7 @@ class ReportFrame:
     whole: bool = False
     reproduce: Callable[[str], str] = str
     made: datetime = field(default_factory=_now)
+    rows: bool = True
 
 
 def build_report(
@@ -317,7 +319,7 @@ def build_report(
     compared = [item for item in comparisons if not item.skipped]
     findings = [
         finding
-        for finding in collect_findings(claim_set, compared, frame.reproduce)
+        for finding in collect_findings(claim_set, compared, frame.reproduce, rows=frame.rows)
         if not frame.only or _matches((finding.rule, *finding.claims), frame.only)
     ]
     looked = looked_at(compared)
