@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ringback.contract import decide
+from ringback.drift.compare import inputs_of
 from ringback.drift.findings import collect_findings
 from support.drifting import ACCOUNT, CLAIM_SET, edit, failing, look, probe
 
@@ -14,7 +16,19 @@ if TYPE_CHECKING:
     from ringback.drift.findings import DriftFinding
 
 
-REACHED = {"Messages.from.valid", "Messages.body.missing", "Messages.body.malformed"}
+# The rules that decide after To has passed.
+REACHED = {"Messages.from.valid", "Messages.schedule.no-service", "Messages.send-at.no-service"} | {
+    f"Messages.{name}"
+    for name in (
+        "body.missing",
+        "body.malformed",
+        "statuscallback.malformed",
+        "mediaurl.malformed",
+        "maxprice.malformed",
+        "validityperiod.malformed",
+        "contentsid.malformed",
+    )
+}
 POSTS = [probe for probe in CLAIM_SET.probes if probe.method == "POST"]
 
 
@@ -221,3 +235,13 @@ def test_no_account_is_in_a_finding() -> None:
     found = collect_findings(CLAIM_SET, changed)
     assert len(found) == 6
     assert ACCOUNT not in repr(found)
+
+
+def test_a_sender_that_is_no_number_says_nothing_about_the_recipient() -> None:
+    """A From that is no number, or on a channel, decides before To is looked at."""
+    for form in ({"From": "+123"}, {"From": "whatsapp:+14105550101"}):
+        fields = (("From", form["From"]), ("To", "+14105550100"), ("Body", "x"))
+        documented = decide(CLAIM_SET.contract, CLAIM_SET.contract.resource("Messages"), fields)
+        inputs, decided_at = inputs_of(CLAIM_SET, documented, fields)
+        assert ("To", "Messages.to.other") in inputs
+        assert decided_at == documented.resource.order.index("From")

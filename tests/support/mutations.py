@@ -339,7 +339,12 @@ def _header(claim_set: ClaimSet, rng: random.Random) -> Plant:
 
 def _opened(claim_set: ClaimSet, rng: random.Random) -> Plant:
     claim = rng.choice(
-        [claim for probe in claim_set.probes for claim in probe.claims if claim.startswith("outside.")]
+        [
+            claim
+            for probe in claim_set.probes
+            for claim in probe.claims
+            if claim.startswith("outside.") and claim_set.claims[claim].basis == "documented"
+        ]
     )
 
     def change(_: Answer, form: Format) -> Answer:

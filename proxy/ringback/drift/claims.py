@@ -28,12 +28,12 @@ from ringback.contract.contract import NO_NUMBER, OTHER, Decision
 from ringback.contract.render import Writer
 from ringback.drift.body import flatten, tree_of_json
 from ringback.drift.observation import outside_id, plain
-from ringback.exchange import error_code
+from ringback.exchange import Basis, error_code
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from ringback.contract import Answer, Basis, Contract, Format
+    from ringback.contract import Answer, Contract, Format
     from ringback.contract.contract import Citation
     from ringback.contract.form import Fields
     from ringback.contract.schema import Example, Field, Resource
@@ -45,11 +45,12 @@ T = TypeVar("T")
 
 
 class OutsideResource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A resource that test credentials cannot use."""
+    """A resource that test credentials cannot use; one that newer editions open is refused by assumption."""
 
     host: str
     path: str
     line: int | None = None
+    basis: Basis = "documented"
 
 
 class OutsideFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -351,7 +352,8 @@ def _general(contract: Contract, known: Facts) -> Iterator[Claim]:
     for outside in known.outside.resources:
         rule = outside_id("GET", outside.host, outside.path)
         says = f"GET {outside.path} on {outside.host} answers 403"
-        yield Claim(rule, says, "error", outside.line or known.outside.line)
+        line_of = (outside.line or known.outside.line) if outside.basis == "documented" else None
+        yield Claim(rule, says, outcome_severity(outside.basis), line_of, outside.basis)
     refusal = contract.refusals["resource.unsupported"]
     yield Claim(
         text_rule(refusal.code, None),

@@ -34,7 +34,7 @@ from ringback.exchange import error_code
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ringback.contract import Format
+    from ringback.contract import Basis, Format
     from ringback.contract.form import Fields
     from ringback.contract.schema import Resource
     from ringback.drift.claims import ClaimSet
@@ -93,7 +93,7 @@ def compare(claim_set: ClaimSet, observation: Observation) -> Comparison:
     elif observation.who == "unknown":
         return Comparison(observation, form, skipped="not known whether test credentials asked")
     else:
-        look.outside()
+        look.outside(passed.refusal.basis)
     if contract.is_api(request.host):
         check_headers(claim_set.facts.headers, observation, form, look.notes)
     return Comparison(observation, form, _one_cause(look.notes.checks), outcome, frozenset(look.notes.known))
@@ -142,8 +142,8 @@ class _Comparer:
             return "too many requests (20429)"
         return ""
 
-    def outside(self) -> None:
-        """A resource that test credentials cannot use."""
+    def outside(self, basis: Basis) -> None:
+        """A resource that test credentials cannot use; `basis` tells how well that is known."""
         request, answer = self.observation.request, self.observation.answer
         refusal = self.claim_set.contract.refusals["resource.unsupported"]
         body, wrong = self._error_body() if answer.status >= 400 else (None, None)
@@ -156,9 +156,10 @@ class _Comparer:
             kind, observed = "code", f"HTTP {answer.status}" + (f" with {code}" if code else "")
         documented = f"HTTP {refusal.status} with {refusal.code}"
         path = self.observation.request.path.replace(self.observation.account, "{account}")
-        line = self.claim_set.facts.outside.line
+        line = self.claim_set.facts.outside.line if basis == "documented" else None
+        severity = outcome_severity(basis)
         difference = kind and ClaimDifference(
-            kind, "error", f"{request.host}{path}", "", documented, observed, observed, line, "documented"
+            kind, severity, f"{request.host}{path}", "", documented, observed, observed, line, basis
         )
         rule = outside_id(request.method, request.host, request.path)
         self.notes.add(rule, difference or None, "resource.unsupported")
@@ -354,6 +355,7 @@ def inputs_of(
         deciding = row is not None and row.id == name
         needs = [need.id for need in resource.required if need.parameter == parameter]
         needs += [refused.id for refused in resource.refused if refused.parameter == parameter]
+        needs += [kind.id for kind in resource.addresses if kind.parameter == parameter]
         malformed = f"{resource.resource}.{parameter.lower()}.malformed"
         if documented.code is not None and (deciding or name in needs or documented.rule == malformed):
             decided_at = place
