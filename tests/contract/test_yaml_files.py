@@ -198,7 +198,11 @@ MISTAKES = {
         3,
         "$.magic[1]: Object missing required field",
     ),
-    "unknown resource": ("magic:\n- resource: Faxes\n", 2, "$.magic[0].resource: Invalid enum value 'Faxes'"),
+    "unknown resource": (
+        "magic:\n- resource: Faxes\n",
+        2,
+        "$.magic[0].resource: Invalid enum value 'Faxes'; there are Messages, Calls, IncomingPhoneNumbers",
+    ),
     "number for text": (
         "magic:\n- resource: Messages\n  parameter: To\n  value: 533\n  error: 21211\n",
         4,
@@ -218,6 +222,16 @@ MISTAKES = {
         f"magic:\n\n- {ROW.replace('To', 'Too')}}}\n",
         3,
         "$.magic[0]: Messages has no parameter 'Too'; it has To, From, Body",
+    ),
+    "parameter in lower case": (
+        f"magic:\n- {ROW.replace('To', 'to')}}}\n",
+        2,
+        "$.magic[0]: Messages has no parameter 'to'; did you mean To?",
+    ),
+    "years that run backwards": (
+        "errors:\n- {code: 30003, message: x, evidence: quote 2020-2014}\n",
+        2,
+        "$.errors[0]: the years 2020-2014 run backwards",
     ),
     "code without a text": (
         f"magic:\n- {ROW}}}\n- {ROW.replace('0100', '0101')[:-5]}39999}}\n",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -117,7 +117,9 @@ def _input(row: MagicRow, resource: Resource) -> tuple[str, str]:
 
 def _mistake(row: UserRow, resource: Resource, known: set[tuple[int, ResourceName | None]]) -> str | None:
     if row.parameter not in resource.parameters:
-        return f"{row.resource} has no parameter {row.parameter!r}; it has {', '.join(resource.parameters)}"
+        meant = next((name for name in resource.parameters if name.lower() == row.parameter.lower()), None)
+        advice = f"did you mean {meant}?" if meant else f"it has {', '.join(resource.parameters)}"
+        return f"{row.resource} has no parameter {row.parameter!r}; {advice}"
     if row.error is not None and not {(row.error, row.resource), (row.error, None)} & known:
         return f"error {row.error} has no text; add {{code: {row.error}, message: ...}} under errors"
     wrong = [name for name, value in row.headers.items() if not _is_field(name, value)]
@@ -191,6 +193,8 @@ def checked(text: str, kind: type[T], name: str) -> T:
         path = where.strip("`").rpartition("`")[2] or "$"  # a key of another type is told as `key` in `$`
         line = _line_of(tree, path, what)
         advice = "; put it in quotes" if what.startswith("Expected `str`, got") and "null" not in what else ""
+        if what.startswith("Invalid enum value") and path.endswith(".resource"):
+            advice = f"; there are {', '.join(get_args(ResourceName))}"
         if what == "Object missing required field `error`":
             advice = "; error: null lets the value pass"
         raise ContractError(f"{name}:{line}: {path}: {what}{advice}") from None
