@@ -399,6 +399,16 @@ def test_a_name_is_resolved_once_its_address_is_judged_and_that_address_is_diall
     assert asked.count("app.test") == 3
 
 
+def test_the_next_judged_address_is_dialled_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, {"localhost": ["127.0.0.99", "203.0.113.5", "127.0.0.1"]})
+
+    async def scene(responder: Responder, taking: Receiver) -> None:
+        send(responder, taking.url.replace("127.0.0.1", "localhost"))
+        assert [one["answered"] for one in await finished(responder)] == [200, 200, 200]
+
+    assert len(play(scene).got) == 3
+
+
 def test_a_named_host_is_called_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, {"Hooks.Example": ["198.51.100.7"], "hooks.example": ["198.51.100.7"]})
     dialled = []
@@ -425,6 +435,65 @@ def test_the_proxy_does_not_call_itself() -> None:
         assert {"own" in one["error"] for one in await finished(responder)} == {True}
 
     assert play(scene).got == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://localhost:99999/",
+        "http://localhost:x/",
+        "http://localhost:80:80/",
+        "http://user:pass@word@localhost:1/",
+        "ftp://localhost/",
+        "http:///path",
+        "http://" + "a" * 300 + ".test/",
+        "http://b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.invalid/",
+        "http://localhost:1/\r\nX-Injected: yes",
+        "http://localhost:1/ HTTP/1.1\r\n\r\n",
+        "//localhost",
+        "\N{NULL}",
+    ],
+)
+def test_an_odd_url_is_noted_and_harms_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that validation would have refused, such as that of a recorded answer."""
+    monkeypatch.setattr(callbacks, "TIMEOUT", 20.0)
+    written: list[bytes] = []
+
+    async def open_connection(_host: str, _port: int, **_more: Any) -> Any:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    real = callbacks._written
+    monkeypatch.setattr(callbacks, "_written", lambda *given: written.append(real(*given)) or written[-1])
+
+    async def scene(responder: Responder, _taking: Receiver) -> None:
+        request = post("Messages", {**GOOD["Messages"], "StatusCallback": url})
+        answer = respond(Responder(load()), post("Messages", GOOD["Messages"]), NAMES)
+        responder.finish(request, answer)
+        assert {one["answered"] for one in await finished(responder)} <= {None}
+        assert responder.journal.last == 1
+
+    play(scene)
+    assert [head for head in written if b"\nX-Injected" in head] == []
+
+
+def test_xml_and_no_journal_report_too() -> None:
+    async def scene(responder: Responder, taking: Receiver) -> None:
+        responder.journal.capacity = 0
+        form = {**GOOD["Messages"], "StatusCallback": taking.url}
+        assert respond(responder, post("Messages", form, extension=""), NAMES).status == 201
+        await taking.until(3)
+        assert await finished(responder) == []
+
+    taking = play(scene)
+    assert taking.statuses() == ["queued", "sent", "delivered"]
+    assert {dict(form)["To"] for _, _, form, _ in taking.got} == {GOOD["Messages"]["To"]}
+
+
+def test_options_without_the_switch_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    Responder.open(Settings(callbacks_to=("a.example",))).close()
+    assert "without --callbacks" in caplog.text
 
 
 # -- the journal

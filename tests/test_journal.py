@@ -25,7 +25,7 @@ from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, post, respond
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 NAMES = Names("api.twilio.com")
-REQUESTS = int(os.environ.get("RINGBACK_MEMORY_REQUESTS", "40000"))
+REQUESTS = int(os.environ.get("RINGBACK_MEMORY_REQUESTS", "24000"))
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ for number in range(count):
     token = (basic(token="token-%d" % number), *asked.headers[1:])
     asked = asked.__class__(asked.method, asked.host, asked.target, token, asked.body)
     responder.handle(asked, names, user="session-%d" % (number % 3000))
-    if number == 15_000:
+    if number == 11_000:
         before = resident()
 print(len(responder.journal), before, resident())
 """

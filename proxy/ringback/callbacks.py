@@ -12,7 +12,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import ipaddress
 import json
 import logging
 import os
@@ -29,7 +28,7 @@ import h11
 
 from ringback.exchange import basic_auth
 from ringback.journal import HIDDEN
-from ringback.net import is_private
+from ringback.net import is_loopback, is_private
 from ringback.records import Callback, record_of, resource_of
 
 if TYPE_CHECKING:
@@ -359,20 +358,19 @@ class StatusCallbacks:
         host = parts.hostname
         tls = parts.scheme == "https"
         port = parts.port or (443 if tls else 80)
-        address = await self._address(host, port)
+        addresses = await self._addresses(host, port)
         if tls and self._tls is None:
             self._tls = ssl.create_default_context()
-        reader, writer = await asyncio.open_connection(
-            address, port, ssl=self._tls if tls else None, server_hostname=host if tls else None
-        )
+        secured: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if tls else {}
+        reader, writer = await _connect(addresses, port, secured)
         try:
             writer.write(_written(method, url, body, signed))
             return await _status(reader)
         finally:
             writer.close()
 
-    async def _address(self, host: str, port: int) -> str:
-        """Resolve `host` and return an address that may be called.
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        """Resolve `host` and return the addresses that may be called.
 
         Raises:
             CallbackError: There is none.
@@ -391,10 +389,26 @@ class StatusCallbacks:
                     f"--callbacks-to {host}"
                 )
             addresses = allowed
-        loopback = ipaddress.ip_address(addresses[0].partition("%")[0]).is_loopback
-        if loopback and port in self.own_ports:
+        if port in self.own_ports and any(is_loopback(address) for address in addresses):
             raise CallbackError(f"port {port} is this proxy's own")
-        return addresses[0]
+        return addresses
+
+
+async def _connect(
+    addresses: list[str], port: int, secured: dict[str, Any]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the first address where somebody listens: `localhost` is ::1 first, and programs are not.
+
+    Raises:
+        OSError: Nobody listens, or TLS failed.
+    """
+    for address in addresses[:-1]:
+        try:
+            return await asyncio.open_connection(address, port, **secured)
+        except OSError as error:
+            if isinstance(error, ssl.SSLError):
+                raise
+    return await asyncio.open_connection(addresses[-1], port, **secured)
 
 
 def signature(url: str, form: Sequence[tuple[str, str]], token: str) -> str:
@@ -517,7 +531,10 @@ def _reason(problem: Exception) -> str:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # no host, so no password for one
     if parts.password is None:
         return url
     host = parts.netloc.rpartition("@")[2]

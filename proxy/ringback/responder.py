@@ -116,6 +116,8 @@ class Responder:
         for sentence in settings.routes.egress.unusable:
             logger.warning("%s", sentence)
         made._open_cassettes(settings)
+        if not settings.callbacks and (settings.callbacks_to or settings.callbacks_hold):
+            logger.warning("no status callbacks are made without --callbacks")
         if settings.callbacks:
             from ringback.callbacks import StatusCallbacks  # noqa: PLC0415 - few runs need it
 
