@@ -8,7 +8,7 @@ RUN python -m venv /opt/ringback && /opt/ringback/bin/pip install --no-cache-dir
 FROM python:3.13-slim
 COPY --from=build /opt/ringback /opt/ringback
 COPY scripts/container/health.py /opt/ringback/health.py
-RUN useradd --system --uid 10001 --home-dir /var/lib/ringback --create-home ringback \
+RUN useradd --no-log-init --uid 10001 --home-dir /var/lib/ringback --create-home ringback \
     && install -d -o ringback /shared
 ENV PATH=/opt/ringback/bin:$PATH \
     RINGBACK_HOME=/var/lib/ringback \

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: links from the pages to files that are not in docs/."""
+"""Hooks of mkdocs: pages that the navigation forgets, and links to files that are not in docs/."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ def repository() -> str:
     """
     host, name = os.environ.get("GITHUB_SERVER_URL", ""), os.environ.get("GITHUB_REPOSITORY", "")
     return f"{host}/{name}" if host and name else ""
+
+
+def on_files(files: Any, config: Any) -> None:
+    """Put pages that nobody put into the navigation under "More"; decisions have a list of their own."""
+    named = set(re.findall(r"[\w./-]+\.md", str(config.nav)))
+    left = [page.src_uri for page in files.documentation_pages() if page.src_uri not in named]
+    more = sorted(path for path in left if not re.match(r"decisions/\d", path))
+    if more:
+        config.nav.append({"More": more})
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

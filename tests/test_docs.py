@@ -93,6 +93,30 @@ def test_the_reference_has_every_header_that_answers_carry() -> None:
     assert [header for header in sorted(headers) if f"`{header}`" not in REFERENCE] == []
 
 
+@pytest.mark.parametrize(
+    "name, other", [("README.md", "README.ja.md"), ("docs/tutorial.md", "docs/tutorial.ja.md")]
+)
+def test_the_japanese_page_says_the_same(name: str, other: str) -> None:
+    """Commands, programs, tables, headings and links; the sentences are for people to compare."""
+    english, japanese = (_facts((ROOT / page).read_text(encoding="utf-8")) for page in (name, other))
+    for fact, value in english.items():
+        assert japanese[fact] == value, fact
+
+
+def _facts(text: str) -> dict[str, list[str]]:
+    blocks = re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    links = [link.replace(".ja.md", ".md") for link in re.findall(r"\]\(([^)#]+)", prose)]
+    return {
+        "blocks": blocks,
+        "headings": re.findall(r"^#+", prose, re.MULTILINE),
+        "rows": [str(row.count("|")) for row in re.findall(r"^\|.*$", prose, re.MULTILINE)],
+        "code": sorted(re.findall(r"`[^`\n]+`", prose)),
+        "links": sorted(set(links) - {"README.md", "tutorial.md"}),
+        "bullets": re.findall(r"^- ", prose, re.MULTILINE),
+    }
+
+
 def test_paths_that_the_architecture_names_exist() -> None:
     named = set(re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|json|md|toml)|(?:[\w.-]+/)+)`", ARCHITECTURE))
     places = (PACKAGE, ROOT)
