@@ -16,7 +16,7 @@ import pytest
 from support.chromium import program
 from support.launching import needs
 from support.maven import maven
-from support.product import CACHE, alone_in, product
+from support.product import CACHE, alone_in, finished, product
 from support.sdks import MissingError, absent, install, python_sdk
 
 if TYPE_CHECKING:
@@ -113,8 +113,10 @@ def test_every_page_is_in_the_index_and_every_framework_has_one() -> None:
 def test_pytest(product: Product, tmp_path: Path) -> None:
     sdk = python_sdk("9")
     files("pytest.md", tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--ringback"]
-    passed(product.run(command, cwd=tmp_path, more=sdk.environment), "5 passed")
+    text = (PAGES / "pytest.md").read_text(encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text(text.partition("```ini\n")[2].partition("```")[0])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    passed(finished(command, product.environment(sdk.environment), tmp_path), "8 passed")
 
 
 def test_unittest(product: Product, tmp_path: Path) -> None:

@@ -194,6 +194,32 @@ class BoughtNumber(Comparable):
         return f"#{self.number} {self.phone_number}"
 
 
+@dataclass(eq=False)
+class ReportedStatus(Comparable):
+    """One status callback that was made, or tried; `--callbacks` makes them.
+
+    Attributes:
+        number: Its place among the proxy's callbacks.
+        sid: The sid of the message or call.
+        status: The status that was reported, such as `delivered`.
+        url: Where to.
+        fields: The form fields in order.
+        answered: The HTTP status of the answer, or None.
+        error: Why there is no answer, or None.
+    """
+
+    number: int
+    sid: str
+    status: str
+    url: str
+    fields: list[tuple[str, str]]
+    answered: int | None
+    error: str | None
+
+    def __str__(self) -> str:
+        return f"{self.sid} {self.status} -> {self.url} {self.answered or self.error}"
+
+
 T = TypeVar("T", bound=Comparable)
 
 
@@ -259,6 +285,16 @@ class Session:
     def numbers(self) -> Sent[BoughtNumber]:
         """The phone numbers that were bought, oldest first."""
         return Sent(_made(BoughtNumber, one) for one in self._list("numbers"))
+
+    @property
+    def callbacks(self) -> Sent[ReportedStatus]:
+        """The status callbacks of this test's messages and calls, oldest first."""
+        found = self._asked("GET", "callbacks", {"session": self.name})["callbacks"]
+        return Sent(
+            _made(ReportedStatus, {**one, "fields": [(name, value) for name, value in one["form"]]})
+            for one in found
+            if one["request"] > self._since
+        )
 
     def wait_for(self, *, count: int = 1, timeout: float = 5.0, **wanted: object) -> SentRequest:
         """Wait until a request came, and return it: the last of `count`, those of before included.
