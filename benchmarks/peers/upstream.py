@@ -3,7 +3,8 @@
     python -m benchmarks.peers.upstream api CERTIFICATE_AND_KEY
     python -m benchmarks.peers.upstream bytes
 
-`api` answers a GET as Twilio answers the proof of test credentials, and every POST with a constant message.
+`api` answers a GET as Twilio answers the proof of test credentials, and every POST with a message as Twilio
+would: with all of its fields and header fields, so that a comparison with the documentation finds nothing.
 `bytes` reads the decimal number of one line and sends that many bytes.
 """
 
@@ -14,21 +15,64 @@ import json
 import socket
 import ssl
 import sys
+from urllib.parse import parse_qsl
 
-from benchmarks.peers.bodies import BODY
+from benchmarks.load import ACCOUNT
 
 CHUNK = bytes(1 << 18)
 _REFUSED = (
     b'{"code": 20008, "message": "Resource not accessible with Test Account Credentials", "status": 403}'
 )
+_PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Messages/SM{'0' * 32}"
+_WHEN = "Fri, 27 Nov 2026 09:31:27"
+_MESSAGE = {
+    "sid": "SM" + "0" * 32,
+    "date_created": f"{_WHEN} +0000",
+    "date_updated": f"{_WHEN} +0000",
+    "date_sent": None,
+    "account_sid": ACCOUNT,
+    "messaging_service_sid": None,
+    "status": "queued",
+    "num_segments": "1",
+    "num_media": "0",
+    "direction": "outbound-api",
+    "api_version": "2010-04-01",
+    "price": None,
+    "price_unit": "USD",
+    "error_code": None,
+    "error_message": None,
+    "uri": f"{_PATH}.json",
+    "subresource_uris": {"media": f"{_PATH}/Media.json"},
+}
+_HEAD = (
+    "HTTP/1.1 %s\r\n"
+    f"Date: {_WHEN} GMT\r\n"
+    "Content-Type: application/json\r\n"
+    "Content-Length: %d\r\n"
+    "Twilio-Concurrent-Requests: 1\r\n"
+    f"Twilio-Request-Id: RQ{'0' * 32}\r\n"
+    "Twilio-Request-Duration: 0.114\r\n"
+    "X-Home-Region: us1\r\n"
+    "X-API-Domain: api.twilio.com\r\n"
+    "Strict-Transport-Security: max-age=31536000\r\n"
+    "Access-Control-Allow-Origin: *\r\n"
+    "Access-Control-Allow-Headers: Accept, Authorization, Content-Type, If-Match, Idempotency-Key\r\n"
+    "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\n"
+    "Access-Control-Expose-Headers: ETag\r\n"
+    "Access-Control-Allow-Credentials: true\r\n"
+    "X-Powered-By: AT-5000\r\n"
+    "X-Shenanigans: none\r\n\r\n"
+)
 
 
-def _answer(status: bytes, body: bytes) -> bytes:
-    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
-        status,
-        len(body),
-    )
-    return head + body
+def _answer(status: str, body: bytes) -> bytes:
+    return (_HEAD % (status, len(body))).encode() + body
+
+
+def _message(form: bytes) -> bytes:
+    fields = dict(parse_qsl(form.decode()))
+    said = {"to": fields["To"], "from": fields["From"], "body": fields["Body"]}
+    return json.dumps(_MESSAGE | said).encode()
 
 
 class _Api(asyncio.Protocol):
@@ -46,10 +90,10 @@ class _Api(asyncio.Protocol):
             length = int(head[at + 17 :].split(b"\r", 1)[0]) if at >= 0 else 0
             if len(self.data) < end + 4 + length:
                 return
-            self.data = self.data[end + 4 + length :]
+            body, self.data = self.data[end + 4 : end + 4 + length], self.data[end + 4 + length :]
             get = head.startswith(b"get ")
             self.transport.write(
-                _answer(b"403 FORBIDDEN", _REFUSED) if get else _answer(b"201 CREATED", BODY)
+                _answer("403 FORBIDDEN", _REFUSED) if get else _answer("201 CREATED", _message(body))
             )
 
 
