@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 import brotli
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ringback.cassettes import vcr_format
@@ -351,10 +351,12 @@ def test_the_key_is_that_of_the_redacted_request(redaction: Redaction, body: byt
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
+@example("body")
 def test_a_redacted_echo_comes_back_as_it_was_sent(text: str) -> None:
     interaction = Redaction(("Body",), KEY).redact(request({"Body": text}))
     echoed = interaction.answer(answer({"body": text, "other": 1}))
-    assert json.loads(echoed.body)["body"] != text or text.startswith("+1500555")
+    written, _ = json.loads(echoed.body).values()  # a text may be the key's name, and the key is one too then
+    assert written != text or text.startswith("+1500555")
     assert json.loads(interaction.restore(echoed).body) == {"body": text, "other": 1}
 
 

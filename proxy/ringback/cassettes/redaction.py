@@ -23,7 +23,7 @@ from ringback.cassettes.files import CodingError, RedactionError
 from ringback.cassettes.matching import MATCHING_VERSION, MatchIgnore
 from ringback.cassettes.pseudonyms import KEY_VARIABLE, Replacement, Replacements, key_id, replacements_for
 from ringback.contract.form import plain_name
-from ringback.exchange import Answer, basic_auth, cached_text, header_value
+from ringback.exchange import CACHED_LENGTH, CACHED_TEXTS, Answer, basic_auth, cached_text, header_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +140,6 @@ def is_secret_header(name: str) -> bool:
     return SECRET_HEADER.search(lower) is not None and not lower.startswith("access-control-")
 
 
-@cached_text  # most strings of an answer stand in every answer
 def redact_patterns(text: str) -> str:
     """`text` without everything that has the shape of a secret, and with account SIDs replaced."""
     if _SUSPECT.search(text) is None:
@@ -206,6 +205,17 @@ class Redaction:
         return RedactedExchange(request, self)
 
 
+def _without_secrets(text: str, name: str, secrets: re.Pattern[str] | None) -> str:
+    """`text`, which stands under `name`, without `secrets` and what has the shape of one."""
+    if text and name and is_secret_name(name):
+        return REDACTED
+    return redact_patterns(text if secrets is None else secrets.sub(REDACTED, text))
+
+
+# Most strings of an exchange stand in every one of its kind.
+_cached_without_secrets = lru_cache(CACHED_TEXTS)(_without_secrets)
+
+
 class RedactedExchange:
     """One interaction's redaction, made from its request.
 
@@ -247,13 +257,13 @@ class RedactedExchange:
 
     def text(self, text: str, name: str = "") -> str:
         """`text`, which stands under `name`, without secrets and with pseudonyms."""
-        if text and name and is_secret_name(name):
-            return REDACTED
         if self._replacements:
-            text = self._replacements.put(text, name)
-        if self._secrets is not None:
-            text = self._secrets.sub(REDACTED, text)
-        return redact_patterns(text)
+            if text and name and is_secret_name(name):
+                return REDACTED
+            return _without_secrets(self._replacements.put(text, name), "", self._secrets)
+        if len(text) <= CACHED_LENGTH:
+            return _cached_without_secrets(text, name, self._secrets)
+        return _without_secrets(text, name, self._secrets)
 
     def answer(self, answer: Answer) -> Answer:
         """`answer` as it may be written: body without content coding, no secrets, its length set right.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 import yaml.resolver
 
+from ringback.exchange import cached_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -91,14 +93,21 @@ def _scalar(text: str, column: int, indent: int) -> str:
         column: Where it begins.
         indent: Where its further lines begin.
     """
+    scalar = _one_line(text)
+    if column + len(scalar) <= _WIDTH:
+        return scalar
+    if scalar[0] == "'":
+        return f"'{_folded(scalar[1:-1], column + 1, indent, len(scalar) - 3)}'"
+    return _folded(scalar, column, indent, len(scalar))
+
+
+@cached_text
+def _one_line(text: str) -> str:
     if not _PRINTABLE.fullmatch(text):
         raise UnusualError
     if text and not _NOT_PLAIN.match(text) and _is_text(text):
-        return text if column + len(text) <= _WIDTH else _folded(text, column, indent, len(text))
-    quoted = text.replace("'", "''")
-    if column + len(quoted) >= _WIDTH:
-        quoted = _folded(quoted, column + 1, indent, len(quoted) - 1)
-    return f"'{quoted}'"
+        return text
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _is_text(text: str) -> bool:
