@@ -18,7 +18,9 @@ from mitmproxy.proxy import context, layers  # isort: skip - as above
 from ringback.contract import Answer, Names, Source, load  # isort: skip - as above
 from ringback.mitmproxy_addon import RingbackAddon  # isort: skip - as above
 from ringback.mitmproxy_flows import (
-    inspect_all_tls,
+    RefusedLayer,
+    WaitingLayer,
+    inspect_first_bytes,
     plain_response,
     proxy_credentials,
     to_request,
@@ -147,10 +149,12 @@ def test_no_reason_no_header() -> None:
 # -- TLS
 
 
-def judged(data: bytes, kind: type[Layer] = layers.TCPLayer) -> Any:
+def judged(data: bytes, kind: type[Layer] = layers.TCPLayer, greeting: bytes = b"") -> Any:
     where = context.Context(tflow.tclient_conn(), Options())
-    asked: Any = SimpleNamespace(context=where, layer=kind(where), data_client=lambda: data)
-    inspect_all_tls(asked)
+    asked: Any = SimpleNamespace(
+        context=where, layer=kind(where), data_client=lambda: data, data_server=lambda: greeting, events=[]
+    )
+    inspect_first_bytes(asked)
     return asked.layer
 
 
@@ -164,16 +168,44 @@ def client_hello() -> bytes:
 
 @pytest.mark.parametrize("length", [1, 2])
 def test_the_first_bytes_of_tls_are_waited_for(length: int) -> None:
-    assert judged(client_hello()[:length]) is None
+    assert isinstance(judged(client_hello()[:length]), WaitingLayer)
 
 
-def test_an_unknown_record_version_is_taken_apart_as_tls() -> None:
-    assert isinstance(judged(b"\x16\x03\x04" + client_hello()[3:]), layers.ServerTLSLayer)
+@pytest.mark.parametrize("version", [b"\x03\x04", b"\x04\x00", b"\x02\x00"])
+def test_tls_of_an_unknown_record_version_is_refused(version: bytes) -> None:
+    assert isinstance(judged(b"\x16" + version + client_hello()[3:]), RefusedLayer)
 
 
-@pytest.mark.parametrize("data", [b"SSH-2.0-x\r\n", b"\x00\x01\x02", b"S"])
+def test_a_whole_client_hello_is_read_as_tls() -> None:
+    assert isinstance(judged(client_hello()), layers.ServerTLSLayer)
+
+
+@pytest.mark.parametrize(
+    "data", [b"SSH-2.0-x\r\n", b"\x00\x01\x02", b"S\0", b"get a key\r\n", b"\x80\0\0\0", b"\r\n\r\n\0"]
+)
 def test_other_protocols_stay_what_they_are(data: bytes) -> None:
     assert isinstance(judged(data), layers.TCPLayer)
+
+
+@pytest.mark.parametrize(
+    "data", [b"S", b"p", b"POST /", b"post / HTTP/1.1\r\nhost: ", b"\r\n", b"\x80", b"\x80\x2e\1"]
+)
+def test_a_request_that_may_come_yet_is_waited_for(data: bytes) -> None:
+    assert isinstance(judged(data), WaitingLayer)
+
+
+@pytest.mark.parametrize("data", [b"\x15\3\1\0\2\1\0", b"\x17\3\3", b"\x80\x2e\1\3\1", b"\x16\3\1\0\1\2"])
+def test_tls_that_hides_its_server_name_is_refused(data: bytes) -> None:
+    assert isinstance(judged(data), RefusedLayer)
+
+
+@pytest.mark.parametrize("begin", [b"", b"\r\n", b"\n\n"])
+def test_a_request_of_any_form_is_read_as_one(begin: bytes) -> None:
+    assert isinstance(judged(begin + b"post / HTTP/1.1\r\nHost: a\r\n\r\n"), layers.HttpLayer)
+
+
+def test_a_client_that_a_server_greeted_is_left_alone() -> None:
+    assert isinstance(judged(b"E", greeting=b"220 hello\r\n"), layers.TCPLayer)
 
 
 # -- proxy credentials

@@ -398,7 +398,10 @@ class RingbackAddon:
 
     def next_layer(self, data: NextLayer) -> None:
         """Send tunnels of other hosts through the proxy that the environment names."""
-        flows.inspect_all_tls(data)
+        own = ctx.master.addons.get("nextlayer")
+        if data.layer is None and own is not None:  # mitmproxy's programs ask a script before their own addon
+            own.next_layer(data)
+        flows.inspect_first_bytes(data)
         address = data.context.server.address
         if flows.is_transparent(data.context.client):
             return  # it was on its way without a proxy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import re
 import time
 from dataclasses import dataclass, replace
@@ -12,6 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy import layers
+from mitmproxy.proxy.commands import CloseConnection
+from mitmproxy.proxy.events import DataReceived, Event, Start
+from mitmproxy.proxy.layer import CommandGenerator, Layer, NextLayer
+from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode, UpstreamMode
 from mitmproxy.proxy.tunnel import TunnelLayer
@@ -29,6 +34,8 @@ from ringback.server.destination import (
     reverse_request_refusal,
     transparent_client_refusal,
 )
+from ringback.server.tls import ClientHello
+from ringback.server.tunnel import first_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +43,6 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Client, Connection
     from mitmproxy.net.server_spec import ServerSpec
-    from mitmproxy.proxy.layer import NextLayer
 
     from ringback.cassettes.formats import ForeignFile
     from ringback.contract import Names
@@ -44,8 +50,10 @@ if TYPE_CHECKING:
     from ringback.upstream.routes import Address, Egress
 
 _LARGEST_FLOWS: Final = 256 * 1024 * 1024  # bytes
-_HANDSHAKE = b"\x16"  # the first byte of every TLS connection
-_ENOUGH = 3  # bytes by which mitmproxy knows TLS
+_RECORD_VERSIONS = (b"\3\0", b"\3\1", b"\3\2", b"\3\3")  # of TLS 1.3 as well; OpenSSL takes no others
+
+logger = logging.getLogger(__name__)
+
 _ORIGIN_FORM = re.compile(rb"[A-Z]{1,16} /")
 
 
@@ -206,7 +214,8 @@ class Clients:
     def names(self, flow: http.HTTPFlow) -> Names:
         """Return every name that the client gave to the host that it wants."""
         client, request = flow.client_conn, flow.request
-        said = [*request.headers.get_all("Host"), request.data.authority.decode("utf-8", "surrogateescape")]
+        fields = [value.strip() for value in request.headers.get_all("Host")]  # of a folded one, too
+        said = [*fields, request.data.authority.decode("utf-8", "surrogateescape")]
         if is_reverse(client):
             return Destination("reverse", client.sockname[0], client.sockname[1]).names(said, client.sni)
         if is_transparent(client):
@@ -259,21 +268,59 @@ def client_socket(client: Client) -> Any:
     return writer.get_extra_info("socket") if writer else None
 
 
-def inspect_all_tls(data: NextLayer) -> None:
-    """Treat every ClientHello as TLS, also fragmented ones that mitmproxy would relay as raw TCP.
+class WaitingLayer(NextLayer):
+    """A connection whose first bytes do not show yet which host they name; nothing of it is relayed.
 
-    mitmproxy decides by the first bytes that it has, and takes a ClientHello that comes byte by byte, or
-    with a record version that it does not know, for a protocol of its own. The first is waited for, the
-    second is parsed as TLS, which ends it if that cannot be done.
+    It takes the place of a decision: without one, mitmproxy's own addon would decide by what it has.
     """
-    if not isinstance(data.layer, layers.TCPLayer) or not data.data_client().startswith(_HANDSHAKE):
+
+    def _ask(self) -> CommandGenerator[None]:
+        server, client = self.data_server(), self.data_client()  # type: ignore[no-untyped-call]  # mitmproxy's
+        if server or first_bytes(client) is not None:
+            yield from super()._ask()  # type: ignore[no-untyped-call]  # mitmproxy's
+
+
+class RefusedLayer(Layer):
+    """A connection that is closed at once, because it hides which host it names."""
+
+    def _handle_event(self, event: Event) -> CommandGenerator[None]:
+        if isinstance(event, Start):
+            yield CloseConnection(self.context.client)
+
+
+def inspect_first_bytes(data: NextLayer) -> None:
+    """Find the host's name in what mitmproxy would relay as raw TCP; hold back what may still have one.
+
+    mitmproxy decides by the first bytes that it has. It takes a ClientHello or a request that comes byte by
+    byte, has a record version that it does not know, or follows an empty line for a protocol of its own.
+    This waits for all of it, and has TLS and HTTP read as such. What shows no name although it should, as TLS
+    after an alert or in the form of SSL 2.0, is closed; so is TLS that cannot be, in records of version 4.
+    """
+    came = data.data_client()
+    if not isinstance(data.layer, layers.TCPLayer) or not came or data.data_server():
         return
-    if len(data.data_client()) < _ENOUGH:
-        data.layer = None
-        return
-    server = layers.ServerTLSLayer(data.context)
-    server.child_layer = layers.ClientTLSLayer(data.context)
-    data.layer = server
+    found = first_bytes(came)
+    if found is None:
+        data.layer = WaitingLayer(data.context)
+    elif found == "refused" or (isinstance(found, ClientHello) and came[1:3] not in _RECORD_VERSIONS):
+        logger.warning("a connection was closed: it began with TLS or HTTP that does not show its host")
+        data.layer = RefusedLayer(data.context)
+    elif isinstance(found, ClientHello):
+        server = layers.ServerTLSLayer(data.context)
+        server.child_layer = layers.ClientTLSLayer(data.context)
+        data.layer = server
+    elif found:
+        _drop_empty_lines(data)
+        data.layer = layers.HttpLayer(data.context, HTTPMode.transparent)
+
+
+def _drop_empty_lines(data: NextLayer) -> None:
+    """Drop empty lines before a request, which mitmproxy would never answer."""
+    for event in [event for event in data.events if isinstance(event, DataReceived)]:
+        event.data = event.data.lstrip(b"\r\n")
+        if event.data:
+            return
+        data.events.remove(event)
 
 
 # -- other hosts, through the egress proxy that the environment had before Ringback took its place

@@ -149,7 +149,7 @@ class Handshake(asyncio.Protocol):
         if found is None:
             return
         if found == "refused":
-            self._drop(f"{destination.host} was sent no ClientHello that shows its server name")
+            self._drop(f"{destination.host} was sent TLS or HTTP that does not show its host")
         elif isinstance(found, ClientHello):
             if found.sni and self.state.is_twilio(found.sni):
                 if destination.host == NOWHERE:  # a SOCKS client that was given an address for the name

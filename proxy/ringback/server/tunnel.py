@@ -30,12 +30,14 @@ _MANY: Final = 256 * 1024  # bytes after which a direction is moved to the kerne
 _PIPE: Final = 512 * 1024  # bytes that a direction's pipe should hold
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER without time: closing sends a reset
-_MAX_HEAD: Final = 16 * 1024  # bytes of a plain HTTP head that are looked at
+_MAX_HEAD: Final = 64 * 1024  # bytes of a plain HTTP head that are waited for
 _TLS_TYPES: Final = range(0x14, 0x18)
-_METHOD: Final = re.compile(rb"(?:\r?\n){0,8}[A-Z]{1,16}(?: |$)")
+_SSLV2: Final = 4  # bytes by which an SSL 2.0 ClientHello is known
+# A line that begins as a request does; once it is whole, it must end as one does.
+_REQUEST_LINE: Final = re.compile(rb"[A-Z]{1,16}(?:\Z| [^\n]*(?:\Z|HTTP/[^\n]*\n))", re.IGNORECASE)
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
-_HOST: Final = re.compile(rb"^host:[ \t]*([^\r\n]{0,300})", re.IGNORECASE | re.MULTILINE)
-_TARGET: Final = re.compile(rb"(?:\r?\n){0,8}[A-Z]{1,16} +https?://([^/\s]{0,300})", re.IGNORECASE)
+_HOST: Final = re.compile(rb"^host[ \t]*:\s*([^\r\n]{0,300})", re.IGNORECASE | re.MULTILINE)
+_TARGET: Final = re.compile(rb"[A-Z]{1,16} +https?://([^/\s]{0,300})", re.IGNORECASE)
 
 Names: TypeAlias = tuple[str, ...]
 
@@ -45,7 +47,7 @@ def first_bytes(data: bytes) -> ClientHello | Names | Literal["refused"] | None:
 
     Returns:
         The ClientHello; the host names of a plain HTTP request; an empty tuple for anything that cannot name
-        a host; "refused" for what only a client that hides its server name sends; None while more is needed.
+        a host; "refused" for what only a client that hides the host's name sends; None while more is needed.
     """
     if data[0] == RECORD:
         try:
@@ -55,17 +57,18 @@ def first_bytes(data: bytes) -> ClientHello | Names | Literal["refused"] | None:
         return "refused" if hello is None and len(data) > MAX_HELLO else hello
     if data[0] in _TLS_TYPES or _is_sslv2(data):
         return "refused"  # an alert or data before the handshake, or the SSL 2.0 ClientHello of 1995
-    if not _METHOD.match(data):
-        return None if not data.strip(b"\r\n") and len(data) < 16 else ()
-    if _HEAD_END.search(data) is None and len(data) < _MAX_HEAD:
-        return None
-    found = _HOST.findall(data[:_MAX_HEAD])
-    target = _TARGET.match(data)
+    head = data.lstrip(b"\r\n")  # which servers skip
+    if head and not _REQUEST_LINE.match(head):
+        return None if data[0] & 0x80 and len(data) < _SSLV2 else ()
+    if _HEAD_END.search(head) is None:
+        return None if len(data) < _MAX_HEAD else "refused"
+    found = _HOST.findall(head)
+    target = _TARGET.match(head)
     return tuple(name.decode("latin-1") for name in (*found, *([target[1]] if target else [])))
 
 
 def _is_sslv2(data: bytes) -> bool:
-    return len(data) > 3 and data[0] & 0x80 != 0 and data[2] == 1 and data[3] in {0, 2, 3}
+    return len(data) >= _SSLV2 and data[0] & 0x80 != 0 and data[2] == 1 and data[3] in {0, 2, 3}
 
 
 def has_splice(transport: asyncio.Transport) -> bool:
