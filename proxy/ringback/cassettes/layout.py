@@ -33,6 +33,7 @@ from urllib.parse import quote_plus
 from ringback import system
 from ringback.cassettes import matching, vcr_format
 from ringback.cassettes.files import CassetteError, CassetteFormatError, CodingError
+from ringback.cassettes.large_files import LargeFile, read_large
 from ringback.cassettes.matching import MatchIgnore
 from ringback.cassettes.redaction import framed, known_of, match_ignore_of, redacted, remaining_redaction
 from ringback.cassettes.vcr_format import InteractionError, source_of
@@ -324,7 +325,7 @@ class CassetteReader:
         self.ignored = MatchIgnore()
         self._index = ItemIndex()
         self._handle = -1
-        self._loaded: list[Interaction] = []  # a foreign file's; ours are parsed one by one
+        self._loaded: Sequence[Interaction] = []  # a foreign file's; ours are parsed one by one
         self._numbers: dict[bytes, int | list[int]] = {}
         self._ready: OrderedDict[int, Answer] = OrderedDict()
 
@@ -364,8 +365,15 @@ class CassetteReader:
                 self._note(self._index.key(number), number)
 
     def _open_foreign(self, redaction: Redaction) -> None:
+        self.foreign, self.torn, self.unusable = True, 0, frozenset()
+        large = read_large(self.path, redaction, _readable)
+        if large is not None:
+            self._loaded, self.metadata = large, large.metadata
+            self.ignored |= match_ignore_of(self.metadata)
+            for number, key in enumerate(large.keys):
+                self._note(bytes.fromhex(key.without(self.ignored).digest), number)
+            return
         found, self.metadata = vcr_format.read_foreign(self.path)
-        self.foreign, self.torn = True, 0
         self.ignored |= match_ignore_of(self.metadata)
         redaction = remaining_redaction(self.metadata, redaction)
         self._loaded = [_readable(one, redaction) for one in found]
@@ -453,6 +461,8 @@ class CassetteReader:
 
     def request(self, number: int) -> Request:
         """Return the request of interaction `number`, without the cost of reading its answer."""
+        if isinstance(self._loaded, LargeFile):
+            return self._loaded.requests[number]
         return self._loaded[number].request if self.foreign else vcr_format.parse_request(self.text(number))
 
     def likely(self, asked: MatchKey) -> list[tuple[int, MatchKey]]:
