@@ -42,6 +42,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "journal_file": [(f"{name}.jsonl", Path(f"{name}.jsonl")) for name in "abc"],
     "drift_report": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
     "ready_file": [(f"{name}.json", Path(f"{name}.json")) for name in "abc"],
+    "state": [(f"redis://{name}", f"redis://{name}") for name in "abc"],
     **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("port", "reverse", "transparent", "seed")},
     **{name: [(str(n), n) for n in (11, 12, 13)] for name in ("max_live", "max_age", "journal")},
     **{name: [(str(n), n) for n in (1.5, 2.5, 3.5)] for name in ("connect_timeout", "timeout", "linger")},

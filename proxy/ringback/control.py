@@ -138,6 +138,8 @@ class Control:
         self.ca: Path | None = None
         self.responder = responder
         self._password = password
+        if responder.state.shared:
+            responder.state.follow(responder.journal.take, self._change)
 
     def handle(self, request: Request, peer: str | None = None) -> Response:
         """Answer a request for the proxy's own address.
@@ -365,20 +367,23 @@ class Control:
         name, user = wanted.get("cassette"), wanted.get("user")
         if not (isinstance(name, str) and _SESSION.fullmatch(name)) and not (name is None and user):
             raise UsageError('send {"cassette": NAME}: letters, digits, ".", "_" and "-"')
+        share = self.responder.state.put
         if user is None:
             self.responder.session = str(name)
-            return _json({"cassette": name})
+            return _shared(share("session", "", str(name)), {"cassette": name})
         if not isinstance(user, str) or not _SESSION.fullmatch(user):
             raise UsageError('"user" is the user name of a proxy URL: letters, digits, ".", "_" and "-"')
         self.responder.bind(user, name, _cassette_file(wanted.get("file")), _command(wanted.get("command")))
         told = {"distrusted": self.responder.tally.distrusted, "last": self.responder.journal.last}
-        return _json({"cassette": name, "user": user, **told})
+        return _shared(share("binding", user, name), {"cassette": name, "user": user, **told})
 
     def _reset(self, _request: Request, query: dict[str, str]) -> Answer:
         session = query.get("session")
         deleted = self.responder.journal.clear(session)
+        names = list(self.responder.rows) if session is None else [session]
         self.responder.rewind(session)
-        return _json({"deleted": deleted})
+        known = [self.responder.state.put("rows", name, None) for name in names]
+        return _shared(all(known), {"deleted": deleted})
 
     def _rows(self, _request: Request, query: dict[str, str]) -> Answer:
         return _json(self.responder.rows.get(query.get("session", ""), {}))
@@ -387,11 +392,25 @@ class Control:
         rows = _body(request)
         session = query.get("session", "")
         self.responder.lay_over(session, _overlaid(self.responder.contract, rows), rows)
-        return _json(rows)
+        return _shared(self.responder.state.put("rows", session, rows), rows)
 
     def _delete_rows(self, _request: Request, query: dict[str, str]) -> Answer:
-        self.responder.lay_over(query.get("session", ""), None, {})
-        return _json({})
+        session = query.get("session", "")
+        self.responder.lay_over(session, None, {})
+        return _shared(self.responder.state.put("rows", session, None), {})
+
+    def _change(self, kind: str, name: str, value: Any) -> None:
+        """Take over what was set at another replica."""
+        responder = self.responder
+        if kind == "session" and isinstance(value, str):
+            responder.session = value
+        elif kind == "binding":
+            responder.bind(name, value)
+        elif kind == "rows" and isinstance(value, dict):
+            with suppress(UsageError):  # it was read where it was set; this may be another version
+                responder.lay_over(name, _overlaid(responder.contract, value), value)
+        elif kind == "rows":
+            responder.lay_over(name, None, {})
 
     # -- the proxy
 
@@ -399,6 +418,8 @@ class Control:
         responder = self.responder
         state = {"status": "ok", "version": __version__, "mode": responder.mode, **responder.tally.as_dict()}
         state["callbacks"] = responder.callbacks is not None
+        if responder.state.shared:
+            state["shared_state"] = "away" if responder.state.away else "ok"
         return _json({**state, "journal": len(responder.journal), "instance": responder.journal.instance})
 
     def _ca(self, _request: Request, _query: dict[str, str]) -> Answer:
@@ -539,6 +560,13 @@ def _answer(status: int, media_type: str, body: bytes, more: Headers = ()) -> An
 
 def _json(value: Any, status: int = 200) -> Answer:
     return _answer(status, _JSON, json.dumps(value).encode())
+
+
+def _shared(known: bool, value: Any) -> Answer:
+    """Answer with `value`, or with a 503 if only this replica knows it."""
+    if known:
+        return _json(value)
+    return _problem(503, "the shared state is away: this counts in this replica alone, do it again later")
 
 
 def _problem(status: int, text: str, more: Headers = ()) -> Answer:

@@ -79,6 +79,7 @@ class Journal:
         last: The number of the newest entry ever, or 0.
         listeners: Called with each new entry, at once, and with None when entries were dropped by `clear`;
             must not raise.
+        share: Called with the kind and the bytes of what other replicas are to know, or None.
         callback_listeners: Called with each status callback, at once; must not raise.
         drift: What live answers have that the documentation does not say, by the number of the request.
         drift_listeners: Called with the number of a live answer that has such a difference; must not raise.
@@ -96,6 +97,7 @@ class Journal:
         self.instance = secrets.token_hex(8)
         self.last = 0
         self.listeners: set[Callable[[Entry | None], None]] = set()
+        self.share: Callable[[str, bytes], None] | None = None
         self.callback_listeners: set[Callable[[Callback], None]] = set()
         self.drift: dict[int, list[dict[str, str]]] = {}
         self.drift_listeners: set[Callable[[int], None]] = set()
@@ -154,6 +156,21 @@ class Journal:
             probes += self._probes
         if planted or _holds(entry, needles, probes):
             entry = _without(entry, needles)
+        self._take(entry)
+        if self.share is not None:
+            self.share("request", entry.packed())
+
+    def take(self, kind: str, payload: bytes) -> None:
+        """Keep what another replica answered, or drop what it dropped; see `share`."""
+        with suppress(ValueError):  # of another version
+            if kind == "clear":
+                self._drop(payload.decode() or None)
+            elif kind == "request" and self.capacity:
+                entry = Entry.unpacked(payload, self.last + 1)
+                self.last += 1
+                self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
         self._entries.append(entry)
         self._bytes += entry.size
         while len(self._entries) > self.capacity or self._bytes > self._max_bytes:
@@ -219,6 +236,11 @@ class Journal:
 
     def clear(self, session: str | None = None) -> int:
         """Drop the entries, all or a session's; return how many. Numbers go on."""
+        if self.share is not None:
+            self.share("clear", (session or "").encode())
+        return self._drop(session)
+
+    def _drop(self, session: str | None) -> int:
         kept = [] if session is None else [entry for entry in self._entries if entry.session != session]
         dropped = len(self._entries) - len(kept)
         self._entries = deque(kept)

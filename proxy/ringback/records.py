@@ -176,6 +176,14 @@ class Callback:
         return made | {"form": [list(pair) for pair in self.form]}
 
 
+_SOURCE: Final = tuple(one.name for one in fields(Source) if one.init)
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+def _pairs(found: Any) -> Headers:
+    return tuple((name, value) for name, value in found)
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One answered request as it is kept: without secrets, not yet taken apart."""
 
@@ -196,6 +204,31 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     def size(self) -> int:
         """Return the bytes that the entry takes, about."""
         return _OVERHEAD + len(self.body) + len(self.answer) + len(self.target)
+
+    def packed(self) -> bytes:
+        """Return the entry as bytes, for other replicas."""
+        source = {name: getattr(self.source, name) for name in _SOURCE}
+        kept = [getattr(self, name) for name in self.__struct_fields__[1:-1]]
+        return _ENCODER.encode([*kept, source, self.source.headers()])
+
+    @classmethod
+    def unpacked(cls, data: bytes, number: int) -> Entry:
+        """Return the entry of `packed`, with a number of its own.
+
+        Raises:
+            ValueError: It is none, such as one of another version.
+        """
+        try:
+            *kept, known, headers = msgspec.msgpack.decode(data)
+            source = Source(**known)
+            object.__setattr__(source, "_written", _pairs(headers))  # of a class that need not be known here
+            parts: list[Any] = [number, *kept, source]
+            made = cls(*parts)
+            return msgspec.structs.replace(
+                made, headers=_pairs(made.headers), answer_headers=_pairs(made.answer_headers)
+            )
+        except (msgspec.MsgspecError, TypeError) as error:
+            raise ValueError(str(error)) from None
 
     def record(self) -> Record:
         """Take the entry apart."""

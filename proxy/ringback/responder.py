@@ -17,6 +17,7 @@ from ringback.contract.render import FreshStamps, Stamps, make_stamps
 from ringback.exchange import Forward, Mode
 from ringback.journal import Journal
 from ringback.records import DEFAULT_SESSION
+from ringback.state import State
 from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Responder:
         session: The cassette of clients that name none.
         cassettes: Recorded answers, or None.
         journal: The requests that were answered, with their answers.
+        state: What is shared with other replicas; by default nothing is.
         callbacks: Reports the statuses of what was sent; None where that was not asked for.
         forwarder: Sends to the live API; None offline.
         monitor: Compares live answers with the documentation; None offline.
@@ -73,6 +75,7 @@ class Responder:
     session: str = DEFAULT_SESSION
     cassettes: CassetteManager | None = None
     journal: Journal = field(default_factory=Journal)
+    state: State = field(default_factory=State)
     callbacks: StatusCallbacks | None = None
     forwarder: Forwarder | None = None
     monitor: DriftMonitor | None = None
@@ -115,6 +118,8 @@ class Responder:
         )
         for sentence in settings.routes.egress.unusable:
             logger.warning("%s", sentence)
+        if settings.state is not None:
+            made._open_state(settings)
         made._open_cassettes(settings)
         if not settings.callbacks and (settings.callbacks_to or settings.callbacks_hold):
             logger.warning("no status callbacks are made without --callbacks")
@@ -162,13 +167,31 @@ class Responder:
             secrets=secrets,
             report=logger.warning,
             remote=remote,
+            state=self.state,
         )
         try:
             manager.check()
         except UnusableCassetteError as error:
             manager.close()
+            self.state.close()
             raise SetupError(f"cassette: {error}") from None
         self.cassettes = manager
+
+    def _open_state(self, settings: Settings) -> None:
+        from ringback.state_redis import RedisState, StateError  # noqa: PLC0415 - few runs need it
+
+        try:
+            state = RedisState(
+                settings.state or "",
+                password=settings.password,
+                capacity=settings.journal,
+                report=logger.warning,
+            )
+        except StateError as error:
+            raise SetupError(str(error)) from None
+        state.start()
+        self.state = state
+        self.journal.share = state.publish
 
     def _open_remote(self, url: str) -> RemoteCassettes:
         from ringback.cassettes.object_store import RemoteError  # noqa: PLC0415 - few runs need it
@@ -197,7 +220,9 @@ class Responder:
         self.monitor.arguments = _reproduce_options(settings)
         self._drift_report = settings.drift_report
         self.forwarder = Forwarder(
-            Gateway(UpstreamClient(settings.upstream_ca, settings.timeouts), settings.routes),
+            Gateway(
+                UpstreamClient(settings.upstream_ca, settings.timeouts), settings.routes, self.state.verdicts
+            ),
             refuse=self.refusal,
             tally=self.tally,
             compare=outcome_difference,
@@ -205,7 +230,7 @@ class Responder:
             record=self.cassettes.record,
             observe=self._observe,
             unanswered=self.cassettes.unanswered,
-            max_live=settings.max_live,
+            budget=self.state.budget(settings.max_live),
             warn=logger.warning,
             pause=max(settings.timeouts.connect, settings.timeouts.answer),
         )
@@ -220,6 +245,7 @@ class Responder:
         if self.cassettes is not None:
             self.used = self.cassettes.close()
             self.cassettes = None
+        self.state.close()
         if self.monitor is not None and self._drift_report is not None:
             self.monitor.write(self._drift_report)
             self._drift_report = None

@@ -267,6 +267,12 @@ def _cassettes(text: str) -> Path | str:
     return check_url(text)
 
 
+def _state(text: str) -> str:
+    from ringback.state_redis import check_url  # noqa: PLC0415 - rarely needed
+
+    return check_url(text)
+
+
 def _cassette_name(text: str) -> str:
     if not _PLAIN_NAME.fullmatch(text):
         from ringback.cassettes.files import CassetteNameError, check_name  # noqa: PLC0415 - rarely needed
@@ -409,6 +415,14 @@ class Settings:
         _cassettes,
         metavar="DIRECTORY",
         completes="dir",
+    )
+    state: str | None = _option(
+        None,
+        "Share replay positions, proofs, --max-live, rows and the Inbox with other replicas: redis:// or "
+        "rediss:// (extra `fleet`).",
+        _state,
+        metavar="URL",
+        commands=("serve",),
     )
     cassette: str = _option(
         "default",

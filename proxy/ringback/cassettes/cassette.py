@@ -35,6 +35,7 @@ from ringback.cassettes.redaction import (
 from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
 from ringback.cassettes.vcr_format import FIELD_RECORDED
 from ringback.exchange import Answer, Source
+from ringback.state import Uses
 from ringback.tally import many
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class CassetteSettings:
         clock: Gives the time that is noted with a recording.
         report: Called with each line that the user should see.
         remote: The store whose local copies the directory has, or None.
+        uses: Gives the places of replay of a cassette.
     """
 
     directory: Path
@@ -234,6 +236,7 @@ class CassetteSettings:
     clock: Callable[[], datetime]
     report: Callable[[str], None]
     remote: RemoteCassettes | None = None
+    uses: Callable[[str], Uses] = lambda _name: Uses()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +281,7 @@ class Cassette:
         self._settings = settings
         self._executor = executor
         self._lock = threading.Lock()
-        self._uses: dict[bytes, int] = {}
+        self._uses = settings.uses(name)
         self._reached: dict[bytes, int] = {}  # the most uses before a `rewind`
         self._reported: set[str] = set()
         source = path or existing_path(settings.directory, name)
@@ -335,13 +338,12 @@ class Cassette:
         key = bytes.fromhex(clean.key.without(self._reader.ignored).digest)
         with self._lock:
             numbers = self._reader.numbers(key)
-            use = self._uses.get(key, 0)
+            use = self._uses.take(key) if numbers else 0
             if use >= len(numbers) and not (numbers and self._settings.repeats == "last"):
                 self.missed += 1
                 return self._miss(lambda: clean, len(numbers))
             number = numbers[min(use, len(numbers) - 1)]
             answer = self._reader.answer(number)
-            self._uses[key] = use + 1
             self.replayed += 1
             if self._settings.max_age and self._is_old(number):
                 self.old += 1
@@ -352,7 +354,7 @@ class Cassette:
         with self._lock:
             for key, use in self._uses.items():
                 self._reached[key] = max(use, self._reached.get(key, 0))
-            self._uses.clear()
+            self._uses.rewind()
 
     def reload(self) -> None:
         """Read the file again, which others have changed; the places of replay stay.
@@ -432,7 +434,7 @@ class Cassette:
         left = sorted(
             number
             for key, numbers in self._reader.keys().items()
-            for number in numbers[max(self._uses.get(key, 0), self._reached.get(key, 0)) :]
+            for number in numbers[max(self._uses.get(key), self._reached.get(key, 0)) :]
         )
         if usable is not None and len(left) <= _MOST_JUDGED:
             left = [number for number in left if usable(self._reader.request(number))]
@@ -542,7 +544,7 @@ class Cassette:
         return Nearest(
             number=number + 1,
             line=self._reader.line(number),
-            used=number in self._reader.numbers(digest)[: self._uses.get(digest, 0)],
+            used=number in self._reader.numbers(digest)[: self._uses.get(digest)],
             key=recorded,
             differences=matching.differences(asked, recorded),
         )
@@ -557,7 +559,7 @@ class Cassette:
             if self._settings.mode != "online":
                 for one in batch:  # who recorded it has had its answer
                     digest = bytes.fromhex(one.key.without(self._reader.ignored).digest)
-                    self._uses[digest] = self._uses.get(digest, 0) + 1
+                    self._uses.take(digest)
                 if self._reader.is_same_file(inode):
                     for one in batch:
                         self._reader.add(one.key, one.start, one.size, one.checksum)
@@ -609,6 +611,7 @@ class CassetteDirectory:
         report: Called, from any thread, with each line that the user should see.
         clock: Gives the time that is noted with an interaction, in UTC.
         remote: The store whose local copies `directory` has; what is recorded goes there too.
+        uses: Gives the places of replay of a cassette.
     """
 
     def __init__(  # noqa: PLR0913 - they are options, all named, all with a default
@@ -625,6 +628,7 @@ class CassetteDirectory:
         report: Callable[[str], None] = _ignore,
         clock: Callable[[], datetime] = _utc_now,
         remote: RemoteCassettes | None = None,
+        uses: Callable[[str], Uses] = lambda _name: Uses(),
     ) -> None:
         self.directory = directory
         self.mode = mode
@@ -644,6 +648,7 @@ class CassetteDirectory:
             clock=clock,
             report=report,
             remote=remote,
+            uses=uses,
         )
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from ringback.cassettes import files
 from ringback.cassettes.files import CassetteError, UnusableCassetteError
 from ringback.exchange import Answer
+from ringback.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,9 +108,10 @@ class CassetteManager:
         secrets: Values that must never be recorded.
         report: Takes sentences for people, from any thread.
         remote: The store whose local copies the directory has, or None.
+        state: What is shared with other replicas; by default nothing is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - they are options, all named
         self,
         wanted: CassetteOptions,
         mode: Mode,
@@ -117,6 +119,7 @@ class CassetteManager:
         secrets: tuple[str, ...] = (),
         report: Callable[[str], None] = lambda _: None,
         remote: RemoteCassettes | None = None,
+        state: State | None = None,
     ) -> None:
         self.wanted = wanted
         self.mode = mode
@@ -127,6 +130,7 @@ class CassetteManager:
         self._directory: CassetteDirectory | None = None
         self._cassettes: dict[str, Cassette] = {}
         self._remote = remote
+        self._state = state or State()
         self._versions: dict[str, int] = {}  # of local copies, when each was read
         self._places: dict[str, Path] = {}  # files outside the directory, by name
         self._missing: dict[str, float] = {}  # names without a cassette, and until when that is believed
@@ -211,6 +215,7 @@ class CassetteManager:
             self._cassettes.values() if name is None else filter(None, [self._cassettes.get(name)])
         ):
             cassette.rewind()
+        self._state.rewind(name)  # of cassettes that only other replicas have open
 
     def place(self, name: str, path: Path) -> None:
         """Take the cassette `name` from the file `path`, unless the directory has one of that name."""
@@ -304,6 +309,7 @@ class CassetteManager:
                 secrets=self._secrets,
                 report=self._report,
                 remote=self._remote,
+                uses=self._state.uses,
             )
         try:
             return self._directory.open(name, self._places.get(name))

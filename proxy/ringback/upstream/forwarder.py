@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
 from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Source, error_code, header_value
-from ringback.tally import many
+from ringback.state import Budget
 from ringback.upstream.client import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof, Proofs
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ringback.exchange import Forward, Headers, Request
+    from ringback.state import Verdicts
     from ringback.tally import Tally
     from ringback.upstream.client import UpstreamClient
     from ringback.upstream.routes import Routes
@@ -116,12 +117,13 @@ class Gateway:
     Args:
         client: Sends them.
         routes: The route to each host.
+        verdicts: What other replicas found out about credentials.
     """
 
-    def __init__(self, client: UpstreamClient, routes: Routes) -> None:
+    def __init__(self, client: UpstreamClient, routes: Routes, verdicts: Verdicts | None = None) -> None:
         self._client = client
         self._routes = routes
-        self._proofs = Proofs(self._send)
+        self._proofs = Proofs(self._send, verdicts, routes.origin or "")
         self.probes = 0
 
     @property
@@ -188,6 +190,7 @@ class Forwarder:
         unanswered: Takes the name that a client gave the proxy, and by how many its requests without a live
             answer are more now: one more when it asks, one less when it is answered or never can be.
         max_live: The number of requests that may be forwarded, or None for any number.
+        budget: The same, counted elsewhere; by default here.
         warn: Takes a sentence for people, each only once.
         pause: Seconds for which the live API is left alone after it did not answer in time (auto).
     """
@@ -204,6 +207,7 @@ class Forwarder:
         observe: Observe | None = None,
         unanswered: Callable[[str | None, int], None] = lambda _user, _more: None,
         max_live: int | None = None,
+        budget: Budget | None = None,
         warn: Callable[[str], None] = lambda _: None,
         pause: float = 0.0,
     ) -> None:
@@ -216,8 +220,7 @@ class Forwarder:
         self._observe = observe
         self._unobserved: deque[tuple[Request, Answer, str]] = deque()
         self._unanswered = unanswered
-        self._left = max_live
-        self._max = max_live
+        self._budget = budget or Budget(max_live)
         self._warn = warn
         self._warned: set[str] = set()
         self._pause = pause
@@ -247,9 +250,8 @@ class Forwarder:
 
     def _withheld(self) -> _NoAnswer | None:
         """Return why nothing is to be sent now, or None."""
-        if self._left == 0:
-            said = f"the budget of --max-live is used up: {many(self._max or 0, 'request')} forwarded"
-            return _NoAnswer(BUDGET, said)
+        if self._budget.used_up:
+            return _NoAnswer(BUDGET, self._budget.reason)
         if self._auto and asyncio.get_running_loop().time() < self._not_before:
             return self._late
         return None
@@ -260,8 +262,8 @@ class Forwarder:
             spent = self._withheld()  # others may have been faster
             if spent:
                 return spent
-            if self._left is not None:
-                self._left -= 1
+            if not await self._budget.spend():
+                return _NoAnswer(BUDGET, self._budget.reason)
             answer = await self._gateway.send(request, proof)
         except NotProvenError as error:
             missing = _missing(error.answer) if self._auto and error.answer else None

@@ -11,12 +11,12 @@ import asyncio
 import base64
 import hashlib
 import json
-import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from ringback import __version__
 from ringback.exchange import LARGEST_ERROR, Answer, Request, basic_auth
+from ringback.state import Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,11 +65,19 @@ class Proofs:
 
     Args:
         ask: Sends the probe.
+        verdicts: What others found out; by default nobody else asks.
+        scope: What answers in the place of the live API, such as a mock's URL: its verdicts are its own.
     """
 
-    def __init__(self, ask: Callable[[Request], Awaitable[Answer]]) -> None:
+    def __init__(
+        self,
+        ask: Callable[[Request], Awaitable[Answer]],
+        verdicts: Verdicts | None = None,
+        scope: str = "",
+    ) -> None:
         self._ask = ask
-        self._key = secrets.token_bytes(32)
+        self._verdicts = verdicts or Verdicts()
+        self._scope = scope
         self._known: dict[Proof, Verdict] = {}
         self._asking: dict[Proof, asyncio.Task[Verdict]] = {}
 
@@ -109,16 +117,20 @@ class Proofs:
         if host is None:
             return None
         digest = hashlib.blake2b(
-            b"\0".join(part.encode("utf-8", "surrogateescape") for part in (host, *pair)),
-            key=self._key,
+            b"\0".join(part.encode("utf-8", "surrogateescape") for part in (self._scope, host, *pair)),
+            key=self._verdicts.key,
         ).digest()
         return Proof(host, pair[0], digest)
 
     async def _probe(self, proof: Proof, request: Request) -> Verdict:
-        answer = await self._ask(probe(request, proof.host, proof.account))
-        verdict = verdict_of(answer)
-        if verdict == "unclear":
-            raise NotProvenError("credentials.unclear", f"{proof.host} answered {answer.status}", answer)
+        async def find_out() -> Verdict:
+            answer = await self._ask(probe(request, proof.host, proof.account))
+            verdict = verdict_of(answer)
+            if verdict == "unclear":
+                raise NotProvenError("credentials.unclear", f"{proof.host} answered {answer.status}", answer)
+            return verdict
+
+        verdict = cast("Verdict", await self._verdicts.settle(proof.digest, find_out))
         self._known[proof] = verdict
         return verdict
 
