@@ -28,12 +28,22 @@ GOOD = [("From", "+15005550006"), ("To", "+14105550100"), ("Body", "hi")]
 SYSTEMS = ("macos", "windows")
 
 
+def variables_of(home: Path) -> dict[str, str]:
+    """Variables with a temporary directory of the test's own.
+
+    A proxy without locks has none on its launch's directory, so another proxy that starts removes it.
+    """
+    temporary = home / "temporary"
+    temporary.mkdir(exist_ok=True)
+    return environment(home, {"TMPDIR": str(temporary)})
+
+
 def run(
     on: str, home: Path, arguments: Sequence[str], cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, WITHOUT, on, *arguments],
-        env=environment(home),
+        env=variables_of(home),
         cwd=cwd or home,
         capture_output=True,
         text=True,
@@ -67,7 +77,7 @@ def test_a_command(on: str, arguments: list[str], words: str, tmp_path: Path) ->
 def test_a_proxy_answers_lists_records_and_stops(on: str, tmp_path: Path) -> None:
     shelf = tmp_path / "cassettes"
     ready = tmp_path / "ready.json"
-    variables = environment(tmp_path)
+    variables = variables_of(tmp_path)
     start = [sys.executable, WITHOUT, on]
     upstream = subprocess.Popen(
         [*start, "mock-upstream", "--port", "0", "--quiet"],
@@ -98,6 +108,7 @@ def test_a_proxy_answers_lists_records_and_stops(on: str, tmp_path: Path) -> Non
             sources = [json.loads(line)["source"] for line in listed.stdout.splitlines()]
             assert sources == ["live", "cassette"], listed.stderr
             exported = run(on, tmp_path, ["env", "--ready-file", str(ready), "--shell", "json"])
+            assert exported.returncode == 0, exported.stderr
             assert json.loads(exported.stdout)["variables"]["HTTPS_PROXY"] == state["proxy"]
         finally:
             proxy.send_signal(signal.SIGTERM)

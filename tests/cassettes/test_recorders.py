@@ -214,6 +214,9 @@ def test_what_is_damaged_in_a_flow_file_is_left(shelf: Shelf, tmp_path: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:t(ag|ype)Map is deprecated:DeprecationWarning")  # pyasn1's
+@pytest.mark.filterwarnings(
+    "ignore:'crypt' is deprecated:DeprecationWarning"
+)  # passlib's, before Python 3.13
 def test_mitmproxys_har(shelf: Shelf, tmp_path: Path) -> None:
     from mitmproxy.addons.savehar import SaveHar  # noqa: PLC0415 - its import warns
 

@@ -42,6 +42,10 @@ def test_the_command_is_known() -> None:
 
 
 def test_list(shelf: Shelf) -> None:
+    without = run("list")
+    assert without.exit_code == 2
+    assert "there is no directory cassettes" in without.stderr
+    shelf.directory.mkdir()
     assert "no cassettes in cassettes" in run("list").stderr
     shelf.write((request(), answer()), (request(), answer()), redact=["To"])
     written(shelf, (request(), answer()), name="theirs")

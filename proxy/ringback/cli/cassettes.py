@@ -57,7 +57,8 @@ for _one in (*COMMANDS, compact):
 @READABLE
 def list_cassettes(directory: Path) -> None:
     """List the cassettes in a directory, with all below it."""
-    paths = files.cassettes_below(directory) if directory.is_dir() else []
+    _check_directory(directory)
+    paths = files.cassettes_below(directory)
     if not paths:
         click.echo(f"no cassettes in {directory}", err=True)
     faults: list[CassetteError] = []
@@ -133,8 +134,8 @@ def verify_files(
     the contract, and that is reported.
     """
     wanted = paths or (directory,)
-    if not paths and not directory.is_dir():
-        raise click.UsageError(f"there is no directory {directory}; name one, or use --cassettes")
+    if not paths:
+        _check_directory(directory)
     if repair:
         refuse_address(ctx)
         _repair(list(files_of(wanted)), lambda line: click.echo(f"repaired: {line}", err=as_json))
@@ -164,6 +165,11 @@ def verify_files(
         ctx.exit(EXIT_NOTHING)
     if found:
         ctx.exit(EXIT_FINDINGS)
+
+
+def _check_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        raise click.UsageError(f"there is no directory {directory}; name one, or use --cassettes")
 
 
 def _advise(found: Iterable[CassetteFinding]) -> None:
