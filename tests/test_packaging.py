@@ -7,13 +7,16 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 import yaml
 
-from support.proxying import environment, serve
+from ringback.cli import ringback
+from support.proxying import environment, serve, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +35,8 @@ def runner(tmp_path: Path) -> Iterator[Path]:
     )
     program.chmod(0o755)
     yield tmp_path
-    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    with suppress(ProcessLookupError):  # the step that stops it has done so
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
 
 
 def test_the_action_starts_a_proxy_for_later_steps(runner: Path, tmp_path: Path) -> None:
@@ -63,6 +67,16 @@ def test_the_action_starts_a_proxy_for_later_steps(runner: Path, tmp_path: Path)
     assert later.returncode == 0, later.stderr
     assert "201 CREATED   contract" in later.stdout
     assert (tmp_path / "output").read_text() == f"log={runner}/ringback.log\n"
+    stop = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", _step("Stop", "finish/action.yml")["run"]],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert stop.returncode == 0, stop.stderr
+    assert "3 Twilio requests answered" in stop.stdout
 
 
 @pytest.mark.parametrize("password", [None, "of-this-test-alone"])
@@ -77,6 +91,97 @@ def test_the_containers_health_check_asks_the_proxy(tmp_path: Path, password: st
     assert ended.returncode != 0
 
 
-def _step(name: str) -> dict[str, Any]:
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    return next(step for step in action["runs"]["steps"] if step["name"] == name)
+@pytest.fixture
+def composed(tmp_path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The proxy of compose.yaml, started by its own command with its own variables; no engine is needed."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    ready, program = tmp_path / "ready.json", tmp_path / "ringback"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore -m ringback "$@"\n')
+    program.chmod(0o755)
+    command = services["ringback"]["command"][0].replace("/shared", str(tmp_path))
+    for option, other in (
+        ("--port 4010", f"--port 0 --ready-file {ready}"),
+        ("--reverse 443", "--reverse 0"),
+    ):
+        assert option in command
+        command = command.replace(option, other)
+    more = {name: _filled(value) for name, value in services["ringback"]["environment"].items()}
+    variables = environment(tmp_path / "home", more)
+    variables["PATH"] = f"{tmp_path}:{variables['PATH']}"
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*services["ringback"]["entrypoint"], command], env=variables, stderr=log)
+        try:
+            yield services, wait_ready(process, ready, tmp_path / "log")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+
+
+def _filled(value: str) -> str:
+    """Fill in compose's variables: their default, or the name of a password."""
+    return re.sub(
+        r"\$\{(\w+):([-?])([^}]*)\}", lambda one: one[3] if one[2] == "-" else "of-this-test", value
+    )
+
+
+def test_composes_application_is_answered_through_the_proxy(
+    composed: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    services, state = composed
+    more = {name: _filled(value) for name, value in services["app"]["environment"].items()}
+    more["HTTPS_PROXY"] = more["HTTPS_PROXY"].replace("ringback:4010", f"127.0.0.1:{state['port']}")
+    more["SSL_CERT_FILE"] = more["SSL_CERT_FILE"].replace("/shared", str(tmp_path))
+    done = _first_requests(environment(tmp_path / "home", more))
+    assert done.stdout.count("contract; rule=") == 2, done.stderr
+
+
+def test_composes_application_is_answered_by_name(
+    composed: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    """What the network's alias does is done here by looking the name up as 127.0.0.1."""
+    _, state = composed
+    start = (
+        "import runpy, socket\n"
+        "real = socket.getaddrinfo\n"
+        "def look_up(host, port, *more, **named):\n"
+        f"    return real('127.0.0.1', {state['reverse']}, *more, **named)\n"
+        "socket.getaddrinfo = look_up\n"
+        f"runpy.run_path({str(ROOT / 'examples' / 'first_requests.py')!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start],
+        env=environment(tmp_path / "home", {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.count("contract; rule=") == 2, done.stderr
+
+
+def _first_requests(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "examples" / "first_requests.py"],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_reusable_workflow_names_options_that_exist() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "drift.yml").read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    (run,) = (
+        step["run"] for step in workflow["jobs"]["drift"]["steps"] if "ringback drift" in step.get("run", "")
+    )
+    command = ringback.get_command(click.Context(ringback), "drift")
+    assert command is not None
+    words = run.replace("\\\n", " ").split()
+    command.make_parser(click.Context(command)).parse_args(words[words.index("drift") + 1 :])
+
+
+def _step(name: str, file: str = "action.yml") -> dict[str, Any]:
+    action = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+    return next(step for step in action["runs"]["steps"] if step.get("name") == name)
