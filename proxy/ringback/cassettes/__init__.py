@@ -4,7 +4,7 @@ A cassette is a vcrpy version-1 YAML file, `NAME.yaml`, in a cassette directory.
 
 * `files` - the rules for cassette names; what can go wrong
 * `bodies`, `matching`, `pseudonyms`, `redaction` - pure rules over requests and answers
-* `vcr_format`, `layout` - the file format: one interaction, a whole file
+* `vcr_format`, `large_files`, `layout` - the file format: one interaction, a whole file
 * `formats`, `format_readers` - recordings of other tools
 * `store` - durable writing
 * `cassette` - `CassetteDirectory`, `Cassette` and `Miss`: lookup and recording
