@@ -209,3 +209,12 @@ def test_what_multiplies_is_refused_at_once(shelf: Shelf, name: str) -> None:
     file = write(shelf, BOMBS[name])
     with pytest.raises(CassetteFormatError, match=r"text|aliases|merge keys"):
         read_foreign(file)
+
+
+def test_a_challenge_is_no_finding_and_is_named_when_it_is_left_out(shelf: Shelf) -> None:
+    file = write(shelf, challenge(), item(headers=AUTHORIZED))
+    assert {one.rule for one in verify.check(file, load())} == {"secret"}
+    reported: list[str] = []
+    assert editing.redact(file, Redaction(), reported.append) == 1
+    (said,) = reported
+    assert "1 authentication challenge left out" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -553,3 +554,27 @@ def test_what_is_exported_can_be_imported(shelf: Shelf, tmp_path: Path, form: st
 def test_an_empty_export_is_a_document_too() -> None:
     assert recognise(to_har([], "1").encode()) == "HAR"
     assert recognise(to_ruby_vcr([], "1").encode()) == "Ruby VCR"
+
+
+def test_what_is_no_regular_file_is_not_waited_for(shelf: Shelf, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    empty = tmp_path / "empty.har"
+    empty.touch()
+    for arguments, said in (
+        (["import", str(pipe)], "no regular file"),
+        (["verify", str(pipe)], "no regular file"),
+        (["merge", str(shelf.write((ASKED, answer()))), str(pipe)], "no regular file"),
+        (["import", str(empty)], "it is empty"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code in (1, 2), result.output
+        assert said in result.output
+    assert CliRunner().invoke(ringback, ["drift", str(pipe)]).exit_code == 2
+
+
+def test_yaml_with_very_many_values_is_not_read(shelf: Shelf, tmp_path: Path) -> None:
+    file = tmp_path / "many.yaml"
+    file.write_text("http_interactions:\n" + "- x\n" * 1_000_001)
+    assert "too many for YAML" in run("import", str(file)).stderr
+    assert not list(shelf.directory.iterdir())

@@ -19,6 +19,7 @@ from ringback.cassettes.files import (
     CassetteFormatError,
     CodingError,
     RedactionError,
+    read_whole,
     reading_error,
     recording_error,
     rewritten_path,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from ringback.contract.schema import Example
 
 _SHOWN_NUMBERS: Final = 5
+_LEFT_OUT: Final = "{}: {} left out; the requests that follow have the answers"
 
 # Marker lines, and of a three-way conflict what both sides began from.
 _CONFLICT_LINES: Final = re.compile(
@@ -111,11 +113,16 @@ def _mend(path: Path, report: Callable[[str], None]) -> None:
     )
 
 
-def redact(path: Path, redaction: Redaction) -> int:
+def redact(path: Path, redaction: Redaction, report: Callable[[str], None] = lambda _: None) -> int:
     """Rewrite the cassette at `path` without secrets, and with pseudonyms for `redaction.fields`.
 
     Fields that have pseudonyms already keep them. A file with another ending becomes a `.yaml` beside it, and
     is removed: its secrets are not to stay.
+
+    Args:
+        path: The file.
+        redaction: What is taken out.
+        report: Takes a sentence if interactions are left out.
 
     Returns:
         How many interactions it has.
@@ -149,6 +156,8 @@ def redact(path: Path, redaction: Redaction) -> int:
                 said["redaction"] = known["redaction"]
             redacting = Redaction(new, redaction.key, redaction.secrets)
             parts = layout.entries(found, redacting)
+            if len(parts) < len(found):
+                report(_LEFT_OUT.format(path, many(len(found) - len(parts), "authentication challenge")))
             head = layout.head({**metadata, "ringback": {**known, **said}})
             os.close(store.write_whole(target, [head, *parts], overwrite=True))
             if target != path:
@@ -198,7 +207,7 @@ def merge(paths: Sequence[Path]) -> int:
 
 
 def _both_sides(path: Path) -> tuple[list[Interaction], dict[str, Any]]:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_whole(path).decode("utf-8", "replace")
     if not vcr_format.CONFLICT.search(text):
         loaded = verify.load(path)
         return [one.interaction for one in loaded.placed], loaded.metadata

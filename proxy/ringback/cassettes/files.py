@@ -193,6 +193,18 @@ def free_path(directory: Path, name: str, why: str) -> Path:
     return path
 
 
+def read_whole(path: Path) -> bytes:
+    """Return the bytes of the file at `path`.
+
+    Raises:
+        CassetteError: It is no regular file: a pipe or a device would be waited for, or never end.
+        OSError: It cannot be read.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CassetteError(f"{path} cannot be read: it is no regular file")
+    return path.read_bytes()
+
+
 def cassettes_below(directory: Path) -> list[Path]:
     """Return the files below `directory` that may be cassettes, by their endings; sorted."""
     return sorted(path for path in directory.rglob("*") if path.suffix in READ_SUFFIXES and path.is_file())

@@ -47,6 +47,7 @@ FLOWS: Final = "mitmproxy flow file"
 _FLOW_FILE: Final = re.compile(rb"\d{1,9}:\d{1,9}:")  # two nested strings of netstrings
 _EXPANDED: Final = 16  # characters that aliases may make of one character of a file
 _EXPANDED_LEAST: Final = 1024 * 1024
+_MOST_VALUES: Final = 1_000_000  # of a YAML file: each takes half a kilobyte of memory, or more
 _NODE: Final = 8  # characters that each value counts at least
 _ERB: Final = re.compile(r"<%.*?%>", re.DOTALL)
 _MOST_REASONS: Final = 200
@@ -210,10 +211,13 @@ def _parse(data: bytes) -> Any:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ForeignFileError(f"byte {error.start} is not UTF-8") from None
+    is_json = text.lstrip()[:1] in ("{", "[")
+    if not is_json and text.count("\n") + text.count(",") > _MOST_VALUES:
+        raise ForeignFileError(f"it has more than {_MOST_VALUES} lines and commas, too many for YAML")
     if too_deep(text):
         raise ForeignFileError("it is nested too deeply")
     try:
-        if text.lstrip()[:1] in ("{", "["):
+        if is_json:
             return json.loads(text)
         documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:

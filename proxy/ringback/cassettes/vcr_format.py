@@ -18,7 +18,7 @@ from vcr.serialize import deserialize, serialize
 from vcr.serializers import jsonserializer, yamlserializer
 
 from ringback.cassettes import yaml_text
-from ringback.cassettes.files import READ_SUFFIXES, CassetteFormatError
+from ringback.cassettes.files import READ_SUFFIXES, CassetteFormatError, read_whole
 from ringback.cassettes.yaml_text import UnusualError
 from ringback.contract.yaml_files import too_deep
 from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Request, Source, first_header
@@ -516,7 +516,7 @@ def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
         CassetteFormatError: vcrpy cannot read it either.
         OSError: It cannot be read.
     """
-    data = path.read_bytes()
+    data = read_whole(path)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

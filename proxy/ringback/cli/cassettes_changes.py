@@ -9,6 +9,7 @@ import re
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,7 +147,7 @@ def redact(ctx: click.Context, wanted: tuple[str, ...], fields: str | None, dire
         for path in paths:
             try:
                 _check_used(path)
-                count = editing.redact(path, redaction)
+                count = editing.redact(path, redaction, partial(click.echo, err=True))
             except CassetteError as error:
                 failed.append(error)
             else:
@@ -423,6 +424,10 @@ def import_files(
 
 
 def _foreign_file(path: Path) -> ForeignFile:
+    if not path.is_file():  # a pipe or a device would be waited for, or never end
+        raise ForeignFileError("it is no regular file")
+    if not path.stat().st_size:
+        raise ForeignFileError("it is empty")
     with path.open("rb") as file:
         start = file.read(32)
     if formats.recognise_flows(start):

@@ -115,6 +115,8 @@ def _files(path: Path) -> list[Path]:
         return found
     if not path.exists():
         raise UnreadableCassetteError(path, "no such file or directory")
+    if not path.is_file():  # a pipe would be waited for
+        raise UnreadableCassetteError(path, "no regular file")
     return [path]
 
 
