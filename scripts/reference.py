@@ -1,4 +1,4 @@
-"""Write the generated tables of the reference: options, commands, API, metrics, refusals and errors.
+"""Write the generated tables of the reference (options, commands, API, metrics, errors) and the man page.
 
 python scripts/reference.py          in an environment with the project installed
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import yaml
 
+from ringback import __version__
 from ringback.cli import COMMANDS, ringback
 from ringback.cli.drift import SUBCOMMANDS
 from ringback.contract import load
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+MAN: Final = DOCS.parent / "proxy" / "man" / "ringback.1"  # pipx and uv link it where `man` looks
 END: Final = "<!-- end -->"
 PROXY: Final = ("run", "serve")  # share most options; they have a table of their own
 
@@ -99,6 +101,52 @@ def _usage(command: click.Command, name: str) -> str:
 
 def _help(command: click.Command) -> str:
     return re.sub(r"^\x08\n", "", inspect.cleandoc(command.help or ""), flags=re.MULTILINE)
+
+
+def man_page() -> str:
+    """The man page: all commands with their options, in roff."""
+    lines = [
+        f'.TH RINGBACK 1 "" "Ringback {__version__}" "User Commands"',
+        ".nh",
+        ".SH NAME",
+        r"ringback \- test SMS and voice code that uses Twilio, offline, with any SDK",
+        ".SH SYNOPSIS",
+        ".B ringback",
+        r"COMMAND [OPTIONS] [ARGS]...",
+        ".SH DESCRIPTION",
+        _roff(ringback.help or "").partition("\n\n")[0],
+    ]
+    for name in COMMANDS:
+        lines += _man_section(name, _command(name), ".SH")
+    lines += [".SH ENVIRONMENT", "Each option of"]
+    lines += [
+        ".B run",
+        "and",
+        ".B serve",
+        "is a variable too: RINGBACK_ and its name, such as RINGBACK_MAX_LIVE.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _man_section(name: str, command: click.Command, macro: str) -> list[str]:
+    lines = [
+        f'{macro} "ringback {name}"',
+        ".nf",
+        _roff(_usage(command, name)),
+        "",
+        _roff(_help(command)),
+        ".fi",
+    ]
+    for option in _options(command):
+        lines += [".TP", f".B {_roff(_spelling(option).replace('`', ''))}", _roff(option.help or "")]
+    for child, found in subcommands(command).items():
+        lines += _man_section(f"{name} {child}", found, ".SS")
+    return lines
+
+
+def _roff(text: str) -> str:
+    escaped = text.replace("\\", r"\e").replace("-", r"\-")
+    return re.sub(r"^([.'])", r"\\&\1", escaped, flags=re.MULTILINE)
 
 
 def api() -> str:
@@ -214,7 +262,9 @@ BLOCKS: Final[dict[str, tuple[str, Callable[[], str]]]] = {
 
 
 def main() -> None:
-    """Replace the tables in the pages."""
+    """Replace the tables in the pages, and write the man page."""
+    MAN.parent.mkdir(exist_ok=True)
+    MAN.write_text(man_page(), encoding="utf-8")
     for name, (file, render) in BLOCKS.items():
         page = DOCS / file
         before, mark, rest = page.read_text(encoding="utf-8").partition(begin(name))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import click
@@ -49,6 +51,20 @@ def test_the_tables_of_the_reference_are_the_codes(name: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     shown = text.partition(GENERATED.begin(name))[2].partition(GENERATED.END)[0]
     assert shown == render(), "run: python scripts/reference.py"
+
+
+def test_the_man_page_is_the_codes() -> None:
+    assert GENERATED.MAN.read_text(encoding="utf-8") == GENERATED.man_page(), (
+        "run: python scripts/reference.py"
+    )
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed here")
+def test_the_man_page_is_roff() -> None:
+    command = ["groff", "-man", "-Tutf8", str(GENERATED.MAN)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "--cassettes" in done.stdout
 
 
 def test_the_reference_has_every_key_of_the_configuration_file() -> None:
