@@ -95,6 +95,7 @@ def admit(contract: Contract, request: Request, names: Names, credentials: Crede
     Source: the order of the checks is assumed; status and code of each are in `gate.yaml` with their basis.
     """
     path = request.path
+    api = contract.is_api(names.host)
     form = answer_format(contract, names.host, path)
 
     def refuse(rule: str, **more: str) -> Refused:
@@ -106,12 +107,12 @@ def admit(contract: Contract, request: Request, names: Names, credentials: Crede
     if wrong:
         return refuse(wrong, detail=detail)
     account, name, below, malformed = _parts(path, contract.gate.version)
-    if malformed and contract.is_api(names.host):
+    if malformed and api:
         return refuse("account.malformed", account=account or "")
     username, token, unfit = _authenticate(request.header("Authorization"), credentials)
-    if unfit:
+    if unfit is not None:
         return refuse(unfit, username=username)
-    if not contract.is_api(names.host):
+    if not api:
         opened = (request.method, names.host) == ("GET", _LOOKUP) and path.startswith("/v2/PhoneNumbers/")
         rule = "resource.lookup" if opened else "resource.product-host"
         return refuse(rule, newer=_NEWER if names.host == _LOOKUP else "")

@@ -23,7 +23,7 @@ from ringback.contract import form as forms
 from ringback.contract import gate, rules, values
 from ringback.contract.rules import fill
 from ringback.contract.templates import XML_HEAD, element
-from ringback.exchange import Answer, Source, header_value
+from ringback.exchange import CACHED_LENGTH, CACHED_TEXTS, Answer, Source, header_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ringback.contract.form import Fields
     from ringback.contract.gate import Admitted, Credentials, Names
     from ringback.contract.schema import Format, Refusal, Resource, Scalar
-    from ringback.exchange import Headers, Request
+    from ringback.exchange import Basis, Headers, Request
 
 EPOCH: Final = datetime(2012, 10, 10, 21, 36, 14, tzinfo=UTC)  # the date of the documentation's first sample
 _REGION: Final = re.compile(r"[a-z]{2}[0-9]")
@@ -185,6 +185,19 @@ def refuse(contract: Contract, rule: str, answer_format: Format, stamp: AnswerSt
     return Writer(contract, answer_format, stamp).refusal(contract.refusals[rule], known)
 
 
+@lru_cache(256)  # a rule's refusals are mostly alike, and their header fields are made only once
+def _source(  # noqa: PLR0913 - what a source tells
+    rule: str,
+    basis: Basis,
+    reason: str | None,
+    line: int | None,
+    text: Basis | None,
+    page: str | None,
+    years: str | None,
+) -> Source:
+    return Source("contract", rule, basis, reason, line, text, page, years=years)
+
+
 class Writer(msgspec.Struct, frozen=True):
     """Writes the answer to one request.
 
@@ -216,9 +229,8 @@ class Writer(msgspec.Struct, frozen=True):
             "uri": stem + extension,
             "media": str(media),
         }
-        for name in template.needs:
-            if name in _COMPUTED:
-                known[name] = _COMPUTED[name](form, resource)
+        for name, compute in _computed(template.needs):
+            known[name] = compute(form, resource)
         data = template.fill(known, form, (stem, extension))
         return self._answer(outcome.status, data, outcome.source or self._source_of(outcome), (), outcome)
 
@@ -238,15 +250,14 @@ class Writer(msgspec.Struct, frozen=True):
         return self._answer(entry.status, data, source, challenge)
 
     def _source_of(self, outcome: Decision) -> Source:
-        return Source(
-            "contract",
+        return _source(
             outcome.rule,
             outcome.basis,
             outcome.reason,
             outcome.line,
             outcome.text_basis,
             self.contract.page_name(outcome.line),
-            years=outcome.years,
+            outcome.years,
         )
 
     def _answer(
@@ -287,7 +298,13 @@ def _phrase(phrases: Mapping[int, str], status: int) -> str:
 
 def error_body(contract: Contract, status: int, code: int, message: str, answer_format: Format) -> bytes:
     """Twilio's error body: code, message, more_info, status, in this order (recorded)."""
-    more_info = contract.gate.more_info.format(code=code)
+    if len(message) > CACHED_LENGTH:
+        return _error_body(contract.gate.more_info, status, code, message, answer_format)
+    return _cached_error_body(contract.gate.more_info, status, code, message, answer_format)
+
+
+def _error_body(link: str, status: int, code: int, message: str, answer_format: Format) -> bytes:
+    more_info = link.format(code=code)
     if answer_format == "json":
         return json.dumps(
             {"code": code, "message": message, "more_info": more_info, "status": status}
@@ -295,6 +312,9 @@ def error_body(contract: Contract, status: int, code: int, message: str, answer_
     error: dict[str, Scalar] = {"Code": code, "Message": message, "MoreInfo": more_info, "Status": status}
     inner = "".join([element(name, value) for name, value in error.items()])
     return f"{XML_HEAD}<TwilioResponse><RestException>{inner}</RestException></TwilioResponse>".encode()
+
+
+_cached_error_body = lru_cache(CACHED_TEXTS)(_error_body)
 
 
 def rfc2822(moment: datetime) -> str:
@@ -312,6 +332,13 @@ def _dates(moment: datetime) -> tuple[str, str]:
     """Both ways of writing a moment; answers of the same second share them."""
     moment = moment.astimezone(UTC)
     return format_datetime(moment), format_datetime(moment, usegmt=True)
+
+
+@lru_cache(64)
+def _computed(
+    needs: frozenset[str],
+) -> tuple[tuple[str, Callable[[Mapping[str, str], Resource], Scalar]], ...]:
+    return tuple((name, compute) for name, compute in _COMPUTED.items() if name in needs)
 
 
 def _to(value: str) -> str:

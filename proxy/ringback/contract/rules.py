@@ -44,8 +44,8 @@ class _Call(msgspec.Struct, frozen=True):
         row: MagicRow | None = None,
     ) -> Decision:
         text = self.contract.text(code, self.resource.resource)
-        media = any(name == "MediaUrl" and sent for name, sent in self.fields)
-        known = {"parameter": parameter, "value": value, "channel": "MMS" if media else "SMS"}
+        channel = "MMS" if "MediaUrl" in self.form else "SMS"
+        known = {"parameter": parameter, "value": value, "channel": channel}
         if parameter not in self.form:
             known[parameter] = parameter  # a text about a missing parameter names it
         if text.replaces is not None:  # the page knows another code
