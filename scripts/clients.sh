@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The clients that tests drive and that neither pip, npm, Maven nor Go brings, from Debian's or Ubuntu's packages.
+# `clients.sh every` also brings those of tests/tried, which the ordinary tests do not need.
 # Needs root. What the distribution does not have is named and left out; its tests skip with a reason.
 set -euo pipefail
 wanted=(
@@ -13,6 +14,15 @@ wanted=(
   iproute2 iptables # transparent mode
   chromium          # reports as a person sees them
 )
+if [ "${1:-}" = every ]; then
+  wanted+=(
+    ruby-typhoeus ruby-curb ruby-http ruby-excon ruby-httparty ruby-rest-client ruby-httpclient ruby-webmock
+    php-guzzlehttp-guzzle
+    libwww-curl-perl
+    elixir
+    r-cran-httr
+  )
+fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 found=()

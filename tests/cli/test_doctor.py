@@ -66,8 +66,9 @@ def test_every_runtime_that_is_here() -> None:
     done = subprocess.run([*DOCTOR, "--json"], env=environment, capture_output=True, text=True, check=False)
     findings = json.loads(done.stdout)
     assert findings
-    # Mono's own store is not to be changed by a test; see the next.
-    assert [one for one in findings if not one["ok"] and one["runtime"] != "Mono"] == []
+    # Mono's store and the system's, which libcurl reads, are not to be changed by a test; see the next.
+    others = {"Mono", "libcurl", "R"}
+    assert [one for one in findings if not one["ok"] and one["runtime"] not in others] == []
 
 
 def test_mono_has_a_store_of_its_own_which_cert_sync_fills(path: Path) -> None:
@@ -92,6 +93,15 @@ def test_what_needs_no_shim(path: Path, program: str, runtime: str) -> None:
     if not findings:
         pytest.skip(f"{program} has no module for TLS here")
     assert {(one["runtime"], one["ok"]) for one in findings} == {(runtime, True)}, done.stdout
+
+
+def test_a_binding_of_libcurl_is_told_the_line_that_it_needs(path: Path) -> None:
+    (path / "ruby").symlink_to(needs("ruby"))
+    (found,) = json.loads(_doctor(path, "--json", "libcurl").stdout) or [None]
+    if found is None:
+        pytest.skip("Ruby has no Typhoeus here (Debian: ruby-typhoeus)")
+    assert (found["client"], found["proxied"], found["trusted"]) == ("Typhoeus", True, False)
+    assert "cainfo: ENV['SSL_CERT_FILE']" in found["advice"]
 
 
 def test_every_python_is_tried_once(path: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,17 +13,11 @@ import pytest
 
 from ringback.cli.namespace import Namespace
 from ringback.cli.startup import CannotStartError
+from support.namespaces import ALLOWED
 from support.product import SID, TOKEN, Product, product
 
 __all__ = ["product"]
 
-ALLOWED: Final = (
-    sys.platform.startswith("linux")
-    and os.geteuid() == 0
-    and subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode == 0
-    if shutil.which("unshare")
-    else False
-)
 pytestmark = [
     pytest.mark.skipif(not ALLOWED, reason="no mount namespace is allowed here: it needs root on Linux"),
     pytest.mark.xdist_group("mount-namespace"),

@@ -13,11 +13,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import pytest
-
 from support.dotnet import Dotnet, compiled, compiled_for_mono, dotnet, mono
 from support.launching import needs
-from support.sdks import CACHE, MissingError, Sdk, install, output
+from support.sdks import CACHE, MissingError, OutdatedError, Sdk, absent, install, output
 
 if TYPE_CHECKING:
     from support.product import Product
@@ -105,7 +103,7 @@ def csharp_program(
 
 def _or_skip(got: _Got | MissingError) -> _Got:
     if isinstance(got, MissingError):
-        pytest.skip(str(got))
+        absent(got)
     return got
 
 
@@ -169,7 +167,7 @@ def _csharp_sdk(generation: str) -> Path | MissingError:
         return PLACES["csharp", generation]
     variable = f"RINGBACK_SDK_CSHARP_{generation}"
     if generation == "4":
-        return MissingError(f"twilio-csharp {generation} is for .NET Framework; no {variable} is set")
+        return OutdatedError(f"twilio-csharp {generation} is for .NET Framework; no {variable} is set")
     version = CSHARP[generation]
     path = CACHE / f"csharp-twilio-{version}"
     try:

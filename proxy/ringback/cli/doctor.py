@@ -91,7 +91,8 @@ def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
       128+n  ended by signal n
     """  # noqa: D301 - click wants a real backspace
     known = {probe.runtime.lower() for probe in PROBES}
-    also = {probe.program: probe.runtime.lower() for probe in PROBES} | _ALSO
+    # The first runtime of a program: python3 is Python, and one of libcurl's besides.
+    also = {probe.program: probe.runtime.lower() for probe in reversed(PROBES)} | _ALSO
     wanted = {also.get(name.lower(), name.lower()) for name in runtimes}
     if wanted - known:
         unknown = ", ".join(sorted(wanted - known)) or "''"

@@ -187,6 +187,52 @@ my $answer = Mojo::UserAgent->new->post({URL!r}, \\%headers, {FORM!r});
 die $answer->error->{{message}} unless $answer->res->code;
 print $answer->res->code, "\\n";
 """
+PYCURL = f"""
+import sys
+try:
+    import pycurl
+except ImportError:
+    sys.exit({ABSENT!r})
+curl = pycurl.Curl()
+curl.setopt(pycurl.URL, {URL!r})
+curl.setopt(pycurl.POSTFIELDS, {FORM!r})
+curl.setopt(pycurl.HTTPHEADER, ["Authorization: " + {BASIC!r}])
+curl.setopt(pycurl.WRITEFUNCTION, lambda body: None)
+curl.perform()
+print(curl.getinfo(pycurl.RESPONSE_CODE))
+"""
+TYPHOEUS = f"""
+begin
+  require 'typhoeus'
+rescue LoadError
+  abort {ABSENT!r}
+end
+answer = Typhoeus.post({URL!r}, body: {FORM!r}, headers: {{ 'Authorization' => {BASIC!r} }})
+abort answer.return_message if answer.code.zero?
+puts answer.code
+"""
+# With the proxy and the CA given to it, as docs/clients.md has it: it reads no variable.
+ELIXIR = f"""
+:inets.start()
+:ssl.start()
+proxy = URI.parse(System.get_env("HTTPS_PROXY"))
+:httpc.set_options(https_proxy: {{{{String.to_charlist(proxy.host), proxy.port}}, []}})
+headers = [{{String.to_charlist("Authorization"), String.to_charlist("{BASIC}")}}]
+type = String.to_charlist("application/x-www-form-urlencoded")
+ssl = [verify: :verify_peer, cacertfile: String.to_charlist(System.get_env("SSL_CERT_FILE"))]
+request = {{String.to_charlist("{URL}"), headers, type, "{FORM}"}}
+case :httpc.request(:post, request, [ssl: ssl], []) do
+  {{:ok, {{{{_, status, _}}, _, _}}}} -> IO.puts(status)
+  other -> IO.inspect(other)
+    System.halt(1)
+end
+"""
+R = f"""
+if (!requireNamespace("httr", quietly = TRUE)) {{ cat("{ABSENT}"); quit(status = 1) }}
+answer <- httr::POST("{URL}", body = "{FORM}", httr::add_headers(Authorization = "{BASIC}"),
+                     httr::content_type("application/x-www-form-urlencoded"))
+cat(httr::status_code(answer), "\n")
+"""
 # For Deno and Bun.
 FETCH = f"""
 const headers = {{ Authorization: {BASIC!r} }};
@@ -263,6 +309,7 @@ _CERT_SYNC = 'cert-sync --quiet --user "$(ringback ca --path)"'
 _LOGIN = ["-H", f"Authorization: {BASIC}"]
 _PHP_SOCKS = "curl.cainfo counts; before 5.37 see whether auto_prepend_file is set again on the way to PHP"
 _PATHS = "see whether PYTHONPATH or a sitecustomize is set again on the way to Python"
+_LIBCURL = "libcurl trusts the system's roots alone: {}, or `ringback run --mount-namespace`"
 
 PROBES = (
     ClientProbe("Python", "python3", ("--version",), "urllib", _inline("-c", PYTHON), _PATHS),
@@ -343,6 +390,41 @@ PROBES = (
         _inline("-e", MOJO),
         "Mojo reads HTTPS_PROXY with MOJO_PROXY=1, and MOJO_CA_FILE",
         sdk=True,
+    ),
+    ClientProbe(
+        "libcurl",
+        "python3",
+        ("-c", "import pycurl; print(pycurl.version_info()[1])"),
+        "pycurl",
+        _inline("-c", PYCURL),
+        _LIBCURL.format("c.setopt(pycurl.CAINFO, os.environ['SSL_CERT_FILE'])"),
+        sdk=True,
+    ),
+    ClientProbe(
+        "libcurl",
+        "ruby",
+        ("-e", "require 'ethon'; puts Ethon::Curl.version"),
+        "Typhoeus",
+        _inline("-e", TYPHOEUS),
+        _LIBCURL.format("cainfo: ENV['SSL_CERT_FILE']"),
+        sdk=True,
+    ),
+    ClientProbe(
+        "R",
+        "Rscript",
+        ("-e", "cat(as.character(getRversion()))"),
+        "httr",
+        _inline("-e", R),
+        _LIBCURL.format("httr::set_config(httr::config(cainfo = Sys.getenv('SSL_CERT_FILE')))"),
+        sdk=True,
+    ),
+    ClientProbe(
+        "Elixir",
+        "elixir",
+        ("-e", "IO.puts(System.version())"),
+        ":httpc, proxy and CA by hand",
+        _inline("-e", ELIXIR),
+        "see `Elixir and Erlang` in docs/clients.md",
     ),
     ClientProbe(
         "Bun",
