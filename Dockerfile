@@ -3,11 +3,11 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY . .
-RUN python -m venv /opt/ringback && /opt/ringback/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/ringback && /opt/ringback/bin/pip install --no-cache-dir '.[fleet]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/ringback /opt/ringback
-COPY scripts/container/health.py /opt/ringback/health.py
+COPY scripts/container/health.py scripts/container/place_ca.py /opt/ringback/
 RUN useradd --no-log-init --uid 10001 --home-dir /var/lib/ringback --create-home ringback \
     && install -d -o ringback /shared
 ENV PATH=/opt/ringback/bin:$PATH \
