@@ -293,6 +293,8 @@ def test_ten_media_files_at_most(count: int, code: int | None) -> None:
         ({"From": "whatsapp:+14105550100", "To": "whatsapp:+14105550101"}, 63007, "recorded"),
         ({"To": "whatsapp:+14105550101"}, 21910, "recorded"),  # quote 2021, live credentials
         ({"To": "sms:+14105550101"}, 21212, "recorded"),  # quote 2018, test credentials
+        ({"To": ":"}, 21212, "recorded"),
+        ({"From": ":"}, 21606, "assumed"),
         # A known channel with something else than an address of it: nobody reported that.
         ({"From": "whatsapp:"}, 63007, "assumed"),
         ({"From": "WhatsApp:somebody"}, 63007, "assumed"),
@@ -314,6 +316,13 @@ def test_no_address_on_a_channel_passes(channel: str, rest: str) -> None:
     for parameter in ("From", "To"):
         got = answered(SENDER, **{parameter: f"{channel}:{rest}"})
         assert (got.status, fail_of(got)["code"]) == (400, {"From": 63007, "To": 21910}[parameter])
+
+
+@given(st.from_regex(r"[a-z]{0,12}:[^\x00]{0,20}", fullmatch=True))
+def test_a_recipient_with_a_colon_never_passes(address: str) -> None:
+    """Quote 2018, test credentials: a colon after no known channel is 21212, which names From."""
+    known = address.partition(":")[0] in {"whatsapp", "messenger"}
+    assert fail_of(answered(SENDER, To=address))["code"] == (21910 if known else 21212)
 
 
 # -- scheduling and messaging services: possible where a user's own row lets a service pass

@@ -360,9 +360,9 @@ _ODD: Final = ("channel", "malformed")
 
 def _kind_of_none(step: Step, value: str) -> str:
     """The kind that an address which is none has a row for: that of its channel, if the channel is known."""
-    name = values.channel(value)
-    if not name:
+    if ":" not in value:
         return "malformed"
+    name = values.channel(value)
     return name if name in step.parameter.kinds else "channel"
 
 
