@@ -394,7 +394,7 @@ class Settings:
     )
     texts: Texts = _option(
         "certain",
-        "Wire texts: those that test credentials are known to give, or the newest ones of live credentials.",
+        "Error texts: those that test credentials are known to send, or the newest of live credentials.",
         _one_of(TEXTS),
         choices=TEXTS,
     )
@@ -426,7 +426,7 @@ class Settings:
     )
     cassette: str = _option(
         "default",
-        "Cassette of clients that name none as the proxy URL's user.",
+        "Default cassette. A client can name another in the proxy URL: http://NAME:x@HOST:PORT.",
         _cassette_name,
         metavar="NAME",
         completes="cassette",
@@ -437,7 +437,7 @@ class Settings:
         _one_of(REPEATS),
         choices=REPEATS,
     )
-    strict: bool = _option(False, "Answer from cassettes alone: what they do not have is an error.")
+    strict: bool = _option(False, "Answer from cassettes alone; a request without a recording is an error.")
     fail_on_unused: bool = _option(False, "Exit 4 when a recording was not used.", commands=_PROXY)
     replay_any: bool = _option(
         False, "Let recordings of any Twilio host and resource answer, offline; never sent or recorded."
@@ -450,7 +450,7 @@ class Settings:
     )
     max_age: int = _option(
         0,
-        "Days after which a replayed recording is called old; with --strict that is an error. 0: never.",
+        "Days after which a replayed recording counts as old; with --strict that is an error. 0: never.",
         _Number(int, 0),
         metavar="DAYS",
     )
@@ -586,7 +586,7 @@ class Settings:
     )
     linger: float = _option(
         10.0,
-        "How long to go on answering what COMMAND leaves running, such as a daemon, after its end.",
+        "How long to answer programs that COMMAND leaves running, such as a daemon, after it has ended.",
         _Number(float, 0),
         metavar="SECONDS",
         commands=("run",),

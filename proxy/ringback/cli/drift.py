@@ -82,7 +82,7 @@ class _WithSubcommands(click.Command):
     type=click.Choice(["error", "warning", "info"]),
     default="error",
     show_default=True,
-    help="The least severity that makes the exit code 1.",
+    help="Lowest severity that fails the run (exit code 1).",
 )
 @click.option(
     "--only",

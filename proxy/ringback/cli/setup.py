@@ -139,14 +139,15 @@ def addon() -> None:
     mitmdump -s "$(ringback addon)" --set ringback_seed=1
     """  # noqa: D301 - click wants a real backspace
     path = script_path()
-    hole = known_hole(importlib.metadata.version("mitmproxy"))
+    hole = known_hole()
     if hole:
         print_message(hole, colour="yellow")
     click.echo(path)
 
 
-def known_hole(mitmproxy: str) -> str:
-    """Return a warning about the web interface of a version of mitmproxy, or an empty text."""
+def known_hole() -> str:
+    """Return a warning about the web interface of the mitmproxy at hand, or an empty text."""
+    mitmproxy = importlib.metadata.version("mitmproxy")
     numbers = tuple(int(part) for part in re.findall(r"\d+", mitmproxy)[:3])
     if numbers >= _MITMWEB_MENDED:
         return ""

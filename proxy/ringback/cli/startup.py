@@ -111,7 +111,9 @@ def start(options: Settings) -> Iterator[Start]:
         with own_ready_file(options.ready_file), launch_directory(base) as directory:
             yield Start(options, authority, directory)
             if (directory / KEPT).exists():
-                print_message('shells that took `ringback env` go on without: eval "$(ringback env --unset)"')
+                print_message(
+                    'shells that ran `ringback env` still point here: eval "$(ringback env --unset)"'
+                )
     except StartError as error:
         raise _option_error(str(error)) from None
     except AuthorityError as error:
