@@ -15,7 +15,7 @@ from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import read_foreign
 from ringback.cli.cassettes import command
 from ringback.contract import load
-from support.exchanges import SID, TOKEN, Shelf, answer, found, numbered, record, request
+from support.exchanges import SID, TOKEN, Shelf, answer, found, missed, numbered, record, request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -218,3 +218,11 @@ def test_a_challenge_is_no_finding_and_is_named_when_it_is_left_out(shelf: Shelf
     assert editing.redact(file, Redaction(), reported.append) == 1
     (said,) = reported
     assert "1 authentication challenge left out" in said
+
+
+def test_a_miss_names_the_line_in_vcrpys_layout_too(shelf: Shelf) -> None:
+    file = write(shelf, item(1), item(2, body="Body=other"))
+    line = [at for at, text in enumerate(file.read_text().splitlines(), 1) if text.startswith("- ")][1]
+    with shelf.library() as library:
+        text = missed(library.open(), request({"Body": "others"})).text
+    assert f"The nearest is recording 2 at {file}:{line} (not replayed yet)" in text

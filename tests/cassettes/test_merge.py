@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,12 +14,15 @@ from ringback.cli import ringback
 from ringback.cli.cassettes import command
 from ringback.contract import load
 from support.exchanges import FORM, Shelf, answer, numbered, request, written
+from support.launching import needs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FORM_OF = {"To": "+14105550100", "From": "+15005550006"}
-ONE, TWO, THREE = ((request({**FORM_OF, "Body": str(n)}), answer(number=n)) for n in (1, 2, 3))
+ONE, TWO, THREE, FOUR, FIVE = (
+    (request({**FORM_OF, "Body": str(n)}), answer(number=n)) for n in (1, 2, 3, 4, 5)
+)
 
 
 def run(*words: str | Path) -> tuple[int, str]:
@@ -48,6 +52,37 @@ def test_both_sides_of_a_conflict_are_kept(shelf: Shelf, base: str, theirs: str)
     assert run("merge", file)[0] == 0
     assert replayed(shelf) == [1, 2, 3]
     assert {finding.rule for finding in verify.check(file, load())} <= {"contract"}
+
+
+def test_what_git_leaves_of_two_branches_that_append(shelf: Shelf) -> None:
+    git = needs("git")
+    file = shelf.write(ONE)
+    base = file.read_bytes()
+    sides = []
+    for number, more in enumerate(((TWO, THREE), (FOUR, FIVE))):
+        file.write_bytes(base)
+        shelf.write(*more)
+        sides.append(shelf.directory.parent / f"side-{number}")
+        sides[-1].write_bytes(file.read_bytes())
+    old = shelf.directory.parent / "base"
+    old.write_bytes(base)
+    for style in ((), ("--diff3",)):
+        command = [git, "merge-file", "-p", *style, str(sides[0]), str(old), str(sides[1])]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert style or done.stdout.count(b"<<<<<<< ") > 1, "some stand inside of interactions"
+        file.write_bytes(done.stdout)
+        assert "`ringback cassettes merge" in run("verify", file)[1]
+        code, said = run("merge", file)
+        assert (code, said) == (0, f"{file}: 5 interactions\n")
+        with shelf.library() as library:
+            cassette = library.open()
+            assert [numbered(cassette, asked) for asked, _ in (ONE, TWO, THREE, FOUR, FIVE)] == [
+                1,
+                2,
+                3,
+                4,
+                5,
+            ]
 
 
 def test_two_files_are_joined_and_equal_interactions_count_once(shelf: Shelf) -> None:

@@ -16,9 +16,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vcr.persisters.filesystem import FilesystemPersister
+from vcr.serializers import yamlserializer
 
+from ringback.cassettes import verify
 from ringback.exchange import Answer, Request
-from support.exchanges import SID, TOKEN, Shelf, answer, basic, record
+from support.exchanges import SID, TOKEN, Shelf, answer, basic, record, request
 from support.sdks import python_packages
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ CLIENTS_OF_ITS_TIME = {
     "9": ["aiohttp", "httpx<1", "requests"],
     "8": ["aiohttp", "httpx<1", "requests"],
     "7": ["aiohttp<3.12", "httpx<0.28", "requests"],
-    "6": ["aiohttp<3.10", "httpx<0.28", "requests"],
+    "6": ["aiohttp<3.10", "httpx<0.28", "requests", "urllib3<2.3"],
     "5": ["aiohttp<3.9", "httpx<0.25", "requests", "urllib3<2"],
     "4": ["aiohttp<3.9", "httpx<0.25", "requests", "urllib3<2"],
 }
@@ -227,3 +232,29 @@ def test_what_we_write_vcrpy_replays(shelf: Shelf, version: str) -> None:
     theirs = judge.ask("requests", "replay", shelf.file(), API, asked)
     assert theirs is not None
     assert [json.loads(body)["n"] for _, body in theirs] == list(range(len(REQUESTS)))
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
+
+
+@given(st.lists(st.tuples(TEXT, st.binary(max_size=60) | TEXT.map(str.encode)), min_size=1, max_size=4))
+def test_whatever_we_write_vcrpy_reads_and_writes_again(
+    tmp_path_factory: pytest.TempPathFactory, exchanges: list[tuple[str, bytes]]
+) -> None:
+    shelf = Shelf(tmp_path_factory.mktemp("both") / "cassettes")
+    plain = (("Content-Type", "text/plain"),)
+    shelf.write(*((request({"Body": sent}), answer(got, headers=plain)) for sent, got in exchanges))
+    before = [one.interaction for one in verify.load(shelf.file()).placed]
+    requests, responses, *_ = FilesystemPersister.load_cassette(shelf.file(), yamlserializer)
+    assert [one.body or b"" for one in requests] == [one.request.body for one in before]
+    assert [_bytes(one["body"]["string"]) for one in responses] == [one.answer.body for one in before]
+    FilesystemPersister.save_cassette(
+        shelf.file(), {"requests": requests, "responses": responses}, yamlserializer
+    )
+    loaded = verify.load(shelf.file())
+    assert not loaded.ours
+    assert [one.interaction for one in loaded.placed] == before
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value

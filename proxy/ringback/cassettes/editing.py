@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -51,12 +50,6 @@ if TYPE_CHECKING:
 
 _SHOWN_NUMBERS: Final = 5
 _LEFT_OUT: Final = "{}: {} left out; the requests that follow have the answers"
-
-# Marker lines, and of a three-way conflict what both sides began from.
-_CONFLICT_LINES: Final = re.compile(
-    r"^(?:<{7} [^\n]*\n|\|{7}[^\n]*\n(?:(?!={7}\n)[^\n]*\n)*+={7}\n|={7}\n|>{7} [^\n]*(?:\n|\Z))",
-    re.MULTILINE,
-)
 
 
 def repair(path: Path, report: Callable[[str], None]) -> None:
@@ -186,17 +179,12 @@ def merge(paths: Sequence[Path]) -> int:
     metadata: dict[str, Any] = {}
     try:
         for path in paths:
-            found, theirs = _both_sides(path)
-            if known is not None and redacted_fields(known_of(theirs)) != redacted_fields(known):
-                raise RedactionError(f"{path} has pseudonyms (--redact) for other fields than {paths[0]}")
-            if known is None:
-                known, metadata = known_of(theirs), theirs
-            had, seen = Counter(map(vcr_format.dump, merged)), Counter[bytes]()
-            for one in found:
-                item = vcr_format.dump(one)
-                seen[item] += 1
-                if seen[item] > had[item]:
-                    merged.append(one)
+            for found, theirs in _both_sides(path):
+                if known is not None and redacted_fields(known_of(theirs)) != redacted_fields(known):
+                    raise RedactionError(f"{path} has pseudonyms (--redact) for other fields than {paths[0]}")
+                if known is None:
+                    known, metadata = known_of(theirs), theirs
+                _join(merged, found)
         said = {**provenance(Redaction()), **(known or {}), "matching": MATCHING_VERSION}
         parts = layout.entries(merged, Redaction())
         head = layout.head({**metadata, "ringback": said})
@@ -206,16 +194,50 @@ def merge(paths: Sequence[Path]) -> int:
     return len(parts)
 
 
-def _both_sides(path: Path) -> tuple[list[Interaction], dict[str, Any]]:
+def _join(merged: list[Interaction], found: Sequence[Interaction]) -> None:
+    """Append those of `found` that `merged` has fewer of."""
+    had, seen = Counter(map(vcr_format.dump, merged)), Counter[bytes]()
+    for one in found:
+        item = vcr_format.dump(one)
+        seen[item] += 1
+        if seen[item] > had[item]:
+            merged.append(one)
+
+
+def _both_sides(path: Path) -> list[tuple[list[Interaction], dict[str, Any]]]:
+    """Read the file at `path`; one with conflict markers as the two files that it was merged from."""
     text = read_whole(path).decode("utf-8", "replace")
     if not vcr_format.CONFLICT.search(text):
         loaded = verify.load(path)
-        return [one.interaction for one in loaded.placed], loaded.metadata
-    try:
-        found, metadata = vcr_format.load_foreign(_CONFLICT_LINES.sub("", text))
-    except vcr_format.InteractionError as error:
-        raise CassetteFormatError(path, error.line or 1, f"with both sides kept: {error}") from None
-    return list(found), metadata
+        return [([one.interaction for one in loaded.placed], loaded.metadata)]
+    sides = []
+    for name, side in zip(("first", "second"), _sides(text), strict=True):
+        try:
+            found, metadata = vcr_format.load_foreign(side)
+        except vcr_format.InteractionError as error:
+            raise CassetteFormatError(path, 1, f"the {name} side of its conflicts: {error}") from None
+        sides.append((list(found), metadata))
+    return sides
+
+
+def _sides(text: str) -> tuple[str, str]:
+    """Take a text with conflict markers apart; the base of a three-way conflict is left out."""
+    ours: list[str] = []
+    theirs: list[str] = []
+    into: tuple[list[str], ...] = (ours, theirs)
+    for line in text.split("\n"):
+        if line.startswith("<<<<<<< "):
+            into = (ours,)
+        elif line.startswith("|||||||") and into == (ours,):
+            into = ()
+        elif line.rstrip() == "=======" and into != (ours, theirs):
+            into = (theirs,)
+        elif line.startswith(">>>>>>> "):
+            into = (ours, theirs)
+        else:
+            for side in into:
+                side.append(line)
+    return "\n".join(ours), "\n".join(theirs)
 
 
 def delete(path: Path, numbers: Collection[int]) -> int:

@@ -449,11 +449,21 @@ class CassetteReader:
         return text
 
     def line(self, number: int) -> int:
-        """The line of recording `number`, 1-based; 0 in a foreign file."""
-        if self.foreign or self._handle < 0:
+        """Return the line of recording `number`, 1-based; 0 where that cannot be told, or after `close`."""
+        if self.foreign:
+            return self._foreign_line(number)
+        if self._handle < 0:
             return 0
         with mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ) as data:
             return data[: self._index.starts[number]].count(b"\n") + 1
+
+    def _foreign_line(self, number: int) -> int:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return 0
+        starts = vcr_format.item_starts(text)
+        return text.count("\n", 0, starts[number]) + 1 if len(starts) == len(self) else 0
 
     def match_key(self, number: int) -> MatchKey:
         """Return the key that interaction `number` is looked up by."""
