@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from ringback.cassettes.vcr_format import load_foreign
+from ringback.cli import ringback
 from ringback.drift.compare import compare
 from ringback.drift.findings import collect_findings
 from ringback.drift.recordings import UnreadableCassetteError, item_lines, read_recordings
@@ -46,6 +49,22 @@ def test_the_real_recordings_show_known_drift_and_the_documentation_explains_eac
     assert {(item.severity, item.rule) for item in findings} == KNOWN
     text = DOCS.read_text(encoding="utf-8")
     assert [item.rule for item in findings if item.fingerprint not in text] == []
+
+
+def test_the_figures_of_the_documentation_are_those_of_the_command(tmp_path: Path) -> None:
+    file = cassette(recorded(), tmp_path / "recorded.yaml")
+    text = DOCS.read_text(encoding="utf-8")
+    told = CliRunner().invoke(ringback, ["drift", str(file)]).stdout.splitlines()[0]
+    assert f"\n{told}\n" in text
+    plain, judged = (
+        json.loads(CliRunner().invoke(ringback, ["drift", str(file), "--format", "json", *more]).stdout)
+        for more in ([], ["--assume-test"])
+    )
+    outcomes = [found for found in judged["findings"] if found["rule"] == "Messages.from.other"]
+    for found in (*plain["findings"], *outcomes):
+        row = re.search(rf"^\| `{found['fingerprint']}` .*$", text, re.MULTILINE)
+        assert row
+        assert ("once" if found["seen"] == 1 else f"{found['seen']} times") in row[0]
 
 
 def test_credentials_are_reported_as_whoever_collected_the_recordings_did(tmp_path: Path) -> None:
