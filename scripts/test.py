@@ -3,6 +3,7 @@
 python3 scripts/test.py                  all of it, with this Python
 python3 scripts/test.py --quick          linters, types, pure parts and one real client: a minute
 python3 scripts/test.py -k gate          further arguments go to pytest
+python3 scripts/test.py --trust          tests/trust at its large scale, with both majors of mitmproxy
 python3 scripts/test.py --every-python   and the core again with a Python of the other mitmproxy major
 """
 
@@ -54,6 +55,8 @@ def main(arguments: list[str]) -> int:
     every, quick = "--every-python" in arguments, "--quick" in arguments
     rest = [argument for argument in arguments if argument not in {"--every-python", "--quick"}]
     python = str(environment("check"))
+    if "--trust" in rest:
+        return _trust(python, [argument for argument in rest if argument != "--trust"])
     steps = [] if rest else _checks(python)
     if quick:
         steps.append([*_pytest(python, rest or QUICK), "-m", "not slow"])
@@ -83,6 +86,19 @@ def main(arguments: list[str]) -> int:
     if failed:
         print(f"\n{failed} of {len(steps)} steps failed", flush=True)
     return 1 if failed else 0
+
+
+def _trust(python: str, rest: list[str]) -> int:
+    """Run the trust suite at its large scale, with each major version of mitmproxy; 0 if all passed."""
+    other = _other_python()
+    pythons = [python, *([str(environment("check", other))] if other else [])]
+    large = os.environ | {"TRUST_SCALE": "large"}
+    codes = []
+    for one in pythons:
+        step = [one, "-m", "pytest", "-q", *_CACHE, *(rest or ["tests/trust"])]
+        print(f"\n$ TRUST_SCALE=large {' '.join(_short(part) for part in step)}", flush=True)
+        codes.append(subprocess.run(step, check=False, cwd=ROOT, env=large).returncode)
+    return 1 if any(codes) else 0
 
 
 def _checks(python: str) -> list[list[str]]:

@@ -65,7 +65,8 @@ def command(program: str, confdir: Path, *options: str) -> list[str]:
 
 
 def environment(home: Path, password: str | None = None) -> dict[str, str]:
-    basis = {"PATH": os.environ["PATH"], "HOME": str(home), "TERM": "xterm", "PYTHONUNBUFFERED": "1"}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    basis = kept | {"HOME": str(home), "TERM": "xterm", "PYTHONUNBUFFERED": "1"}
     return basis | ({"RINGBACK_PROXY_PASSWORD": password} if password else {})
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ringback.upstream.client import UpstreamClient
     from ringback.upstream.routes import Route
 
+PROMISE = "what is not proven to be test credentials is not sent on"
+TRIED = "a fault at each call of the forwarding path"
 PACKAGE = str(Path(ringback.__file__).parent)
 REQUEST = post("Messages", GOOD["Messages"])
 FORWARD = Forward(REQUEST, ask(REQUEST))
@@ -107,13 +109,14 @@ def forwarded(upstream: Upstream, fault: Fault, *, auto: bool) -> tuple[Answer |
 @pytest.mark.parametrize("auto", [True, False], ids=["auto", "online"])
 @pytest.mark.parametrize("verdict", PROBES)
 def test_a_fault_at_any_call_forwards_nothing_unproven(
-    verdict: str, auto: bool, kind: type[Exception]
+    record_property: pytest.RecordProperty, verdict: str, auto: bool, kind: type[Exception]
 ) -> None:
     whole, counting = Upstream(PROBES[verdict]), Fault(0, kind)
     assert isinstance(forwarded(whole, counting, auto=auto)[0], Answer)
     proven = verdict == "test"
     assert whole.sent.count("POST") == 2 * proven
     assert counting.calls > 20
+    record_property("tries", counting.calls)
     for at in range(1, counting.calls + 1):
         upstream = Upstream(PROBES[verdict])
         _, then = forwarded(upstream, Fault(at, kind), auto=auto)

@@ -9,6 +9,7 @@ of several runs the quickest counts, and a failure is measured again. Nothing ma
 from __future__ import annotations
 
 import gc
+import os
 import re
 import time
 from contextlib import suppress
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.cassette import Miss
 
-LARGEST = 1 << 20
+PROMISE = "no input is slower than linear"
+TRIED = "processor time over a range of 64 times the size"
+LARGEST = 1 << (22 if "TRUST_SCALE" in os.environ else 20)
 RANGE = 64
 STEEPEST = RANGE**1.5
 MEASURABLE = 0.02

@@ -14,6 +14,8 @@ import pytest
 from support.clients import path
 from support.launching import needs
 
+PROMISE = "nothing leaves for Twilio but what may"
+TRIED = "odd requests in a network whose every packet is read"
 TESTS = Path(__file__).parents[1]
 NAMESPACES = (["unshare", "-n", "-m"], ["unshare", "-r", "-n", "-m"])
 ROUNDS = ("direct", "behind a proxy", "online")

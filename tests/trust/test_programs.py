@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from support.programs import Program
 
 PROMISE = "nothing that names Twilio passes mitmproxy's programs"
+TRIED = "requests and TLS in odd forms to an address"
 BANNER = b"SSH-2.0-control\r\n"
 
 
