@@ -12,6 +12,7 @@ import pytest
 
 from ringback.contract import ContractError, load, yaml_files
 from ringback.contract.schema import BUILT, Shipped
+from ringback.contract.yaml_files import too_deep
 
 
 def test_the_file_that_is_read_at_start_is_built_from_those_that_people_write() -> None:
@@ -129,3 +130,36 @@ def test_the_build_ends_with_the_entry_that_the_page_does_not_say(
 def test_the_documented_contract_is_read_without_pyyaml() -> None:
     program = "import sys; from ringback.contract import load; load(); sys.exit('yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# -- nesting
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "interactions: " + "[" * 90_000,
+        "magic: " + "{a: " * 90_000,
+        "- " * 90_000,
+        "\n".join(" " * level + "a:" for level in range(3_000)),
+    ],
+    ids=["sequences", "mappings", "dashes", "indentation"],
+)
+def test_what_would_end_the_parsers_stack(text: str) -> None:
+    assert too_deep(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a: 1",
+        "a: " + "[1], " * 3,
+        "body: '" + "[" * 20_000 + "'",
+        "a: [" + "[1], " * 6_000 + "[2]]",
+        " " * 400 + "a: 1",
+    ],
+    ids=["empty", "scalar", "flat", "brackets in a text", "many side by side", "one far right"],
+)
+def test_what_is_only_large(text: str) -> None:
+    assert not too_deep(text)

@@ -93,3 +93,22 @@ def test_an_example_with_an_unknown_erratum_is_refused() -> None:
     example = msgspec.structs.replace(CONTRACT.examples[0], errata=("no-such-erratum",))
     with pytest.raises(ValueError, match="unknown errata: no-such-erratum"):
         replace(CONTRACT, examples=(example,))
+
+
+# -- package
+
+
+def test_without_a_file_it_is_the_documented_contract_read_once() -> None:
+    assert load() is load()
+    assert load([]) == load()
+
+
+def test_it_has_what_its_files_have() -> None:
+    contract = load()
+    assert [resource.resource for resource in contract.resources] == [
+        "Messages",
+        "Calls",
+        "IncomingPhoneNumbers",
+    ]
+    assert len(contract.examples) == 8
+    assert contract.text(21211, "Messages").status == 400
