@@ -60,6 +60,7 @@ FLAGS = (
     "replay_any",
     "allow_none",
     "mount_namespace",
+    "traces",
     "quiet",
     "verbose",
 )

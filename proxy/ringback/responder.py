@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ringback.contract.gate import Admitted, Refused
     from ringback.drift.monitor import DriftMonitor
     from ringback.settings import Settings
+    from ringback.traces import Traces
     from ringback.upstream.forwarder import Forwarder
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Responder:
         session: The cassette of clients that name none.
         cassettes: Recorded answers, or None.
         journal: The requests that were answered, with their answers.
+        traces: Exports a span for each answer; None where that was not asked for.
         state: What is shared with other replicas; by default nothing is.
         callbacks: Reports the statuses of what was sent; None where that was not asked for.
         forwarder: Sends to the live API; None offline.
@@ -75,6 +77,7 @@ class Responder:
     session: str = DEFAULT_SESSION
     cassettes: CassetteManager | None = None
     journal: Journal = field(default_factory=Journal)
+    traces: Traces | None = None
     state: State = field(default_factory=State)
     callbacks: StatusCallbacks | None = None
     forwarder: Forwarder | None = None
@@ -118,6 +121,8 @@ class Responder:
         )
         for sentence in settings.routes.egress.unusable:
             logger.warning("%s", sentence)
+        if settings.traces:
+            made._open_traces()
         if settings.state is not None:
             made._open_state(settings)
         made._open_cassettes(settings)
@@ -176,6 +181,14 @@ class Responder:
             self.state.close()
             raise SetupError(f"cassette: {error}") from None
         self.cassettes = manager
+
+    def _open_traces(self) -> None:
+        from ringback.traces import Traces, TracesError  # noqa: PLC0415 - few runs need it
+
+        try:
+            self.traces = Traces(self.mode)
+        except TracesError as error:
+            raise SetupError(str(error)) from None
 
     def _open_state(self, settings: Settings) -> None:
         from ringback.state_redis import RedisState, StateError  # noqa: PLC0415 - few runs need it
@@ -246,6 +259,9 @@ class Responder:
             self.used = self.cassettes.close()
             self.cassettes = None
         self.state.close()
+        if self.traces is not None:
+            self.traces.close()
+            self.traces = None
         if self.monitor is not None and self._drift_report is not None:
             self.monitor.write(self._drift_report)
             self._drift_report = None
@@ -393,11 +409,14 @@ class Responder:
             user: The name that the client gave to the proxy, if any.
             started: When the request was begun with, of `time.perf_counter`, or None if that is not known.
         """
-        self.tally.count(answer, request.target, None if started is None else perf_counter() - started)
+        seconds = None if started is None else perf_counter() - started
+        self.tally.count(answer, request.target, seconds)
         if answer.source.rule != CHALLENGE:
             self.journal.add(request, answer, self.cassette_of(user))
             if self.callbacks is not None:
                 self.callbacks.follow(request, answer, self.cassette_of(user), self.contract_of(user))
+            if self.traces is not None:
+                self.traces.add(request, answer, self.cassette_of(user), seconds)
         return replace(answer, body=b"") if request.method == "HEAD" else answer
 
     # -- the proxy itself

@@ -570,6 +570,11 @@ class Settings:
         "Stop at `sent`, for calls at `ringing`, until the Inbox or the API says how it ends.",
         commands=_PROXY,
     )
+    traces: bool = _option(
+        False,
+        "Export a span for each answer by OpenTelemetry; OTEL_... variables say where (extra `traces`).",
+        commands=_PROXY,
+    )
     log_format: LogFormat = _option(
         "text",
         "Form of the line for each request; json prints it also where no person reads.",
