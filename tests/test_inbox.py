@@ -139,6 +139,17 @@ def test_messages_appear_while_they_are_sent_and_can_be_searched(running: Servin
         )
         await until(page, f"{count('all')} === '1'")
         assert await texts(page, ".bubble") == ["Your code is 481231."]
+        for wanted, number in (
+            ("code:21211", 1),
+            ("to:+14105550102 png", 0),
+            ("to:0102 GPJ.exe", 1),
+            ("status:201 source:contract", 6),
+            ("session:login rule:from", 1),
+            ("constructor:x", 0),
+            ("your code", 1),
+        ):
+            await page.value(f"box.value = {wanted!r}; box.dispatchEvent(new Event('input'))")
+            await until(page, f"{count('all')} === '{number}'")
         await page.value("box.value = ''; box.dispatchEvent(new Event('input'))")
         await page.value(
             "const choice = document.querySelector('#session'); choice.value = 'hostile';"

@@ -34,7 +34,7 @@ const BAD = {
 
 const $ = (id) => document.getElementById(id);
 const state = {
-  instance: null, last: 0, records: [], view: "messages", search: "", session: "",
+  instance: null, last: 0, records: [], view: "messages", search: "", terms: [], session: "",
   conversation: null, chosen: null, shown: PAGE, details: null,
   callbacks: new Map(), // the last status callback of each request, by its number
   drift: new Set(), // the numbers of live answers that differ from the documentation
@@ -116,9 +116,24 @@ function delivery(record) {
   return code ? `${told} ${code}` : told;
 }
 
+// The search's words: each must be in the record, or in one field of it where it says so (`code:21211`).
+const FIELDS = {
+  to: (record) => record.to, from: (record) => record.from, code: (record) => record.code,
+  status: (record) => record.status, rule: (record) => record.rule, source: (record) => record.source,
+  session: (record) => record.session, sid: (record) => record.sid, body: (record) => field(record, "Body"),
+};
+
+function terms(search) {
+  return search.toLowerCase().split(/\s+/).filter(Boolean).map((word) => {
+    const at = word.indexOf(":");
+    const of = at > 0 && Object.hasOwn(FIELDS, word.slice(0, at)) ? FIELDS[word.slice(0, at)] : null;
+    const wanted = of ? word.slice(at + 1) : word;
+    return (record) => (of ? String(of(record) || "").toLowerCase() : record.text).includes(wanted);
+  });
+}
+
 function matches(record) {
-  return (!state.session || record.session === state.session)
-    && (!state.search || record.text.includes(state.search));
+  return (!state.session || record.session === state.session) && state.terms.every((term) => term(record));
 }
 
 function inView(record, view) {
@@ -318,8 +333,15 @@ function renderDetail(problem = null) {
   const pane = $("detail");
   const record = state.details;
   if (!record) {
-    const text = problem || "Choose a request to see its form, its answer and why it got it.";
-    pane.replaceChildren(make("p", { class: "empty", text }));
+    const text = problem || "Choose a request to see its form, its answer and the reason for it.";
+    const told = make("div", { class: "empty" }, make("p", { text }));
+    if (!problem) {
+      const keys = [["/", "search"], ["1", "to"], ["5", "views"], ["j", "next"], ["k", "previous"], ["Esc", "close"]];
+      told.append(make("p", { class: "keys" }, ...keys.flatMap(([key, what]) => [make("kbd", { text: key }), ` ${what} `])));
+      told.append(make("p", { class: "keys" }, "Search fields by ", make("kbd", { text: "code:21211" }), " ",
+        make("kbd", { text: "to:+1410" }), " ", make("kbd", { text: "rule:to" })));
+    }
+    pane.replaceChildren(told);
     return;
   }
   const failed = record.status >= 400;
@@ -630,7 +652,11 @@ $("theme").addEventListener("click", () => {
   localStorage.setItem("ringback-theme", name);
   theme(name);
 });
-$("search").addEventListener("input", (event) => { state.search = event.target.value.trim().toLowerCase(); schedule(); });
+$("search").addEventListener("input", (event) => {
+  state.search = event.target.value.trim();
+  state.terms = terms(state.search);
+  schedule();
+});
 $("session").addEventListener("change", (event) => { state.session = event.target.value; schedule(); });
 $("clear").addEventListener("click", () => {
   const query = state.session ? `?session=${encodeURIComponent(state.session)}` : "";
