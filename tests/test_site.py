@@ -146,13 +146,16 @@ def _programs(folder: Path) -> Path:
     return folder
 
 
-def run_blocks(page: Path, home: Path, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_blocks(
+    page: Path, home: Path, more: dict[str, str], without: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run a page's commands in one shell, in a directory with the files that the page shows."""
     text = page.read_text(encoding="utf-8")
     for name, content in re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```', text, re.DOTALL | re.MULTILINE):
         (home / name).write_text(content)
     (home / "examples").symlink_to(ROOT / "examples")
-    lines = [line for line in _blocks(page) if line.split()[0] not in INSTALLS]
+    blocks = [line for line in _blocks(page) if line.split()[0] not in INSTALLS]
+    lines = [line for line in blocks if not line.startswith(without)] if without else blocks
     variables = environment(home, more)
     variables["PATH"] = f"{_programs(home / 'bin')}:{variables['PATH']}"
     commands = ["set -e", *lines, "wait"]
@@ -178,6 +181,35 @@ def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout
     assert done.stdout.count("POST Messages") + done.stdout.count("\tMessages\t") >= 4
     assert "Inbox: http://127.0.0.1:" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sdk-python")
+def test_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    """Its drift asks a mock upstream in the live API's place."""
+    mock = subprocess.Popen(
+        [sys.executable, "-m", "ringback", "mock-upstream", "--port", "0", "--quiet"],
+        env=environment(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert mock.stderr is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+", mock.stderr.readline())
+        assert found
+        account = {"RINGBACK_TEST_ACCOUNT_SID": "AC" + "0" * 32, "RINGBACK_TEST_AUTH_TOKEN": "anytoken"}
+        home = tmp_path / "home"
+        home.mkdir()
+        more = {**python_sdk("9").environment, **account, "RINGBACK_UPSTREAM": found[0]}
+        done = run_blocks(ROOT / "README.md", home, more, without=("python3 scripts/try.py",))
+    finally:
+        mock.terminate()
+        mock.communicate(timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert '"body": "All in the game"' in done.stdout.replace('":"', '": "')
+    assert "no drift" in done.stdout
+    assert (home / "drift.html").is_file()
 
 
 @pytest.mark.slow
