@@ -238,6 +238,9 @@ def test_other_parameters(resource: str, fields: dict[str, str | None], code: in
         ("\U0001f600" * 800 + "x", None, "assumed", "801 characters in 1601 UTF-16 units"),
         ("\U0001f600" * 1600, None, "assumed", "1600 characters in 3200 UTF-16 units"),
         ("\U0001f600" * 1601, 21617, "recorded", ""),
+        (" ", None, "assumed", "white space alone"),
+        ("\n\u3000", None, "assumed", "white space alone"),
+        ("", 21602, "documented", ""),
     ],
 )
 def test_the_longest_body(body: str, code: int | None, basis: str, named: str) -> None:

@@ -182,6 +182,7 @@ _GENERAL: Final = (
     ("url.underscore", "passes", "POST Messages with StatusCallback=http://a_b.example.com/"),
     ("url.final-dot", "passes", "POST Messages with StatusCallback=http://a.example.com./"),
     ("body.characters", "passes", "POST Messages with a Body of 801 emoji: 1602 UTF-16 units"),
+    ("body.space", "passes", "POST Messages with a Body of one space"),
     ("repeated", "the last", "POST Messages with two To"),
     ("region", "as in us1", "POST Messages to api.ie1.twilio.com"),
 )

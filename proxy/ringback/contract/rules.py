@@ -320,12 +320,18 @@ def _check_type(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
         return _malformed(call, step, value)
     if parameter.latest is not None:
         return _check_date(call, step, value)
-    if value.isascii() or parameter.max_length is None:
+    return None if value.isascii() and not value.isspace() else _odd_text(step, value)
+
+
+def _odd_text(step: Step, value: str) -> Doubt | None:
+    """What nobody reported of a text: white space alone, and characters beyond 16 bits at the limit."""
+    longest = step.parameter.max_length
+    if value.isspace():
+        return Doubt("assumed", f"{step.name} is white space alone: assumed not to be taken for blank")
+    if longest is None or values.utf16_length(value) <= longest:
         return None
-    if values.utf16_length(value) > parameter.max_length:
-        sizes = f"{len(value)} characters in {values.utf16_length(value)} UTF-16 units"
-        return Doubt("assumed", f"{step.name} has {sizes}: assumed that Twilio counts the characters")
-    return None
+    sizes = f"{len(value)} characters in {values.utf16_length(value)} UTF-16 units"
+    return Doubt("assumed", f"{step.name} has {sizes}: assumed that Twilio counts the characters")
 
 
 def _check_date(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
