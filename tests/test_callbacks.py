@@ -427,6 +427,27 @@ def test_a_named_host_is_called_wherever_it_is(monkeypatch: pytest.MonkeyPatch) 
     assert dialled == [("198.51.100.7", 443)] * 3
 
 
+@pytest.mark.parametrize(
+    "host", ["api.twilio.com", "API.Twilio.com.", "hooks.twilio.com", "api%2etwilio.com"]
+)
+def test_twilio_is_never_called_not_even_looked_up(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = resolving(monkeypatch, {})
+
+    async def main() -> list[dict[str, Any]]:
+        with_all = Settings(callbacks=True, callbacks_delay=0, callbacks_to=("api.twilio.com", host))
+        responder = Responder.open(with_all)
+        request = post("Messages", {**GOOD["Messages"], "StatusCallback": f"https://{host}/x"})
+        responder.finish(request, respond(Responder(load()), post("Messages", GOOD["Messages"]), NAMES))
+        found = await finished(responder)
+        responder.close()
+        return found
+
+    errors = {one["error"] for one in asyncio.run(main())}
+    assert len(errors) == 1
+    assert "Twilio's" in errors.pop()
+    assert asked == []
+
+
 def test_the_proxy_does_not_call_itself() -> None:
     async def scene(responder: Responder, taking: Receiver) -> None:
         assert responder.callbacks is not None

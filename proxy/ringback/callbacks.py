@@ -26,13 +26,14 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import h11
 
+from ringback.contract.gate import canonical_host
 from ringback.exchange import basic_auth
 from ringback.journal import HIDDEN
 from ringback.net import is_loopback, is_private
 from ringback.records import Callback, record_of, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from ringback.contract import Answer, Contract, Request
     from ringback.contract.schema import MagicRow
@@ -158,6 +159,7 @@ class StatusCallbacks:
     Args:
         journal: Where each callback is noted.
         hosts: Hosts that are called wherever they are, beside loopback and private addresses.
+        is_twilio: Reports whether a host name is Twilio's; those are never called.
         delay: Seconds before each status.
         hold: Whether a message stays at `sent`, and a call at `ringing`, until somebody decides.
 
@@ -166,8 +168,15 @@ class StatusCallbacks:
     """
 
     def __init__(
-        self, journal: Journal, hosts: Sequence[str] = (), *, delay: float = DELAY, hold: bool = False
+        self,
+        journal: Journal,
+        hosts: Sequence[str] = (),
+        *,
+        is_twilio: Callable[[str], bool] = lambda _: False,
+        delay: float = DELAY,
+        hold: bool = False,
     ) -> None:
+        self._is_twilio = is_twilio
         self.own_ports: set[int] = set()
         self._journal = journal
         self._hosts = frozenset(host.strip("[]").rstrip(".").lower() for host in hosts)
@@ -358,6 +367,8 @@ class StatusCallbacks:
         host = parts.hostname
         tls = parts.scheme == "https"
         port = parts.port or (443 if tls else 80)
+        if self._is_twilio(canonical_host(unquote(host))):
+            raise CallbackError(f"{host} is Twilio's: no callback goes there")
         addresses = await self._addresses(host, port)
         if tls and self._tls is None:
             self._tls = ssl.create_default_context()

@@ -134,6 +134,7 @@ class Responder:
             made.callbacks = StatusCallbacks(
                 made.journal,
                 settings.callbacks_to,
+                is_twilio=loaded.is_twilio,
                 delay=settings.callbacks_delay,
                 hold=settings.callbacks_hold,
             )

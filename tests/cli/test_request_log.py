@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cli.request_log import failures, line
+from ringback.cli.request_log import callback_line, failures, follow, line
 from ringback.contract import Names, load
 from ringback.contract.render import SeededStamps
 from ringback.journal import Journal
-from ringback.records import Filter
+from ringback.records import Callback, Filter
 from ringback.responder import Responder
+from ringback.settings import Settings
 from support.clients import FORM_TYPE, GOOD, basic, http, path, post, respond
 from support.proxying import requesting, ringback, serve
 
@@ -41,6 +43,20 @@ def test_a_message_its_numbers_and_its_text(responder: Responder) -> None:
 def test_an_error_has_its_code_and_its_text(responder: Responder) -> None:
     respond(responder, post("Messages", {**FORM, "To": "+15005550001", "Body": "x"}), NAMES)
     assert " 400 21211 Messages.to.invalid \"The 'To' number" in shown(responder)
+
+
+def test_a_status_callback_has_a_line_too(responder: Responder, capsys: pytest.CaptureFixture[str]) -> None:
+    sid = "SM" + "0" * 32
+    made = Callback(1, "s", sid, "Messages", "sent", "http://127.0.0.1/\x1b[31m", "POST", (), 204, None)
+    for options in (Settings(verbose=True), Settings(log_format="json")):
+        follow(responder.journal, options, default=False)
+        responder.journal.add_callback(made)
+        responder.journal.callback_listeners.clear()
+    plain, as_json = capsys.readouterr().err.splitlines()
+    assert plain.partition(" ")[2] == f"Messages {sid} sent -> http://127.0.0.1/ [31m 204"
+    assert json.loads(as_json)["callback"]["status"] == "sent"
+    failed = callback_line(replace(made, answered=None, error="no answer within 15 s"), colour=True)
+    assert failed.endswith("\x1b[33mno answer within 15 s\x1b[0m")
 
 
 def test_a_line_fits_the_terminal(responder: Responder) -> None:
