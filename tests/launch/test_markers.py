@@ -52,6 +52,7 @@ def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
         ("curl https://api.twilio.com/", "`curl` uses HTTPS_PROXY unless `--noproxy`"),
         ("ruby send.rb", "`ruby`: Net::HTTP goes past the proxy where"),
         ("bundle exec rspec", "`rspec`: Net::HTTP goes"),
+        ("php -n send.php", "`php -n` reads no ini file"),
         ("php send.php", "`php`: streams use a proxy only where their context names it"),
         ("vendor/bin/phpunit", "`phpunit`: streams use"),
         ("mvn -q test", "`mvn` started no JVM"),
@@ -71,7 +72,7 @@ def test_what_started_and_what_was_stopped(tmp_path: Path) -> None:
         ("wget --no-proxy https://api.twilio.com/", "`wget --no-proxy` goes past the proxy"),
         ("wget https://api.twilio.com/", "`wget` uses https_proxy unless"),
         ("node --permission send.js", "`node --permission` may not read Ringback's preload"),
-        ("./send", "No Python, Node.js or Java was seen to start"),
+        ("./send", "No Python, Node.js, Java or Ruby was seen to start"),
     ],
 )
 @pytest.mark.parametrize("shell", [False, True])
@@ -93,12 +94,12 @@ def test_a_programs_own_options_are_not_pythons(command: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "runtime, said",
     [
-        ("python", "Python 1.2 started and reached no Twilio host: requests"),
-        ("node", "Node.js 1.2 started and reached no Twilio host: an agent"),
-        ("java", "Java 1.2 started and reached no Twilio host: a proxy"),
+        ("python", "Python 1.2 started and asked for no Twilio host: it sent nothing, a mock (responses"),
+        ("node", "Node.js 1.2 started and asked for no Twilio host: it sent nothing, a mock (nock"),
+        ("java", "Java 1.2 started and asked for no Twilio host: it sent nothing, a mock (WireMock"),
     ],
 )
-def test_a_runtime_that_started_is_named_with_what_it_needs(runtime: str, said: str, tmp_path: Path) -> None:
+def test_a_runtime_that_started_is_named_with_its_mocks(runtime: str, said: str, tmp_path: Path) -> None:
     _started(tmp_path, runtime)
     assert said in bypass_hint(["make", "test"], tmp_path)
 
@@ -162,7 +163,7 @@ def test_a_java_image_that_no_agent_can_be_loaded_into(tmp_path: Path) -> None:
 @pytest.mark.parametrize("runtime", NAMES)
 def test_every_runtime_that_leaves_markers_has_a_hint(runtime: str, tmp_path: Path) -> None:
     _started(tmp_path, runtime)
-    assert f"{NAMES[runtime]} 1.2 started and reached no Twilio host: " in bypass_hint(["make"], tmp_path)
+    assert f"{NAMES[runtime]} 1.2 started and asked for no Twilio host: " in bypass_hint(["make"], tmp_path)
 
 
 def test_an_environment_that_the_program_cleared_is_the_cause(tmp_path: Path) -> None:
@@ -223,3 +224,11 @@ def test_a_long_command_line_keeps_its_beginning_and_its_end(tmp_path: Path) -> 
     assert line.startswith("Ruby (program word ")
     assert " word last) was on its way to api.twilio.com" in line
     assert "…" in line
+
+
+def test_a_runtime_whose_shim_started_is_not_told_of_clients_that_it_stops(tmp_path: Path) -> None:
+    _started(tmp_path, "ruby")
+    (line,) = bypass_hint(["bundle", "exec", "rspec"], tmp_path).splitlines()
+    assert line.startswith(
+        "Ruby 1.2 started and asked for no Twilio host: it sent nothing, a mock (WebMock, VCR)"
+    )

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.launch.hints import bypass_hint, seen_runtimes, stopped_bypasses
+from ringback.launch.runtimes import allow_node
 from support.launching import needs
-from support.product import CACHE, alone_in
+from support.product import CACHE, Product, alone_in, product
 from support.servers import elsewhere
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.launching import Launcher
+
+__all__ = ["product"]
 
 URL = "https://api.twilio.com/2010-04-01/Accounts/AC0/Messages.json"
 FETCH = f"""
@@ -237,3 +240,25 @@ def test_other_hosts_are_asked_directly_by_https(node: str, launcher: Launcher, 
 def test_a_program_that_ends_at_once_still_ends(node: str, launcher: Launcher) -> None:
     done = launcher().run([node, "-e", ""])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "major, flag",
+    [("20", "--experimental-permission"), ("22", "--experimental-permission"), ("24", "--permission")],
+)
+def test_the_permission_model_lets_the_preload_be_read(product: Product, major: str, flag: str) -> None:
+    node = _node_from_npm(major)
+    script = ["-e", "console.log(process.permission.has('fs.read', '/etc/passwd'))"]
+    done = product.run([node, flag, *script], options=["--allow-none"])
+    assert (done.returncode, done.stdout) == (0, "false\n"), done.stderr
+    done = product.run([node, *script[:1], "1"], more={"NODE_OPTIONS": flag}, options=["--allow-none"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_node_with_its_permission_model_is_given_an_option(tmp_path: Path) -> None:
+    allowed = f"--allow-fs-read={tmp_path}/*"
+    for before in (["--permission"], ["--no-warnings", "--experimental-permission"]):
+        assert allow_node(["/bin/node", *before, "a.js"], tmp_path) == ["/bin/node", allowed, *before, "a.js"]
+    for command in (["node", "a.js", "--permission"], ["deno", "--permission"], ["node"]):
+        assert allow_node(command, tmp_path) == command

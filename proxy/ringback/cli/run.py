@@ -96,6 +96,7 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
     from ringback.cli.startup import start  # noqa: PLC0415 - as above
     from ringback.launch.directory import answered_in_inner_launches, report_to_outer_launch  # noqa: PLC0415 - as above
     from ringback.launch.hints import bypass_hint, on_trust, seen_runtimes, stopped_bypasses  # noqa: PLC0415 - as above
+    from ringback.launch.runtimes import allow_node  # noqa: PLC0415 - as above
     from ringback.server.run import serve  # noqa: PLC0415 - as above
 
     with start(options) as begun:
@@ -107,7 +108,9 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
             keep_journal(running.responder.journal, options)
             async with _namespace(options, launch, begun.authority.root_pem) as wrap:
                 try:
-                    code = await child.run(wrap(command_line), launch.environment)
+                    code = await child.run(
+                        wrap(allow_node(command_line, launch.directory)), launch.environment
+                    )
                 except NotRunError as error:
                     print_message(str(error), colour="red")
                     return error.exit_code
@@ -118,8 +121,8 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
             silent = counted.total + inner == 0 and not options.allow_none
             trusting = on_trust(command_line, {marker.runtime for marker in seen_runtimes(launch.directory)})
             why = _seen_by_the_proxy(counted, begun.authority.lasting_pem, trusting, silent=silent)
-            # Who ends a program by a signal does not ask why it had sent nothing yet.
-            if stopped_bypasses(launch.directory) or (not why and silent and code < EXIT_SIGNALLED):
+            # Who ends a program by a signal, or calls none that is there, does not ask why nothing came.
+            if stopped_bypasses(launch.directory) or (not why and silent and code < EXIT_NOT_EXECUTABLE):
                 hint = bypass_hint(command_line, launch.directory, launch.environment)
                 why = f"{why}\n{hint}".lstrip()
         tally, used = running.responder.tally, running.responder.used

@@ -42,6 +42,15 @@ _LOST = (
     "(`mock.patch.dict(os.environ, clear=True)`, `process.env = {}`, `ENV.clear`)"
 )
 
+# Mocks by which a program sends nothing.
+MOCKS = {
+    "python": "responses, vcrpy, unittest.mock",
+    "node": "nock, msw, jest.mock",
+    "java": "WireMock, Mockito",
+    "ruby": "WebMock, VCR",
+    "deno": "a stub of fetch",
+}
+
 # What a client of this runtime must do, for somebody who looks at his program.
 NEEDS = {
     "python": "requests, httpx and aiohttp go past the proxy with `trust_env=False` or proxies of their own, "
@@ -60,7 +69,7 @@ NEEDS = {
     "go": "an `http.Transport` of the program's own needs `Proxy: http.ProxyFromEnvironment`",
     "ruby": "Net::HTTP goes past the proxy where it is given one of its own or nil, and http.rb where no "
     "`via(HOST, PORT)` names one; a mock (WebMock, VCR) "
-    " answers before the proxy can",
+    "answers before the proxy can",
     "php": "streams use a proxy only where their context names it, ext-curl none where CURLOPT_PROXY or "
     "CURLOPT_NOPROXY says so; a mock (Guzzle's MockHandler) answers before the proxy can",
     "perl": "HTTP::Tiny, LWP and Mojo go past the proxy where they are given one of their own or none "
@@ -232,7 +241,9 @@ def _from_word(
             "`node --permission` may not read Ringback's preload: add "
             f"`--allow-fs-read={tempfile.gettempdir()}/ringback-*` and `--allow-net`."
         )
-    elif name in _TOLD:
+    elif name == "php" and "-n" in rest:
+        yield "`php -n` reads no ini file, and so does not trust Ringback's CA: leave out -n."
+    elif name in _TOLD and _RUNTIME.get(name) not in seen:
         yield _TOLD[name]
 
 
@@ -383,13 +394,16 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
     ]
     if not lines:
         lines = [
-            f"{NAMES[runtime]} {version} started and reached no Twilio host: {NEEDS[runtime]}."
+            f"{NAMES[runtime]} {version} started and asked for no Twilio host: it sent nothing, a mock "
+            f"({MOCKS.get(runtime, 'a stub')}) answered before the proxy could, or a program that it started "
+            "has another environment."
             for runtime, version in sorted(seen.items())
         ]
     if not lines:
         lines = [
             (
-                "No Python, Node.js or Java was seen to start. A compiled program must read HTTPS_PROXY and "
+                "It sent nothing, or it does not use the proxy. No Python, Node.js, Java or Ruby was seen to "
+                "start. A compiled program must read HTTPS_PROXY and "
                 "SSL_CERT_FILE from its environment, and nothing in between may clear them. In Go, "
                 f"{NEEDS['go']}. In .NET, {NEEDS['dotnet']}. In Rust, {NEEDS['rust']}."
             )

@@ -11,14 +11,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
 from ringback.launch.directory import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ringback.launch.trust import Bundles
 
@@ -181,9 +182,26 @@ PYTHON: Final = (
 # Node.js: twilio 2 to 6, axios, request, fetch.
 
 
+NODE_PERMISSION: Final = frozenset({"--permission", "--experimental-permission"})
+
+
 def _node_options(context: LaunchContext, old: str) -> str:
     """Add the preload; never `--use-env-proxy`, as Node 20 does not start with an option it does not know."""
-    return f"{old} --require {quoted(str(shim(context, 'node', 'preload.cjs')))}".strip()
+    allowed = f" {_node_allowance(context.directory)}" if NODE_PERMISSION & set(old.split()) else ""
+    return f"{old} --require {quoted(str(shim(context, 'node', 'preload.cjs')))}{allowed}".strip()
+
+
+def _node_allowance(directory: Path) -> str:
+    """Allow Node's permission model to read a launch's files; only with it does Node take the option."""
+    return f"--allow-fs-read={directory}/*"
+
+
+def allow_node(command_line: Sequence[str], directory: Path) -> list[str]:
+    """Let a `node --permission …` read the preload, without which it does not start."""
+    options = list(takewhile(lambda word: word.startswith("-"), command_line[1:]))
+    if PurePath(command_line[0]).name != "node" or not NODE_PERMISSION & set(options):
+        return list(command_line)
+    return [command_line[0], _node_allowance(directory), *command_line[1:]]
 
 
 def _node_extra(context: LaunchContext, old: str) -> str:
