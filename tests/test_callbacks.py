@@ -29,8 +29,10 @@ from ringback.settings import Settings
 from support.clients import ACCOUNT, GOOD, MAGIC, TOKEN, body_of, post, respond
 from support.proxying import environment, serve
 from support.sdks import node_sdk, python_sdk
+from support.throwaway import throw_away
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 NAMES = Names("api.twilio.com")
@@ -75,15 +77,16 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver(tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     made = Receiver()
     application = web.Application()
     application.router.add_route("*", "/{tail:.*}", made.take)
     runner = web.AppRunner(application)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    where = "https://localhost" if tls else "http://127.0.0.1"
+    made.url = f"{where}:{runner.addresses[0][1]}"
     try:
         yield made
     finally:
@@ -407,6 +410,29 @@ def test_the_next_judged_address_is_dialled_where_nobody_listens(monkeypatch: py
         assert [one["answered"] for one in await finished(responder)] == [200, 200, 200]
 
     assert len(play(scene).got) == 3
+
+
+def test_https_needs_a_certificate_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = throw_away(tmp_path)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+
+    async def main() -> list[Any]:
+        async with receiver(authority.context(["localhost"])) as taking:
+            found = []
+            for trusting in (False, True):
+                if trusting:
+                    monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
+                responder = opened()
+                send(responder, f"{taking.url}/x")
+                found.append([(one["answered"], one["error"]) for one in await finished(responder)])
+                responder.close()
+            return [*found, [target for _, target, _, _ in taking.got]]
+
+    distrusted, trusted, got = asyncio.run(main())
+    assert [answered for answered, _ in distrusted] == [None] * 3
+    assert {error.partition(":")[0] for _, error in distrusted} == {"its certificate is not trusted"}
+    assert trusted == [(200, None)] * 3
+    assert got == ["/x"] * 3
 
 
 def test_a_named_host_is_called_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
