@@ -80,7 +80,7 @@ def test_damage_at_the_end_is_reported_and_stays(shelf: Shelf) -> None:
     data = file.read_bytes()
     damaged = data[: data.rindex(b"201")] + b"oops" + data[data.rindex(b"201") + 3 :]
     file.write_bytes(damaged)
-    line = damaged[: damaged.rindex(b"# ringback")].count(b"\n") + 1
+    line = damaged[: damaged.rindex(b"oops")].count(b"\n") + 1
     with shelf.library("auto") as library, pytest.raises(CassetteError) as caught:
         library.open()
     assert str(caught.value).startswith(f"{file}:{line}: `response.status.code` is text")

@@ -226,3 +226,26 @@ def test_a_miss_names_the_line_in_vcrpys_layout_too(shelf: Shelf) -> None:
     with shelf.library() as library:
         text = missed(library.open(), request({"Body": "others"})).text
     assert f"The nearest is recording 2 at {file}:{line} (not replayed yet)" in text
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("      code: 201\n", "      code: many\n"),
+        ("    method: POST\n", "    method: 5\n"),
+        ("    uri: https", "    uri: ftp"),
+        (
+            "    headers:\n      Content-Type:\n      - application/x",
+            "    headers: 7\n    x:\n      y:\n      - a/x",
+        ),
+    ],
+)
+def test_a_slip_in_vcrpys_layout_is_told_with_its_own_line(shelf: Shelf, before: str, after: str) -> None:
+    file = write(shelf, item(1), item(2))
+    text = file.read_text()
+    at = text.rindex(before)
+    file.write_text(text[:at] + text[at:].replace(before, after, 1))
+    with pytest.raises(CassetteFormatError) as caught:
+        read_foreign(file)
+    assert caught.value.line == text.count("\n", 0, at) + 1
+    assert caught.value.detail.startswith("interaction 2: ")

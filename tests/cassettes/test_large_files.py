@@ -121,9 +121,8 @@ def test_a_broken_answer_is_told_with_its_line_when_it_is_needed(
     lines[place] = "      code: many"
     file.write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(large_files, "LEAST", 0)
-    item = [at for at, line in enumerate(lines, 1) if line.startswith("- request")][1]
     with shelf.library() as library:
         cassette = library.open()
         assert found(cassette, request({"Body": "2"})).status == 201
-        with pytest.raises(CassetteFormatError, match=f":{item}: .*response.status.code"):
+        with pytest.raises(CassetteFormatError, match=f":{place + 1}: .*response.status.code"):
             cassette.lookup(request({"Body": "1"}))

@@ -252,5 +252,7 @@ def test_damage_is_reported_with_its_line_and_the_next_step(shelf: Shelf) -> Non
     start = [number for number, line in enumerate(lines, 1) if line.startswith("# ringback")][1]
     second = "\n".join(lines[start:]).replace("      code: 201\n", "", 1)
     file.write_text("\n".join(lines[:start]) + "\n" + second)
-    with shelf.library() as library, pytest.raises(Exception, match=rf"{file}:{start}: .*verify --repair"):
+    # `code` is missing: the line of `status`, in which it should stand.
+    status = [at for at, line in enumerate(file.read_text().split("\n"), 1) if line == "    status:"][1]
+    with shelf.library() as library, pytest.raises(Exception, match=rf"{file}:{status}: .*verify --repair"):
         library.open()

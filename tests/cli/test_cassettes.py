@@ -68,7 +68,7 @@ def test_a_slip_in_the_last_exchange_is_named_by_list_and_verify(shelf: Shelf) -
     file = shelf.write((request({"Body": "a"}), answer()), (request({"Body": "b"}), answer()))
     text = file.read_text()
     file.write_text(text[: text.rindex("201")] + "oops\n      message: CREATED\n")
-    line = text[: text.rindex("# ringback")].count("\n") + 1
+    line = text[: text.rindex("201")].count("\n") + 1
     said = "`response.status.code` is text, it must be a number from 200 to 599"
     assert run("list").stderr.startswith(f"{FILE}:{line}: {said}; ")
     assert run("verify").stdout == f"{FILE}:{line}: format: {said}; correct it, or --repair takes it out\n"

@@ -76,7 +76,7 @@ class LargeFile(Sequence[Interaction]):
             try:
                 one = vcr_format.parse(self._text[self._starts[number] : ends[0]].encode())
             except InteractionError as error:
-                line = self._text.count("\n", 0, self._starts[number]) + 1
+                line = self._text.count("\n", 0, self._starts[number]) + max(error.line, 1)
                 raise CassetteFormatError(
                     self.path, line, f"{error}; correct it there or take it out"
                 ) from None

@@ -82,12 +82,14 @@ class DamageError(Exception):
 
     Attributes:
         offset: Where it starts.
+        slip: Where the line starts that is wrong.
         detail: What is wrong with it.
     """
 
-    def __init__(self, offset: int, detail: str) -> None:
+    def __init__(self, offset: int, slip: int, detail: str) -> None:
         super().__init__(detail)
         self.offset = offset
+        self.slip = slip
         self.detail = detail
 
 
@@ -250,9 +252,14 @@ def _next_item(  # noqa: PLR0913 - one step of `scan`, which shares its state
     except InteractionError as error:
         if "undefined alias" in str(error):  # of another item: only the whole file can be read
             raise ForeignLayoutError from None
-        raise DamageError(position, str(error)) from None
+        raise DamageError(position, start + _offset_of(item, error.line), str(error)) from None
     index.add(bytes.fromhex(matching.plain_key(parsed.request).digest), start, len(item), zlib.crc32(item))
     return end
+
+
+def _offset_of(item: bytes, line: int) -> int:
+    """Return where `line`, from 1, begins in `item`."""
+    return sum(len(one) for one in item.splitlines(keepends=True)[: max(line - 1, 0)])
 
 
 def _vouched(data: Buffer, view: memoryview, comment: re.Match[bytes]) -> int:
@@ -562,7 +569,7 @@ def scan_file(path: Path, handle: int) -> ItemIndex:
             return scan(data)
         except DamageError as error:
             refuse_other_format(bytes(data), path)
-            line = data[: error.offset].count(b"\n") + 1
+            line = data[: error.slip].count(b"\n") + 1
             detail = f"{error.detail}; correct it there, or `ringback cassettes verify --repair` takes it out"
             raise CassetteFormatError(path, line, detail) from None
 

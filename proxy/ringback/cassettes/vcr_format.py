@@ -204,6 +204,8 @@ def _kind(value: Any) -> str:
 FIELD_SOURCE: Final = "Ringback-Source"
 FIELD_RECORDED: Final = "Ringback-Recorded"
 
+_TOP_LEVEL: Final = re.compile(r"^(?=[A-Za-z])", re.MULTILINE)  # what follows the list
+_FIELD: Final = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)`")
 _LIST: Final = "interactions:\n"
 _MERGE: Final = re.compile(r"^[ -]*<<[ ]*:|[{,][ ]*<<[ ]*:", re.MULTILINE)
 _EXPANDED: Final = 16  # characters that aliases may make of one character of a file
@@ -282,12 +284,14 @@ def parse(item: bytes) -> Interaction:
     """The interaction of one YAML list item.
 
     Raises:
-        InteractionError: It is none, or not whole.
+        InteractionError: It is none, or not whole; its line is counted in `item`.
     """
+    text = item.decode("utf-8", "replace")
     try:
-        found, _ = _interactions(_LIST + item.decode("utf-8", "replace"), yamlserializer)
+        found, _ = _interactions(_LIST + text, yamlserializer)
     except InteractionError as error:
-        raise InteractionError(error.detail) from None  # it stands alone here, so neither number nor line
+        line = error.line - 1 if error.line else slip_line(text, error.detail)
+        raise InteractionError(error.detail, line=line) from None  # it stands alone, so without a number
     if len(found) != 1:
         raise InteractionError(f"these are {len(found)} interactions, not one")
     return found[0]
@@ -540,9 +544,36 @@ def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
             detail = f"it has merge conflict markers; `ringback cassettes merge {path}` keeps both sides"
             raise CassetteFormatError(path, line, detail) from None
         starts = item_starts(text)
-        begun = text.count("\n", 0, starts[error.number - 1]) + 1 if 0 < error.number <= len(starts) else 1
+        begun = 1
+        if 0 < error.number <= len(starts):
+            start = starts[error.number - 1]
+            end = starts[error.number] if error.number < len(starts) else None
+            begun = text.count("\n", 0, start) + slip_line(text[start:end], error.detail)
         detail = f"{error}; correct it there or take it out" if error.number else str(error)
         raise CassetteFormatError(path, error.line or begun, detail) from None
+
+
+def slip_line(item: str, detail: str) -> int:
+    """Return the line, from 1, of the field in a list item that `detail` begins with; 1 if there is none."""
+    named = _FIELD.match(detail)
+    if named is None:
+        return 1
+    try:
+        node = yaml.compose(
+            _TOP_LEVEL.split(item, maxsplit=1)[0], Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except yaml.YAMLError:
+        return 1
+    if not isinstance(node, yaml.SequenceNode) or len(node.value) != 1:
+        return 1
+    node, line = node.value[0], 1
+    for name in named[1].split("."):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found = next(((key, value) for key, value in pairs if key.value == name), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def item_starts(text: str) -> list[int]:

@@ -235,7 +235,7 @@ def load(path: Path) -> ReadCassette:
             return _load_foreign(path, data)
         except layout.DamageError as error:
             layout.refuse_other_format(data, path)
-            line = data.count(b"\n", 0, error.offset) + 1
+            line = data.count(b"\n", 0, error.slip) + 1
             raise CassetteFormatError(
                 path, line, f"{error.detail}; correct it, or --repair takes it out"
             ) from None
