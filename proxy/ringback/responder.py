@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.callbacks import StatusCallbacks
-    from ringback.cassettes.cassette import Miss
     from ringback.cassettes.manager import CassetteManager, CassetteUsage
+    from ringback.cassettes.misses import Miss
     from ringback.cassettes.remote import RemoteCassettes
     from ringback.contract.gate import Admitted, Refused
     from ringback.drift.monitor import DriftMonitor

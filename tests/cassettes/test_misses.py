@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from ringback.cassettes.cassette import Miss
+from ringback.cassettes.misses import Miss
 from support.exchanges import OTHER_SID, SID, TOKEN, Shelf, answer, found, missed, request
 
 A, B = (request({"Body": name}) for name in "ab")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
+from ringback.cassettes.cassette import Cassette, CassetteDirectory
+from ringback.cassettes.misses import Miss
 from ringback.cassettes.vcr_format import Interaction, dump
 from ringback.exchange import Answer, Request, Source
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ringback.cassettes.cassette import Miss
+    from ringback.cassettes.misses import Miss
 
 PROMISE = "no input is slower than linear"
 TRIED = "processor time over a range of 64 times the size"

@@ -7,7 +7,7 @@ A cassette is a vcrpy version-1 YAML file, `NAME.yaml`, in a cassette directory.
 * `vcr_format`, `large_files`, `layout` - the file format: one interaction, a whole file
 * `formats`, `format_readers` - recordings of other tools
 * `store` - durable writing
-* `cassette` - `CassetteDirectory`, `Cassette` and `Miss`: lookup and recording
+* `cassette`, `misses` - `CassetteDirectory`, `Cassette` and `Miss`: lookup and recording
 * `verify`, `editing` - checks of files, and changes of whole files
 * `manager` - `CassetteManager`: the cassettes of a running proxy
 

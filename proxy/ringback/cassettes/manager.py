@@ -22,8 +22,9 @@ from ringback.state import State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ringback.cassettes.cassette import Cassette, CassetteDirectory, Miss
+    from ringback.cassettes.cassette import Cassette, CassetteDirectory
     from ringback.cassettes.matching import MatchIgnore
+    from ringback.cassettes.misses import Miss
     from ringback.cassettes.remote import RemoteCassettes
     from ringback.exchange import Mode, Request
 
