@@ -154,3 +154,18 @@ def test_a_finding_reports_how_to_see_it_again() -> None:
     (finding,) = drift.findings()
     wanted = "ringback drift --upstream http://127.0.0.1:1 --contract 'a b.yaml' --only Messages.to.blocked"
     assert finding.reproduce == wanted
+
+
+@pytest.mark.parametrize("mode", ["offline", "auto", "online"])
+def test_a_form_of_too_many_fields_is_neither_looked_up_nor_forwarded(
+    upstream: LoopbackUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    responder = Responder.open(replace(settings(upstream, tmp_path), mode=mode))
+    assert responder.cassettes is not None
+    monkeypatch.setattr(responder.cassettes, "lookup", None)
+    request = post("Messages", b"a&" * 500_000)
+    got = responder.handle(request, Names(request.host))
+    responder.close()
+    assert isinstance(got, Answer)
+    assert (got.status, got.source.rule) == (400, "form.malformed")
+    assert upstream.seen == []

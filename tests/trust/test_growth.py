@@ -13,26 +13,48 @@ import os
 import re
 import time
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
 from ringback.cassettes import matching, redaction
 from ringback.cassettes.bodies import decode, rewrite_body
 from ringback.cassettes.files import CassetteError
+from ringback.cassettes.formats import ForeignFileError, read
 from ringback.cassettes.layout import ForeignLayoutError, scan
 from ringback.cassettes.redaction import Redaction
+from ringback.contract import Answer, Names, Request, load
+from ringback.contract.render import SeededStamps
+from ringback.contract.values import (
+    channel,
+    e164,
+    is_possible,
+    is_valid,
+    judge_url,
+    keypad,
+    magic_key,
+    national,
+)
+from ringback.control import Control
+from ringback.responder import Responder
+from ringback.server.destination import Destination
+from ringback.server.http1 import Heads, Http1
+from ringback.server.tunnel import first_bytes
+from support.clients import ACCOUNT, post
 from support.exchanges import FORM, JSON, Shelf, answer, missed, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ringback.cassettes.misses import Miss
 
 PROMISE = "no input is slower than linear"
 TRIED = "processor time over a range of 64 times the size"
 LARGEST = 1 << (22 if "TRUST_SCALE" in os.environ else 20)
+SMALLER = LARGEST // 4  # for what is tried in many shapes
 RANGE = 64
 STEEPEST = RANGE**1.5
 MEASURABLE = 0.02
@@ -219,3 +241,103 @@ def test_the_measure_finds_quadratic_time() -> None:
     pattern = re.compile(rb"\beyJ[\w-]{8,}\.[\w-]{8,}")
     with pytest.raises(pytest.fail.Exception, match="64 times the size takes"):
         assert_linear(pattern.search, repeated(b"eyJ-"), 1 << 15)
+
+
+HEAD = b"POST /2010-04-01/Accounts/%s/Messages.json HTTP/1.1\r\nHost: api.twilio.com\r\n" % ACCOUNT.encode()
+STREAMS: dict[str, Callable[[int], bytes]] = {
+    "chunks of a byte": lambda size: (
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * (size // 6) + b"0\r\n\r\n"
+    ),
+    "a chunk extension": lambda size: HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * size,
+    "a trailer": lambda size: HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * size,
+    "fields": lambda size: HEAD + b"a: b\r\n" * (size // 6) + b"\r\n",
+    "a field": lambda size: HEAD + b"X: " + b"a" * size + b"\r\n\r\n",
+    "a target": lambda size: b"GET /" + b"a" * size + b" HTTP/1.1\r\n\r\n",
+    "empty lines": repeated(b"\r\n"),
+    "requests": repeated(HEAD + b"Content-Length: 0\r\n\r\n"),
+    "requests without a host": repeated(b"GET / HTTP/1.1\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("piece", [1, 1000, 1 << 30])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_of_http(name: str, piece: int) -> None:
+    answering = Responder(load(), stamps=SeededStamps(1))
+    heads = Heads(answering, partial(Destination("connect", "api.twilio.com", 443).names, sni=None), "https")
+
+    def received(data: bytes) -> None:
+        side = Http1(answering.handle, answering, heads)
+        for at in range(0, len(data), piece):
+            side.receive(data[at : at + piece])
+
+    assert_linear(received, STREAMS[name], SMALLER if piece > 1 else SMALLER // 8)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_an_answer_of_the_contract_and_its_journal(name: str) -> None:
+    answering = Responder(load(), stamps=SeededStamps(1))
+    assert_linear(
+        lambda body: answering.handle(post("Messages", body), Names("api.twilio.com")), FORMS[name], SMALLER
+    )
+
+
+@pytest.mark.parametrize("name", [*TEXTS, *DOCUMENTS])
+def test_a_form_of_one_long_value(name: str) -> None:
+    unit = TEXTS[name] if name in TEXTS else DOCUMENTS[name][0]
+    answering = Responder(load(), stamps=SeededStamps(1))
+    body = field(quote(unit).encode())
+    assert_linear(
+        lambda data: answering.handle(post("Messages", data), Names("api.twilio.com")), body, SMALLER
+    )
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_request_for_the_proxy_itself(name: str) -> None:
+    unit, begin = DOCUMENTS[name]
+    control = Control(Responder(load(), stamps=SeededStamps(1)))
+
+    def handled(data: bytes) -> object:
+        fields = (("Host", "127.0.0.1:8080"),)
+        for way in ("outcome", "session"):
+            found = control.handle(
+                Request("POST", "127.0.0.1", f"/ringback/{way}", fields, data, "http"), "127.0.0.1"
+            )
+            if not isinstance(found, Answer) and hasattr(found, "close"):
+                found.close()
+        return None
+
+    assert_linear(handled, lambda size: begin + unit * (size // len(unit)), SMALLER)
+
+
+@pytest.mark.parametrize(
+    "unit", [b"1", b"+", b"(", b"tel:", b"+1-", b"a", b" ", b";ext=1", "\u0661".encode()], ids=repr
+)
+@pytest.mark.parametrize(
+    "function", [e164, national, is_valid, is_possible, keypad, magic_key, judge_url, channel]
+)
+def test_texts_that_should_be_numbers_or_addresses(function: Callable[[str], object], unit: bytes) -> None:
+    assert_linear(lambda data: function(data.decode()), repeated(unit), SMALLER)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"\x16\3\1\0\1\1", b"\x16\3\1\0\0", b"\r\n", b"GET ", b"GET / HTTP/1.1\r\nhost:\r\n", b"\x80"],
+    ids=repr,
+)
+def test_first_bytes_of_a_tunnel(unit: bytes) -> None:
+    def looked_at(data: bytes) -> None:
+        with suppress(ValueError):
+            first_bytes(data)
+
+    assert_linear(looked_at, repeated(unit), SMALLER)
+
+
+@pytest.mark.parametrize(
+    "unit", [b"<%", b"{{", b"<<<<<<< a\n", b"- x: {{\n", b'{"log":{"entries":[', b'"', b"3:", b"\n"], ids=repr
+)
+def test_a_file_of_a_foreign_form(unit: bytes) -> None:
+    def looked_at(data: bytes) -> None:
+        with suppress(ForeignFileError):
+            read(data, Path("a.yaml"))
+
+    assert_linear(looked_at, repeated(unit), SMALLER)

@@ -49,7 +49,6 @@ _EXPANDED: Final = 16  # characters that aliases may make of one character of a 
 _EXPANDED_LEAST: Final = 1024 * 1024
 _MOST_VALUES: Final = 1_000_000  # of a YAML file: each takes half a kilobyte of memory, or more
 _NODE: Final = 8  # characters that each value counts at least
-_ERB: Final = re.compile(r"<%.*?%>", re.DOTALL)
 _MOST_REASONS: Final = 200
 _TWILIO: Final = ("twilio.com", ".twilio.com")
 
@@ -222,7 +221,7 @@ def _parse(data: bytes) -> Any:
         documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        erb = "; it has ERB (<%= … %>): render it with Ruby first" if _ERB.search(text) else ""
+        erb = "; it has ERB (<%= … %>): render it with Ruby first" if _has_erb(text) else ""
         raise ForeignFileError(f"line {line} is no YAML: {error.problem or 'unreadable'}{erb}") from None
     except json.JSONDecodeError as error:
         raise ForeignFileError(f"line {error.lineno} is no JSON: {error.msg}") from None
@@ -266,11 +265,11 @@ def _interaction(parts: Parts) -> ForeignInteraction:
         if isinstance(part, Pattern):
             raise LeftOutError("its URI or body is a regular expression, which is no recorded request")
     for one in (str(parts.url), body.decode("utf-8", "replace"), *(value for _, value in asked)):
-        if _ERB.search(one):
+        if _has_erb(one):
             raise LeftOutError("it has ERB (<%= … %>), which Ruby has to render first")
     changes = list(parts.changes)
     answered = as_bytes(parts.body)
-    if b"<%" in answered and _ERB.search(answered.decode("utf-8", "replace")):
+    if b"<%" in answered and _has_erb(answered.decode("utf-8", "replace")):
         changes.append("the answer's body has ERB (<%= … %>), kept as it stands")
     uri = urlsplit(str(parts.url))
     if uri.scheme not in ("http", "https") or not uri.hostname:
@@ -288,6 +287,12 @@ def _interaction(parts: Parts) -> ForeignInteraction:
         raise LeftOutError("it has no answer" if status == 0 else f"its status is {status}")
     answer = Answer(status, as_text(parts.reason), as_pairs(parts.headers), answered, Source("cassette"))
     return ForeignInteraction(0, request, answer, _time(parts.recorded), tuple(changes))
+
+
+def _has_erb(text: str) -> bool:
+    """Report whether `text` has a tag of ERB, in linear time."""
+    begin = text.find("<%")
+    return begin >= 0 and text.find("%>", begin) >= 0
 
 
 def _time(value: Any) -> str:

@@ -51,6 +51,16 @@ def limit_exceeded(headers: int, body: int) -> FormError | None:
     return None
 
 
+def has_too_many_fields(request: Request) -> bool:
+    """Report whether the form of `request` is one that `read` refuses for its number of fields."""
+    return request.body.count(b"&") >= MAX_FIELDS and _media_type(request) == FORM_TYPE
+
+
+def _media_type(request: Request) -> str:
+    given = request.header("Content-Type")
+    return FORM_TYPE if given == FORM_TYPE else (given or FORM_TYPE).partition(";")[0].strip().lower()
+
+
 def read(request: Request) -> Fields:
     """The form fields of `request`, in order.
 
@@ -64,8 +74,7 @@ def read(request: Request) -> Fields:
         raise exceeded
     if not request.body:
         return ()
-    given = request.header("Content-Type")
-    media_type = FORM_TYPE if given == FORM_TYPE else (given or FORM_TYPE).partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type != FORM_TYPE:
         raise FormError("form.type", media_type or "nothing")
     coding = request.header("Content-Encoding")
