@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CACHE: Final = Path(__file__).parents[1] / ".cache"
 
@@ -107,6 +107,26 @@ def node_sdk(generation: str) -> Sdk:
     if isinstance(got, MissingError):
         absent(got)
     return got
+
+
+def go_module(name: str, version: str, files: Mapping[str, str]) -> Path:
+    """A Go module, called `name` in the cache, with twilio-go and a program's files; fetched once."""
+    go = shutil.which("go")
+    if go is None:
+        absent(MissingError("go is not installed here"))
+    place = CACHE / "go" / name
+    with _locked(CACHE / "go" / f"{name}.lock"):
+        place.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            (place / file).write_text(text)
+        if not (place / "go.sum").is_file():
+            (place / "go.mod").write_text("module ringback.test/sdk\n\ngo 1.21\n")
+            for command in (["get", f"github.com/twilio/twilio-go@v{version}"], ["mod", "tidy"]):
+                done = subprocess.run([go, *command], cwd=place, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    (place / "go.sum").unlink(missing_ok=True)
+                    absent(MissingError(f"go {command[0]} fetches nothing: {done.stderr.strip()[:300]}"))
+    return place
 
 
 def absent(why: MissingError) -> NoReturn:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.launching import needs
-from support.product import CACHE, alone_in
+from support.sdks import go_module
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.product import Product
 
-MODULE = "github.com/twilio/twilio-go"
 PROGRAM = """\
 package main
 
@@ -64,19 +63,7 @@ func TestRefused(t *testing.T) {
 
 def _module(version: str) -> Path:
     """A module with a program that sends, and its test; everything it needs is fetched once."""
-    go = needs("go")
-    with alone_in(CACHE / "go" / version) as place:
-        (place / "main.go").write_text(PROGRAM)
-        (place / "main_test.go").write_text(TEST)
-        if (place / "go.sum").is_file():
-            return place
-        (place / "go.mod").write_text("module ringback.test/sdk\n\ngo 1.21\n")
-        for command in (["get", f"{MODULE}@v{version}"], ["mod", "tidy"]):
-            done = subprocess.run([go, *command], cwd=place, capture_output=True, text=True, check=False)
-            if done.returncode:
-                (place / "go.sum").unlink(missing_ok=True)
-                pytest.skip(f"go {command[0]} cannot fetch {MODULE} {version}: {done.stderr.strip()[:300]}")
-    return place
+    return go_module(version, version, {"main.go": PROGRAM, "main_test.go": TEST})
 
 
 @pytest.mark.slow
