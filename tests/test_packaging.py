@@ -17,6 +17,7 @@ import yaml
 
 from ringback.cli import ringback
 from support.proxying import environment, serve, wait_ready
+from support.scripts import script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,6 +181,15 @@ def test_the_reusable_workflow_names_options_that_exist() -> None:
     assert command is not None
     words = run.replace("\\\n", " ").split()
     command.make_parser(click.Context(command)).parse_args(words[words.index("drift") + 1 :])
+
+
+def test_every_shell_script_is_checked() -> None:
+    asked = ["git", "grep", "--files-with-matches", "-E", "^#!.*[ /](ba)?sh$"]
+    listed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 128:
+        pytest.skip("no checkout of git's")
+    found = [name for name in listed.stdout.split() if not name.endswith((".py", ".md"))]
+    assert sorted(found) == sorted(script("check_files").SCRIPTS)
 
 
 def _step(name: str, file: str = "action.yml") -> dict[str, Any]:
