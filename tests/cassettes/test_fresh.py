@@ -155,7 +155,7 @@ def test_so_is_one_that_lacks_an_answer_and_no_other(shelf: Shelf) -> None:
     with shelf.library("online") as library:
         for name in ("lacks", "failed", "whole"):
             record(library.open(name), (A, answer(number=2)))
-        library.open("lacks").count_unanswered(1)
+        library.open("lacks").count_unanswered(B)
         library.open("failed").record(A, answer(headers=(("Content-Encoding", "rot13"),))).exception(30)
     assert [recorded(shelf.file(name)) for name in ("lacks", "failed", "whole")] == [[1], [1], [2]]
     reported = "\n".join(shelf.reported)

@@ -81,14 +81,26 @@ def test_a_request_without_a_live_answer_keeps_the_old_cassette_of_its_client(tm
     replay = CassetteManager(CassetteOptions(tmp_path), "online")
     for user in (None, "mine"):
         asyncio.run(replay.record(OTHER, ANSWER, user))
-    for user, more in (("mine", 1), (None, 1), (None, -1), ("../x", 1)):
-        replay.unanswered(user, more)
+    for user, waits in (("mine", True), (None, True), (None, True), (None, False), ("../x", True)):
+        replay.unanswered(REQUEST, user, waits=waits)
     replay.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "default.yaml",
         "mine-interrupted-1.yaml",
         "mine.yaml",
     ]
+
+
+def test_a_request_that_failed_is_made_good_by_an_equal_one(tmp_path: Path) -> None:
+    record(tmp_path, "online")
+    for last, kept in ((REQUEST, ["default.yaml"]), (OTHER, ["default-interrupted-1.yaml", "default.yaml"])):
+        again = CassetteManager(CassetteOptions(tmp_path), "online")
+        again.unanswered(REQUEST, None, waits=True)  # it failed
+        again.unanswered(last, None, waits=True)
+        again.unanswered(last, None, waits=False)
+        asyncio.run(again.record(last, ANSWER, None))
+        again.close()
+        assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 def test_what_is_partial_for_another_reason_keeps_it_too(tmp_path: Path) -> None:

@@ -134,17 +134,22 @@ def post_as(token: str) -> Request:
 def test_what_the_live_api_did_not_answer_is_reported_with_its_client(
     reply: Answer | Exception, probe: Answer, more: dict[str, int], count: int
 ) -> None:
-    told: list[tuple[str | None, int]] = []
-    run(Scripted([reply], probe), "online", unanswered=lambda *one: told.append(one), **more)
+    told: list[tuple[str | None, bool]] = []
+    run(
+        Scripted([reply], probe),
+        "online",
+        unanswered=lambda _, user, *, waits: told.append((user, waits)),
+        **more,
+    )
     assert {user for user, _ in told} == {"default"}  # the cassette of clients that name none
-    assert sum(more for _, more in told) == count
+    assert sum(1 if waits else -1 for _, waits in told) == count
 
 
 def test_what_fails_unforeseen_has_no_answer() -> None:
-    told: list[int] = []
+    told: list[bool] = []
     with pytest.raises(ZeroDivisionError):
-        run(Scripted([ZeroDivisionError()]), "online", unanswered=lambda _, more: told.append(more))
-    assert told == [1]
+        run(Scripted([ZeroDivisionError()]), "online", unanswered=lambda *_, waits: told.append(waits))
+    assert told == [True]
 
 
 @pytest.mark.parametrize("mode", ["online", "auto"])

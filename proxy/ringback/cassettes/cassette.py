@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -112,7 +113,6 @@ class Cassette:
         failed: How many could not be recorded.
         old: How many were answered from interactions older than the settings allow.
         refused: How many requests were refused although an interaction of theirs is in it.
-        unanswered: How many have no live answer that could be recorded.
         put_aside: The cassette that an `online` recording became because this one kept its name; or empty.
     """
 
@@ -120,9 +120,8 @@ class Cassette:
         self, name: str, settings: CassetteSettings, executor: Executor, path: Path | None = None
     ) -> None:
         self.name = name
-        self.replayed = self.missed = self.recorded = self.failed = self.unanswered = self.refused = (
-            self.old
-        ) = 0
+        self.replayed = self.missed = self.recorded = self.failed = self.refused = self.old = 0
+        self._unanswered: Counter[str] = Counter()  # by match key
         self.put_aside = ""
         self._settings = settings
         self._executor = executor
@@ -293,10 +292,25 @@ class Cassette:
                 unused = [number + 1 for number in self._left(usable)]
                 files.save_usage(self._reader.path, unused, environ)
 
-    def count_unanswered(self, more: int) -> None:
-        """Note that `more` requests (-1: one less) have no live answer: what `online` records lacks them."""
+    def count_unanswered(self, request: Request, *, waits: bool = True) -> None:
+        """Note that `request` has no live answer: what `online` records lacks it.
+
+        Args:
+            request: The request.
+            waits: False if it has one, and with it all that are equal to it; or can never have any.
+        """
+        key = matching.plain_key(request).without(self._settings.ignored).digest
         with self._lock:
-            self.unanswered += more
+            if waits:
+                self._unanswered[key] += 1
+            else:
+                self._unanswered.pop(key, None)
+
+    @property
+    def unanswered(self) -> int:
+        """The number of requests that have no live answer that could be recorded."""
+        with self._lock:
+            return self._unanswered.total()
 
     def close(self, partial: str = "") -> None:
         """Give the files back, and an `online` recording the cassette's name; all futures must be done.

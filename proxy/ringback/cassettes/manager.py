@@ -195,7 +195,7 @@ class CassetteManager:
             cassette = self._cassette(user or self.wanted.name)
             assert cassette is not None, "there is a cassette in every mode that records"
             if (answer.header("Content-Type") or "").lower().startswith("text/html"):
-                cassette.count_unanswered(1)
+                cassette.count_unanswered(request)
                 return "not recorded: an HTML page is no answer of the API"
             if not is_worth_recording(answer.status, self.wanted.record_statuses):
                 return f"not recorded: status {answer.status} (--record-statuses)"
@@ -203,12 +203,15 @@ class CassetteManager:
         except (CassetteError, UnusableCassetteError) as error:
             return f"not recorded: {error}"
 
-    def unanswered(self, user: str | None, more: int) -> None:
-        """Note that `more` requests of clients that named the cassette `user` have no live answer."""
+    def unanswered(self, request: Request, user: str | None, *, waits: bool) -> None:
+        """Note that a request of a client that named the cassette `user` waits for its live answer, or not.
+
+        A request that failed is made good by an equal one that is answered.
+        """
         with suppress(UnusableCassetteError):  # then nothing is recorded in it
             cassette = self._cassette(user or self.wanted.name)
             if cassette is not None:
-                cassette.count_unanswered(more)
+                cassette.count_unanswered(request, waits=waits)
 
     def rewind(self, name: str | None) -> None:
         """Replay from the first recording on again: in the cassette `name`, or in every one."""

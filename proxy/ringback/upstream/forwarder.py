@@ -38,6 +38,13 @@ if TYPE_CHECKING:
             """Write the refusal of `rule` in the form that `request` expects, not counted."""
             ...  # a protocol has no body
 
+    class Unanswered(Protocol):
+        """Counter of requests without a live answer."""
+
+        def __call__(self, request: Request, user: str | None, *, waits: bool) -> object:
+            """Note that `request` of the client `user` waits for its live answer, or not any more."""
+            ...  # a protocol has no body
+
 
 _AFTER_ANSWER: Final = 0.05  # seconds: the client has its answer by then
 _RATE_LIMITED: Final = 20429  # Too Many Requests; 21611 comes with 429 too and is an answer
@@ -187,8 +194,8 @@ class Forwarder:
         record: Records an exchange of the client that gave the proxy this name, and returns when it is
             durable; or None.
         observe: Takes each live answer and where it was recorded, after the client has it; or None.
-        unanswered: Takes the name that a client gave the proxy, and by how many its requests without a live
-            answer are more now: one more when it asks, one less when it is answered or never can be.
+        unanswered: Takes a request, the name that its client gave the proxy, and whether it waits for its
+            live answer: True when it asks, False when it is answered or never can be.
         max_live: The number of requests that may be forwarded, or None for any number.
         budget: The same, counted elsewhere; by default here.
         warn: Takes a sentence for people, each only once.
@@ -205,7 +212,7 @@ class Forwarder:
         auto: bool = False,
         record: Record | None = None,
         observe: Observe | None = None,
-        unanswered: Callable[[str | None, int], None] = lambda _user, _more: None,
+        unanswered: Unanswered | None = None,
         max_live: int | None = None,
         budget: Budget | None = None,
         warn: Callable[[str], None] = lambda _: None,
@@ -219,7 +226,7 @@ class Forwarder:
         self._record = record
         self._observe = observe
         self._unobserved: deque[tuple[Request, Answer, str]] = deque()
-        self._unanswered = unanswered
+        self._unanswered = unanswered or (lambda _request, _user, *, waits: waits)
         self._budget = budget or Budget(max_live)
         self._warn = warn
         self._warned: set[str] = set()
@@ -229,11 +236,12 @@ class Forwarder:
 
     async def forward(self, forward: Forward) -> Answer:
         """Return the live API's answer, already recorded, or what takes its place; not counted yet."""
-        self._unanswered(forward.user, 1)  # also if the end comes first, or something unforeseen
+        # Also if the end comes first, or something unforeseen.
+        self._unanswered(forward.request, forward.user, waits=True)
         got = self._withheld() or await self._ask(forward.request)
         missing = _missing(got) if isinstance(got, Answer) else got
         if missing is None or missing.rule in _REFUSED_FOR_GOOD:
-            self._unanswered(forward.user, -1)
+            self._unanswered(forward.request, forward.user, waits=False)
         if isinstance(got, Answer):
             return await self._live(forward, got)
         if got.rule == BUDGET or (self._auto and not got.final):
