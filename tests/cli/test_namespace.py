@@ -120,8 +120,26 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+# What a program may lack although its interpreter is there.
+CHECKS: Final = {
+    "php, ext-curl": 'php -r "curl_init();"',
+    "node, fetch": "node -e 'fetch'",
+    "wget --no-proxy": "wget --version | grep GNU",
+    "git": 'test -x "$(git --exec-path)/git-remote-https"',
+}
+
+
+def _has(name: str) -> bool:
+    check = CHECKS.get(name, "true")
+    return subprocess.run(["sh", "-c", check], check=False, capture_output=True).returncode == 0
+
+
 def test_who_goes_past_the_proxy_is_named(product: Product, programs: Path) -> None:
-    here = {name: words for name, (needed, words) in PROGRAMS.items() if all(map(shutil.which, needed))}
+    here = {
+        name: words
+        for name, (needed, words) in PROGRAMS.items()
+        if all(map(shutil.which, needed)) and _has(name)
+    }
     script = programs / "all.sh"
     lines = [
         f"( {words} ) < /dev/null > /dev/null 2>&1 & echo {name}=$!; wait" for name, words in here.items()
