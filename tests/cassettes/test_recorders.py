@@ -6,7 +6,6 @@ Each tool is fetched once from its registry into `tests/.cache`; a test skips wh
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from ringback.cli import ringback
 from support.exchanges import Shelf, found, request
 from support.launching import needs
 from support.product import CACHE, SID, TOKEN, alone_in, product
-from support.sdks import MissingError, absent, install, python_packages
+from support.sdks import MissingError, absent, install, output, python_packages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +135,7 @@ def check(shelf: Shelf, files: list[Path], title: str) -> None:
             assert json.loads(got.body).get("account_sid", SID) == SID
 
 
+@pytest.mark.timeout(600)  # a registry may take its time
 def test_betamax(product: Product, shelf: Shelf, tmp_path: Path) -> None:
     path = python_packages("betamax", "betamax==0.9.0")
     done = product.run([sys.executable, "-c", BETAMAX, str(tmp_path)], more={"PYTHONPATH": str(path)})
@@ -144,6 +144,7 @@ def test_betamax(product: Product, shelf: Shelf, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a registry may take its time
 def test_go_vcr(product: Product, shelf: Shelf, tmp_path: Path) -> None:
     go = needs("go")
     with alone_in(CACHE / "go-vcr") as place:
@@ -151,15 +152,17 @@ def test_go_vcr(product: Product, shelf: Shelf, tmp_path: Path) -> None:
             (place / "main.go").write_text(GO)
             (place / "go.mod").write_text("module ringback.test/recorder\n\ngo 1.21\n")
             for command in (["get", *GO_MODULES], ["mod", "tidy"], ["build", "-o", "program", "."]):
-                made = subprocess.run([go, *command], cwd=place, capture_output=True, text=True, check=False)
-                if made.returncode:
-                    absent(MissingError(f"go {command[0]} cannot make go-vcr: {made.stderr.strip()[:300]}"))
+                try:
+                    output([go, "-C", str(place), *command])
+                except MissingError as missing:
+                    absent(missing)
     done = product.run([place / "program", str(tmp_path), URL])
     assert done.returncode == 0, done.stderr
     for name in ("two", "three"):
         check(Shelf(shelf.directory / name), [tmp_path / f"{name}.yaml"], "go-vcr")
 
 
+@pytest.mark.timeout(600)  # as above
 def test_nock(product: Product, shelf: Shelf, tmp_path: Path) -> None:
     path = CACHE / "nock-13.5.6"
     quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error", "--fetch-retries", "1"]

@@ -14,7 +14,7 @@ from support.exchanges import Shelf, found
 from support.launching import needs
 from support.maven import jars
 from support.product import CACHE, alone_in, product
-from support.sdks import MissingError, absent, node_sdk, python_sdk
+from support.sdks import MissingError, absent, node_sdk, output, python_sdk
 from support.upstream import arguments, module_upstream, twilio, upstream_ca
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["module_upstream", "product", "upstream_ca"]
 
-pytestmark = pytest.mark.xdist_group("sdk-replay")  # one worker records once
+# One worker records once; a registry may take its time.
+pytestmark = [pytest.mark.xdist_group("sdk-replay"), pytest.mark.timeout(900)]
 
 MEDIA = ("https://demo.example/b.png", "https://demo.example/a.png")
 PYTHON = f"""
@@ -107,9 +108,10 @@ def _go() -> tuple[list[str], dict[str, str]]:
             (place / "go.mod").write_text("module ringback.test/replay\n\ngo 1.21\n")
             sdk = "github.com/twilio/twilio-go@v1.31.0"
             for command in (["get", sdk], ["mod", "tidy"], ["build", "-o", "program", "."]):
-                made = subprocess.run([go, *command], cwd=place, capture_output=True, text=True, check=False)
-                if made.returncode:
-                    absent(MissingError(f"go {command[0]}: {made.stderr.strip()[:300]}"))
+                try:
+                    output([go, "-C", str(place), *command])
+                except MissingError as missing:
+                    absent(missing)
     return [str(place / "program")], {}
 
 
