@@ -11,6 +11,7 @@ from ringback.contract import Names
 from ringback.drift.monitor import outcome_difference
 from ringback.exchange import Answer, Forward
 from ringback.responder import Mode, Responder
+from ringback.upstream import forwarder as forwarding
 from ringback.upstream.client import UpstreamError
 from ringback.upstream.forwarder import Forwarder, Gateway
 from ringback.upstream.proof import NotProvenError, Proof
@@ -305,6 +306,50 @@ def test_live_answers_are_observed_after_they_are_given() -> None:
             assert seen == []
         forwarder.close()  # at the end at the latest, in their order
         assert seen == [(201, "mine#1"), (400, "mine#1")]
+
+    asyncio.run(main())
+
+
+def test_answers_are_observed_when_no_client_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "_AFTER_ANSWER", 0.0)
+    monkeypatch.setattr(forwarding, "_MOST_UNOBSERVED", 2)
+    seen: list[str] = []
+    last = asyncio.Event()
+    places = iter(("#1", "#2", "#3", "#4", "#5"))
+    responder = Responder(contract.load(), mode="online")
+
+    async def record(*_: object) -> str:
+        place = next(places)
+        if place == "#1":
+            await last.wait()  # the disk is slow for one of them
+        return place
+
+    async def turns() -> list[str]:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        return seen
+
+    async def main() -> None:
+        forwarder = forwarder_for(
+            responder,
+            Scripted([CREATED] * 5),
+            record=record,
+            observe=lambda _, __, where: seen.append(where),
+        )
+        decided = responder.decide(REQUEST, Names(REQUEST.host))
+        assert isinstance(decided, Forward)
+        slow = asyncio.create_task(forwarder.forward(decided))
+        await turns()
+        for _ in range(2):
+            await forwarder.forward(decided)
+        assert await turns() == []
+        for _ in range(2):
+            await forwarder.forward(decided)
+        assert await turns() == ["#2", "#3"]  # no more than two wait
+        last.set()
+        await slow
+        assert await turns() == ["#2", "#3", "#4", "#5", "#1"]
+        forwarder.close()
 
     asyncio.run(main())
 

@@ -134,7 +134,7 @@ def snake(name: str) -> str:
 
 def _whole(text: str) -> str:
     """`text` without halves of characters, which JSON can spell and no file can hold."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _json(data: bytes) -> Body:

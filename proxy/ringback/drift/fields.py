@@ -14,7 +14,7 @@ from ringback.contract.rules import fill
 from ringback.drift.body import DATE, Leaf, date_format, escape_pointer, identifier_shape, is_sid, templated
 from ringback.drift.claims import ERROR_FIELDS, field_rule, field_severity, text_rule
 from ringback.drift.observation import ClaimDifference
-from ringback.exchange import PROVENANCE_PREFIX, first_header
+from ringback.exchange import PROVENANCE_PREFIX, cached_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -471,12 +471,13 @@ API_HEADERS: Final = "header.api"  # the claim about all fields of the API's own
 def check_headers(known: HeaderFile, observation: Observation, form: str, notes: Notes) -> None:
     """Check the header fields of one answer, and note those that nobody has seen before."""
     answer = observation.answer
+    given = {name.lower(): value for name, value in reversed(answer.headers)}  # the first of each name
     for field in known.headers:
         if field.status not in {None, answer.status}:
             continue
         if observation.when is not None and observation.when.date() < field.since:
             continue
-        value = first_header(answer.headers, field.name)
+        value = given.get(field.name.lower())
         own = not field.media and field.status is None
         notes.add(
             _header_rule(field.name), _header_difference(field, value, form), API_HEADERS if own else None
@@ -492,6 +493,7 @@ def check_headers(known: HeaderFile, observation: Observation, form: str, notes:
             )
 
 
+@cached_text
 def _header_rule(name: str) -> str:
     return f"header.{name.lower()}"
 
@@ -503,9 +505,8 @@ def _known_headers(known: HeaderFile) -> frozenset[str]:
 
 
 def _header_difference(field: HeaderField, value: str | None, form: str) -> ClaimDifference | None:
-    documented = f"{field.name}, {field.evidence}"
     if value is None:
-        observed = f"no {field.name}"
+        documented, observed = f"{field.name}, {field.evidence}", f"no {field.name}"
         cause = "missing"
     elif field.media and value.partition(";")[0].strip().lower() not in _MEDIA[form]:
         observed, documented = f"{field.name}: {value[:_SHOWN]}", f"{field.name}: {_MEDIA[form][0]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import unquote
 
@@ -217,6 +218,11 @@ class OutcomeCheck:
     difference: ClaimDifference | None = None
 
 
+@lru_cache(1024)  # every answer of a resource has the same ones
+def _held(specific: str, general: str | None) -> Check:
+    return Check(specific, general)
+
+
 @dataclass(slots=True)
 class Notes:
     """Checks in the making."""
@@ -228,4 +234,6 @@ class Notes:
         self, specific: str, difference: ClaimDifference | None = None, general: str | None = None
     ) -> None:
         """Note that a claim was looked at."""
-        self.checks.append(Check(specific, general, difference))
+        self.checks.append(
+            _held(specific, general) if difference is None else Check(specific, general, difference)
+        )

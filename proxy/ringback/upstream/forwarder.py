@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 
 _AFTER_ANSWER: Final = 0.05  # seconds: the client has its answer by then
+_MOST_UNOBSERVED: Final = 500  # answers that wait to be observed while others are asked for
 _RATE_LIMITED: Final = 20429  # Too Many Requests; 21611 comes with 429 too and is an answer
 
 # Why a request was answered here although it was to be forwarded, besides the refusals `upstream.…`.
@@ -226,6 +227,8 @@ class Forwarder:
         self._record = record
         self._observe = observe
         self._unobserved: deque[tuple[Request, Answer, str]] = deque()
+        self._observing: asyncio.TimerHandle | None = None
+        self._in_flight = 0
         self._unanswered = unanswered or (lambda _request, _user, *, waits: waits)
         self._budget = budget or Budget(max_live)
         self._warn = warn
@@ -236,6 +239,13 @@ class Forwarder:
 
     async def forward(self, forward: Forward) -> Answer:
         """Return the live API's answer, already recorded, or what takes its place; not counted yet."""
+        self._in_flight += 1
+        try:
+            return await self._answer(forward)
+        finally:
+            self._in_flight -= 1
+
+    async def _answer(self, forward: Forward) -> Answer:
         # Also if the end comes first, or something unforeseen.
         self._unanswered(forward.request, forward.user, waits=True)
         got = self._withheld() or await self._ask(forward.request)
@@ -250,9 +260,11 @@ class Forwarder:
 
     def close(self) -> None:
         """Show what was not observed yet, and close the kept connections."""
+        if self._observing is not None:
+            self._observing.cancel()
         try:
-            while self._unobserved:
-                self._observe_next()
+            while self._unobserved and self._observe:
+                self._observe(*self._unobserved.popleft())
         finally:
             self._gateway.close()
 
@@ -302,13 +314,24 @@ class Forwarder:
                 recorded = await self._record(forward.request, answer, forward.user)
             if self._observe:
                 self._unobserved.append((forward.request, answer, recorded))
-                asyncio.get_running_loop().call_later(_AFTER_ANSWER, self._observe_next)
+                self._observe_in(_AFTER_ANSWER)
         source = LiveSource("live", origin=answer.source.origin, difference=different, recorded=recorded)
         return answer.with_source(source)
 
+    def _observe_in(self, seconds: float) -> None:
+        if self._observing is None and self._unobserved:
+            self._observing = asyncio.get_running_loop().call_later(seconds, self._observe_next)
+
     def _observe_next(self) -> None:
-        if self._unobserved and self._observe:
-            self._observe(*self._unobserved.popleft())
+        """Observe one answer, unless a client waits for one: it goes first, as long as not too many wait."""
+        self._observing = None
+        if self._in_flight and len(self._unobserved) <= _MOST_UNOBSERVED:
+            self._observe_in(_AFTER_ANSWER)
+            return
+        observed = self._unobserved.popleft()
+        self._observe_in(0)
+        if self._observe:
+            self._observe(*observed)
 
     def _fall_back(self, forward: Forward, none: _NoAnswer) -> Answer:
         if none.rule not in self._warned:
