@@ -226,3 +226,14 @@ def test_a_system_that_refuses_is_told(tmp_path: Path) -> None:
         CannotStartError, match=r"does not allow it \(/etc/hosts: No such file or directory\)"
     ):
         Namespace(((str(tmp_path / "not there"), "/etc/hosts"),)).check()
+
+
+def test_a_command_that_gives_up_root_is_served_and_watched(product: Product) -> None:
+    """As a person calls it by sudo whose program is not to run as root."""
+    if not shutil.which("setpriv"):
+        pytest.skip("setpriv is not installed here (Debian: util-linux)")
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    script = f"id -u; {SERVED} && echo served; curl -sS --noproxy '*' {URL} 2> /dev/null; true"
+    done = product.run([*user, "sh", "-c", script], options=["--mount-namespace"])
+    assert (done.returncode, done.stdout) == (3, "65534\nserved\n"), done.stderr
+    assert "curl (curl -sS --noproxy" in done.stderr
