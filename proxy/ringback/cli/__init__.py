@@ -92,6 +92,7 @@ _NEXT: Final = """\
 Ringback answers a program's Twilio requests as Twilio's test credentials do, offline.
 
   ringback run -- pytest    run your tests, or any other program
+  ringback serve --open     start a proxy, and see in the browser what programs send
   ringback contract         show the magic numbers and what each of them gives
   ringback doctor           check the languages found on this machine
   ringback --help           list all commands"""
