@@ -26,6 +26,7 @@ class Store:
         asked: Methods and paths of all requests.
         headers: Their header fields.
         answered: The statuses of the answers.
+        page: Objects of one listing.
         away: Whether every request gets a 503.
         before_get: Called with the path before an object is sent.
     """
@@ -36,6 +37,7 @@ class Store:
         self.headers: list[str] = []
         self.answered: list[int] = []
         self.away = False
+        self.page = PAGE
         self.before_get: Any = lambda _path: None
         self.lock = threading.Lock()
         self.url = ""
@@ -130,7 +132,7 @@ def s3_server() -> Iterator[Store]:  # noqa: C901 - a class in it, each method o
             after = query.get("continuation-token", [""])[0]
             keys = [name.partition("/")[2] for name in sorted(store.objects) if name.startswith(f"{bucket}/")]
             keys = [key for key in keys if key.startswith(prefix) and key > after]
-            page, more = keys[:PAGE], len(keys) > PAGE
+            page, more = keys[: store.page], len(keys) > store.page
             rows = "".join(
                 f"<Contents><Key>{escape(key)}</Key><LastModified>2025-11-01T00:00:00.000Z</LastModified>"
                 f"<ETag>{escape(etag(store.objects[f'{bucket}/{key}']))}</ETag>"
