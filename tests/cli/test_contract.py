@@ -269,9 +269,9 @@ def test_the_basis_of_every_outcome_is_counted_and_the_assumed_ones_are_listed()
 
 
 def sent(settled_by: str) -> dict[str, str]:
-    found = re.fullmatch(r"POST Messages with StatusCallback=(.*)", settled_by)
+    found = re.fullmatch(r"POST Messages with (StatusCallback|MediaUrl)=(.*)", settled_by)
     assert found
-    return {"StatusCallback": found[1]}
+    return {found[1]: found[2]}
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,7 @@ _OWN: Final = (
 )
 # Decisions that are made in code, for all resources.
 _GENERAL: Final = (
+    ("url.other-fault", "refused", "POST Messages with MediaUrl=http://localhost/"),
     ("url.loopback", "refused", "POST Messages with StatusCallback=http://127.0.0.1/"),
     ("url.private", "refused", "POST Messages with StatusCallback=http://192.168.0.1/"),
     ("url.local-name", "refused", "POST Messages with StatusCallback=http://printer.local/"),

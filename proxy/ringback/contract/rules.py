@@ -405,12 +405,13 @@ def _check_url(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
         return Doubt("assumed", judged.doubt) if judged.doubt else None
     if judged.local and call.contract.local_urls:
         return Doubt("user", f"{step.name} passes because local URLs are allowed: {judged.fault}")
+    reported = judged.kind in step.parameter.reported
     return call.error(
         step.parameter.error,
         f"{step.name.lower()}.malformed",
-        step.parameter.basis if judged.reported else "assumed",
-        step.parameter.line if judged.reported else None,
+        step.parameter.basis if reported else "assumed",
+        step.parameter.line if reported else None,
         parameter=step.name,
         value=value,
-        reason=judged.fault,
+        reason=judged.fault if reported else f"{judged.fault} (assumed, nobody reported it of {step.name})",
     )

@@ -48,6 +48,8 @@ ParameterType = Literal[
 Format = Literal["json", "xml"]
 Texts = Literal["certain", "newest"]
 AccountKind = Literal["upgraded", "trial"]
+# Faults of URLs that people reported; the last two: a host without a dot, a label that ends in a hyphen.
+UrlFault = Literal["scheme", "host", "localhost", "dot", "hyphen"]
 OddAddress = Literal["channel", "malformed"]  # a colon after no known channel; no address at all
 AddressKind = Literal["number", "short-code", "alphanumeric", "whatsapp", "messenger", "client", "sip"]
 
@@ -178,6 +180,7 @@ class Parameter(ContractEntry, frozen=True, kw_only=True):
         earliest: For a date: how many seconds after the request it may begin.
         latest: For a date: how many seconds after the request it must have begun.
         blank: The error for a value that is sent blank, where blank is not the same as absent.
+        reported: For a URL: the faults for which somebody saw Twilio refuse it; the others are assumed.
         passes: How well it is known that test credentials take a fitting value.
     """
 
@@ -199,6 +202,7 @@ class Parameter(ContractEntry, frozen=True, kw_only=True):
     earliest: int | None = None
     latest: int | None = None
     blank: Code | str | None = None
+    reported: tuple[UrlFault, ...] = ()
     passes: Basis = "assumed"
 
 

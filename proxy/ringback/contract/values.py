@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import phonenumbers
 
-    from ringback.contract.schema import AddressKind, Parameter
+    from ringback.contract.schema import AddressKind, Parameter, UrlFault
 
 Check: TypeAlias = "Callable[[str, Parameter], bool]"
 
@@ -139,13 +139,13 @@ class UrlVerdict(msgspec.Struct, frozen=True):
 
     Attributes:
         fault: The cause for which Twilio refuses it, or None.
-        reported: Somebody saw Twilio refuse it for this cause; else it is an assumption.
+        kind: The kind of that fault, if somebody saw Twilio refuse a URL for it; else it is an assumption.
         local: The cause is that the host is not public.
         doubt: For a URL that passes: a peculiarity that nobody reported on, or None.
     """
 
     fault: str | None = None
-    reported: bool = True
+    kind: UrlFault | None = None
     local: bool = False
     doubt: str | None = None
 
@@ -158,24 +158,25 @@ def judge_url(value: str) -> UrlVerdict:
     """Judge a URL as Twilio's API does: scheme, host with a dot, well-formed labels, not localhost.
 
     Source: quotes of 2014 to 2026 (localhost, a host without a dot, a label that ends in a hyphen, no scheme,
-    no host). Nobody reported on addresses, private ranges, `.local`, ports, user information, other letters
-    and underscores: addresses that are not public and names that no public DNS has are refused, the rest
-    passes, both as assumptions.
+    no host); the entry of a parameter says which of them are about it. Nobody reported on addresses, private
+    ranges, `.local`, ports, user information, other letters and underscores: addresses that are not public
+    and names that no public DNS has are refused, the rest passes, both as assumptions.
     """
     if _NOT_URL.search(value):  # urlsplit drops some of them and takes the others
-        return UrlVerdict("a URL has no white space and no control characters", reported=False)
+        return UrlVerdict("a URL has no white space and no control characters")
     try:
         parts = urlsplit(value)
         named, port = parts.hostname or "", parts.port
     except ValueError as error:
-        return UrlVerdict(f"this is no URL: {str(error)[:60]}", reported=False)
+        return UrlVerdict(f"this is no URL: {str(error)[:60]}")
     if parts.scheme not in {"http", "https"}:
-        return UrlVerdict("Twilio takes URLs that begin with http:// or https://")
+        kind: UrlFault | None = None if "://" in value else "scheme"  # nobody reported ftp:// and the like
+        return UrlVerdict("Twilio takes URLs that begin with http:// or https://", kind)
     host = named.removesuffix(".")
     if not host:
-        return UrlVerdict("the URL names no host")
+        return UrlVerdict("the URL names no host", "host")
     if port == 0:
-        return UrlVerdict("no server has port 0", reported=False)
+        return UrlVerdict("no server has port 0")
     return _judge_host(host) or _peculiar(named, port, parts.username is not None)
 
 
@@ -186,39 +187,39 @@ def _judge_host(host: str) -> UrlVerdict | None:
         return _judge_address(address)
     last = host.rpartition(".")[2]
     if host == "localhost":
-        return _not_public(host)
+        return _not_public(host, "localhost")
     if "." not in host:
-        return _not_public(f"the host {host[:60]} has no dot")
+        return _not_public(f"the host {host[:60]} has no dot", "dot")
     if last in _NOT_PUBLIC:
-        return _not_public(f".{last} (assumed, nobody reported it)", reported=False)
+        return _not_public(f".{last}")
     if last.isdigit() or len(host) > _LONGEST_HOST:
-        return UrlVerdict("this is no host name", reported=False)
+        return UrlVerdict("this is no host name")
     return next((fault for fault in map(_judge_label, host.split(".")) if fault is not None), None)
 
 
 def _judge_address(address: IPv4Address | IPv6Address) -> UrlVerdict | None:
     """The verdict on an address that Twilio refuses, or None; nobody reported on any."""
     if not address.is_global:
-        return _not_public(f"{address} (assumed, nobody reported it)", reported=False)
+        return _not_public(str(address))
     if address.version == 4:
         return None
-    fault = f"Twilio reaches no IPv6 address: {address} (assumed, nobody reported it)"
-    return UrlVerdict(fault, reported=False, local=True)
+    return UrlVerdict(f"Twilio reaches no IPv6 address: {address}", local=True)
 
 
 def _judge_label(label: str) -> UrlVerdict | None:
     """The verdict on one part of a host name that Twilio refuses, or None."""
     if not label or len(label) > _LONGEST_LABEL:
-        return UrlVerdict("a part of the host is empty or longer than 63 characters", reported=False)
+        return UrlVerdict("a part of the host is empty or longer than 63 characters")
     if label.startswith("-") or label.endswith("-"):
-        return UrlVerdict(f"a part of the host begins or ends with a hyphen: {label}")
+        fault = f"a part of the host begins or ends with a hyphen: {label}"
+        return UrlVerdict(fault, "hyphen" if label.endswith("-") else None)
     if not _LABEL.fullmatch(label):
-        return UrlVerdict(f"a part of the host has other characters: {label}", reported=False)
+        return UrlVerdict(f"a part of the host has other characters: {label}")
     return None
 
 
-def _not_public(what: str, *, reported: bool = True) -> UrlVerdict:
-    return UrlVerdict(f"Twilio refuses URLs that are not public: {what}", reported, local=True)
+def _not_public(what: str, kind: UrlFault | None = None) -> UrlVerdict:
+    return UrlVerdict(f"Twilio refuses URLs that are not public: {what}", kind, local=True)
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
