@@ -470,3 +470,14 @@ def test_a_reason_is_one_line_that_http_can_have(reason: str, kept: str) -> None
 def test_an_answer_without_a_body_has_none(status: int) -> None:
     got = framed(Answer(status, "", (("Content-Length", "3"),), b"abc", Source("cassette")))
     assert (got.headers, got.body) == ((), b"")
+
+
+@pytest.mark.parametrize("digits", ["1" * 32, "0" * 32, "0a1b2c3d" * 4])
+def test_a_token_of_the_digits_of_its_account_leaves_a_placeholder(digits: str) -> None:
+    asked = request({"Body": f"AC{digits} and {digits}"}, sid=f"AC{digits}", token=digits)
+    clean = Redaction(secrets=frozenset((digits,))).redact(asked)
+    assert clean.request.path == f"/2010-04-01/Accounts/{ACCOUNT_PLACEHOLDER}/Messages.json"
+    assert clean.request.body == b"Body=" + ACCOUNT_PLACEHOLDER.encode() + b"+and+REDACTED"
+    other = "8d7c6b5a" * 4
+    assert clean.text(f"AC{other}{digits}").startswith(ACCOUNT_PLACEHOLDER)
+    assert digits not in clean.text(f"x{digits} {digits}x")

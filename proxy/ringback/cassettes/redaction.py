@@ -172,6 +172,9 @@ _PLACEHOLDER_BYTES: Final = ACCOUNT_PLACEHOLDER.encode()
 _FIELD_NAME: Final = re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+")
 _FIELD_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 _MOST_SECRETS: Final = 20  # of one request's header fields
+# A made-up token may be the digits of its account's SID, which is replaced as a whole.
+_NOT_IN_SID: Final = "(?<!AC)"
+_HEX: Final = re.compile("[0-9a-fA-F]{32}")
 _SHORTEST_SECRET: Final = 8  # a proxy password of "x" cannot be searched for
 
 
@@ -385,7 +388,8 @@ def _secret_pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
             spellings |= {secret, quote(secret, safe=""), quote_plus(secret), encoded}
     if not spellings:
         return None
-    return re.compile("|".join(re.escape(one) for one in sorted(spellings, key=len, reverse=True)))
+    longest = sorted(spellings, key=len, reverse=True)
+    return re.compile("|".join(_NOT_IN_SID * bool(_HEX.fullmatch(one)) + re.escape(one) for one in longest))
 
 
 def redacted(one: Interaction, redaction: Redaction) -> Interaction:

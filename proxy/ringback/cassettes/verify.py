@@ -118,7 +118,7 @@ class _Search:
 
     def text(self, text: str, name: str, where: str) -> None:
         for secret in self.known:
-            if secret in text:
+            if secret in text.replace(ACCOUNT_PLACEHOLDER, ""):
                 self._note(f"a configured secret in {where}", secret)
         if name and text and text != REDACTED and is_secret_name(name):
             self._note(f"a secret by its name in {where} ({name[:40]})", text)
