@@ -497,12 +497,12 @@ def test_no_password_is_in_a_message(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_a_wrong_password_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with server(tmp_path, "--requirepass", "right-one") as made:
-        url = made.url.replace("redis://", "redis://:wrong-one@")
+        url = made.url.replace("unix://", "unix://:wrong-one@")
         Responder.open(Settings(state=url)).close()
         assert "password" in caplog.text
         assert "wrong-one" not in caplog.text
         caplog.clear()
-        Responder.open(Settings(state=made.url.replace("redis://", "redis://:right-one@"))).close()
+        Responder.open(Settings(state=made.url.replace("unix://", "unix://:right-one@"))).close()
         assert caplog.text == ""
 
 

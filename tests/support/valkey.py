@@ -9,13 +9,14 @@ import subprocess
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass
@@ -23,33 +24,47 @@ class Server:
     """A server that can be paused, ended and started again, empty.
 
     Attributes:
-        url: Its address.
+        directory: Where it runs, and where its socket is.
+        options: Further options.
+        tls: Whether it listens by TLS on a port, and not on a Unix socket, which no other test can have.
+        port: That port.
     """
 
     program: str
     directory: Path
-    port: int
     options: tuple[str, ...] = ()
     tls: bool = False
+    port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"unix://{self.directory}/socket"
 
     def start(self) -> None:
-        ports = ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
-        command = [self.program, *ports, "--bind", "127.0.0.1", "--save", "", *self.options]
-        self.process = subprocess.Popen(
-            command, cwd=self.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+        for _ in range(10):
+            where = ["--port", "0", "--unixsocket", f"{self.directory}/socket"]
+            if self.tls:  # another process may take the port before the server does
+                self.port = _free_port()
+                where = ["--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1"]
+            self.process = subprocess.Popen(
+                [self.program, *where, "--save", "", *self.options],
+                cwd=self.directory,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            if self._listens(self.process):
                 return
-            assert self.process.poll() is None, "the server ended at its start"
+        raise AssertionError("the server does not start")
+
+    def _listens(self, process: subprocess.Popen[bytes]) -> bool:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and process.poll() is None:
+            with suppress(OSError), socket.socket(socket.AF_INET if self.tls else socket.AF_UNIX) as sock:
+                sock.connect(("127.0.0.1", self.port) if self.tls else f"{self.directory}/socket")
+                return process.poll() is None
             time.sleep(0.02)
-        raise AssertionError("the server does not listen")
+        return False
 
     def pause(self) -> None:
         assert self.process is not None
@@ -76,14 +91,18 @@ def program() -> str:
     return found
 
 
-@contextmanager
-def server(directory: Path, *options: str, tls: bool = False) -> Iterator[Server]:
+def _free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    made = Server(program(), directory, port, options, tls)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def server(directory: Path, *options: str, tls: bool = False) -> Iterator[Server]:
+    with TemporaryDirectory(prefix="valkey-") as short:  # a socket's path has 107 characters at most
+        made = Server(program(), directory if tls else Path(short), options, tls)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
