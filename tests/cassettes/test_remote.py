@@ -337,7 +337,7 @@ def test_a_store_that_is_away(bucket: Store, recorder: Callable[..., Recorder]) 
     again = recorder("offline")
     assert again.found("one") == "one", "from the copies of an earlier run"
     assert any("earlier run" in line for line in again.said)
-    with pytest.raises(SetupError, match="cassettes: s3://shop/other"):
+    with pytest.raises(SetupError, match="cassettes: s3://shop/other: the server answered 503"):
         Responder.open(Settings(cassettes="s3://shop/other"))
 
 
@@ -400,6 +400,9 @@ def test_no_credential_is_in_a_message(bucket: Store, monkeypatch: pytest.Monkey
         Responder.open(Settings(cassettes=URL))
     assert SECRET not in str(error.value)
     assert "signed" not in str(error.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(SetupError, match="no connection, or no answer in time"):
+        Responder.open(Settings(cassettes=URL))
     assert "\n" not in str(error.value)
 
 

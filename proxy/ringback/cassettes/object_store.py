@@ -27,6 +27,7 @@ _MOST_CAUSE: Final = 200  # characters of an error's text
 _LEAST_SECRET: Final = 6  # characters of a variable's value that is taken out of texts
 _SECRET_NAME: Final = re.compile(r"(?i)key|secret|token|password|sas|credential")
 _QUERY: Final = re.compile(r"\?[^\s\"')>]+")
+_STATUS: Final = re.compile(r"status code: (\d{3})")
 _SPACE: Final = re.compile(r"\s+")
 _CLIENT: Final = {"connect_timeout": "5s", "timeout": "30s"}
 _RETRY: Final = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
@@ -217,6 +218,11 @@ class Bucket:
     def _clean(self, text: str) -> str:
         """Shorten an error's text and take out queries, which may be signed, and values of variables."""
         text = _SPACE.sub(" ", text.partition("Debug source:")[0]).strip()
+        status = _STATUS.search(text)
+        if status:
+            return f"the server answered {status[1]}"
+        if "error sending request" in text:
+            return "no connection, or no answer in time"
         text = _QUERY.sub("?...", text)
         for name, value in self._environ.items():
             if len(value) >= _LEAST_SECRET and _SECRET_NAME.search(name):
