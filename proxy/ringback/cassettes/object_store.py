@@ -131,17 +131,31 @@ class Bucket:
         except Exception as error:  # noqa: BLE001 - of many classes, as each store has its own
             raise self._error("", error) from None
 
-    def list(self) -> list[StoredObject]:
-        """Return all objects.
+    def list(self, folder: str | None = None) -> list[StoredObject]:
+        """Return all objects, or those in one folder.
 
         Raises:
             RemoteError: The store is away, or says no.
         """
         try:
-            pages = list(self._obstore.list(self._store, chunk_size=1000))
+            pages = list(self._obstore.list(self._store, folder, chunk_size=1000))
         except Exception as error:  # noqa: BLE001 - see `__init__`
             raise self._error("", error) from None
         return [StoredObject(one["path"], one["e_tag"] or _no_etag(one)) for page in pages for one in page]
+
+    def find(self, path: str) -> StoredObject | None:
+        """Return the object at `path`, without its content; None if there is none.
+
+        Raises:
+            RemoteError: The store is away, or says no.
+        """
+        try:
+            found = self._obstore.head(self._store, path)
+        except Exception as error:  # noqa: BLE001 - see `__init__`
+            if isinstance(error, FileNotFoundError) or type(error).__name__ == "NotFoundError":
+                return None
+            raise self._error(path, error) from None
+        return StoredObject(path, found["e_tag"] or _no_etag(found))
 
     def get(self, path: str, etag: str | None = None) -> tuple[bytes, str] | None:
         """Return an object and its ETag; None if it still has the ETag `etag`.

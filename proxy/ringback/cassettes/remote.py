@@ -409,7 +409,11 @@ class RemoteCassettes:
             CassetteError: An object is no cassette.
         """
         for _ in range(_TRIES):
-            objects = self.objects().get(name)
+            base = self._bucket.find(f"{name}{SUFFIX}")
+            found = {one for one in self._bucket.list(f"{name}.segments") if _name_of(one.path) == name}
+            if self._bucket.find(f"{name}{SUFFIX}") != base:
+                continue  # somebody has compacted it meanwhile
+            objects = frozenset(found | ({base} if base else set()))
             if not objects:
                 raise RemoteError(f"{self.url} has no cassette {name!r}")
             with suppress(_ChangedError):
