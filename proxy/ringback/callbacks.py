@@ -80,7 +80,7 @@ class CallbackError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Ending:
     """The end of a message or a call.
 
     Attributes:
@@ -92,7 +92,7 @@ class Outcome:
     code: int | None = None
 
     @classmethod
-    def of(cls, resource: str, status: str, code: int | None = None) -> Outcome:
+    def of(cls, resource: str, status: str, code: int | None = None) -> Ending:
         """Make an outcome of a resource, with the usual error code where none is given.
 
         Raises:
@@ -106,7 +106,7 @@ class Outcome:
 
 
 @dataclass(eq=False)
-class Sent:
+class Delivery:
     """A sent message or call whose statuses are reported.
 
     Attributes:
@@ -132,7 +132,7 @@ class Sent:
     events: frozenset[str]
     fields: tuple[tuple[str, str], ...]
     token: str = field(repr=False)
-    outcome: Outcome
+    outcome: Ending
     reported: list[str] = field(default_factory=list)
     sequence: int = 0
     decided: asyncio.Event = field(default_factory=asyncio.Event)
@@ -140,7 +140,7 @@ class Sent:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Its name for people."""
         return "message" if self.resource == "Messages" else "call"
 
     def next_status(self) -> str | None:
@@ -182,7 +182,7 @@ class StatusCallbacks:
         self._hosts = frozenset(host.strip("[]").rstrip(".").lower() for host in hosts)
         self._delay = delay
         self._hold = hold
-        self._sent: dict[str, Sent] = {}
+        self._sent: dict[str, Delivery] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = asyncio.Semaphore(_MOST_OPEN)
         self._tls: ssl.SSLContext | None = None
@@ -213,7 +213,7 @@ class StatusCallbacks:
 
     def _made(
         self, resource: str, request: Request, answer: Answer, session: str, contract: Contract
-    ) -> Sent | None:
+    ) -> Delivery | None:
         last = record_of(request, answer, session)
         url = last.field("StatusCallback")
         if not url or last.sid is None:
@@ -223,7 +223,7 @@ class StatusCallbacks:
         row = contract.outcome_row(resource, form)
         asked = " ".join(value for name, value in last.form or () if name == "StatusCallbackEvent")
         method = form.get("StatusCallbackMethod", "POST").upper() if resource == "Calls" else "POST"
-        return Sent(
+        return Delivery(
             sid=last.sid,
             number=self._journal.last if self._journal.capacity else 0,
             session=session,
@@ -236,12 +236,12 @@ class StatusCallbacks:
             outcome=self._outcome(resource, row),
         )
 
-    def _outcome(self, resource: str, row: MagicRow | None) -> Outcome:
+    def _outcome(self, resource: str, row: MagicRow | None) -> Ending:
         if row is not None and row.outcome is not None:
-            return Outcome.of(resource, row.outcome, row.outcome_code)
-        return Outcome(HOLD if self._hold else _DEFAULT[resource])
+            return Ending.of(resource, row.outcome, row.outcome_code)
+        return Ending(HOLD if self._hold else _DEFAULT[resource])
 
-    def decide(self, sid: str, status: str, code: int | None = None) -> Sent:
+    def decide(self, sid: str, status: str, code: int | None = None) -> Delivery:
         """Let a message or call end so: what is still missing is reported, in order.
 
         After the end, a last status is reported again, which Twilio would not do.
@@ -257,7 +257,7 @@ class StatusCallbacks:
         sent = self._sent.get(sid)
         if sent is None:
             raise CallbackError(f"{sid} is not known: it named no StatusCallback, or is not kept any more")
-        outcome = Outcome.of(sent.resource, status, code)
+        outcome = Ending.of(sent.resource, status, code)
         ended = sent.task is None or sent.task.done()
         sent.outcome = outcome
         if ended:
@@ -303,7 +303,7 @@ class StatusCallbacks:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("Ringback failed on a status callback", exc_info=error)
 
-    async def _report(self, sent: Sent, before: float) -> None:
+    async def _report(self, sent: Delivery, before: float) -> None:
         """Report the statuses one after the other, each after the answer to the one before."""
         await asyncio.sleep(before)
         while True:
@@ -323,7 +323,7 @@ class StatusCallbacks:
 
     # -- one callback
 
-    async def _call(self, sent: Sent, status: str) -> None:
+    async def _call(self, sent: Delivery, status: str) -> None:
         form = _status_fields(sent, status)
         sent.sequence += 1
         url, body = sent.url, urlencode(form).encode()
@@ -467,7 +467,7 @@ def _fields(resource: str, record: Record, target: str) -> tuple[tuple[str, str]
     )
 
 
-def _status_fields(sent: Sent, status: str) -> tuple[tuple[str, str], ...]:
+def _status_fields(sent: Delivery, status: str) -> tuple[tuple[str, str], ...]:
     """Return all form fields of one status."""
     if sent.resource == "Messages":
         last = sent.outcome.code is not None and status == sent.outcome.status

@@ -37,9 +37,9 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 
 if TYPE_CHECKING or __name__ != "pytest_ringback":
-    from ringback.testing import Comparable, Ringback, Sent
+    from ringback.testing import Comparable, Ringback, SentList
 else:
-    from ringback_testing import Comparable, Ringback, Sent
+    from ringback_testing import Comparable, Ringback, SentList
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -476,11 +476,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Tell item by item how what was sent differs from what was expected."""
-    ours = (Sent, Comparable)
+    ours = (SentList, Comparable)
     if isinstance(right, ours) and not isinstance(left, ours):
         left, right = right, left
     told = "what was sent is not what was expected"
-    if op == "==" and isinstance(left, Sent) and isinstance(right, list):
+    if op == "==" and isinstance(left, SentList) and isinstance(right, list):
         return [told, *left.explain(right)]
     if op == "==" and isinstance(left, Comparable) and isinstance(right, Mapping):
         return [told, *left.differences(right), *str(left).splitlines()]

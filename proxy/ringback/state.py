@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Uses:
-    """How often each request of one cassette was answered, by its key."""
+    """Counts of answered requests of one cassette, by the request's key."""
 
     def __init__(self) -> None:
         self._counts: dict[bytes, int] = {}

@@ -223,8 +223,8 @@ class ReportedStatus(Comparable):
 T = TypeVar("T", bound=Comparable)
 
 
-class Sent(list[T]):
-    """What was sent, oldest first; equal to a list of mappings that have some of the attributes."""
+class SentList(list[T]):
+    """A list of what was sent, oldest first; equal to a list of mappings that have some of the attributes."""
 
     def explain(self, wanted: Iterable[object]) -> list[str]:
         """Return lines that tell how this differs from `wanted`: for each item, what is not as it should."""
@@ -267,30 +267,30 @@ class Session:
         return int(self._asked("GET", "requests", {"limit": "0"})["last"])
 
     @property
-    def requests(self) -> Sent[SentRequest]:
+    def requests(self) -> SentList[SentRequest]:
         """Every answered request of this test, oldest first."""
-        return Sent(SentRequest.of(one) for one in self._list("requests"))
+        return SentList(SentRequest.of(one) for one in self._list("requests"))
 
     @property
-    def messages(self) -> Sent[Message]:
+    def messages(self) -> SentList[Message]:
         """The messages that were accepted, oldest first."""
-        return Sent(_made(Message, one) for one in self._list("messages"))
+        return SentList(_made(Message, one) for one in self._list("messages"))
 
     @property
-    def calls(self) -> Sent[Call]:
+    def calls(self) -> SentList[Call]:
         """The calls that were accepted, oldest first."""
-        return Sent(_made(Call, one) for one in self._list("calls"))
+        return SentList(_made(Call, one) for one in self._list("calls"))
 
     @property
-    def numbers(self) -> Sent[BoughtNumber]:
+    def numbers(self) -> SentList[BoughtNumber]:
         """The phone numbers that were bought, oldest first."""
-        return Sent(_made(BoughtNumber, one) for one in self._list("numbers"))
+        return SentList(_made(BoughtNumber, one) for one in self._list("numbers"))
 
     @property
-    def callbacks(self) -> Sent[ReportedStatus]:
+    def callbacks(self) -> SentList[ReportedStatus]:
         """The status callbacks of this test's messages and calls, oldest first."""
         found = self._asked("GET", "callbacks", {"session": self.name})["callbacks"]
-        return Sent(
+        return SentList(
             _made(ReportedStatus, {**one, "fields": [(name, value) for name, value in one["form"]]})
             for one in found
             if one["request"] > self._since

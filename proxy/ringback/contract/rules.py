@@ -324,7 +324,7 @@ def _check_type(call: _Call, step: Step, value: str) -> Decision | Doubt | None:
 
 
 def _odd_text(step: Step, value: str) -> Doubt | None:
-    """What nobody reported of a text: white space alone, and characters beyond 16 bits at the limit."""
+    """The doubt about a text that nobody reported: white space alone, or odd characters at the limit."""
     longest = step.parameter.max_length
     if value.isspace():
         return Doubt("assumed", f"{step.name} is white space alone: assumed not to be taken for blank")

@@ -299,7 +299,7 @@ def built() -> bytes:
 
 
 class _Claimed(NamedTuple):
-    """What an entry of basis `documented` claims.
+    """The claim of an entry of basis `documented`.
 
     Attributes:
         name: The entry, for people.
@@ -399,7 +399,7 @@ def _answer(resource: Resource, shipped: Shipped) -> Iterator[_Claimed]:
 
 
 def _said(field: Field, form: Mapping[str, str]) -> str:
-    """What the page must say of the value of `field`, or nothing where it is not always the same."""
+    """The page's words for the value of `field`, or nothing where it is not always the same."""
     value = field.value
     if isinstance(value, str) and value.startswith("$form.") and field.default is not None:
         value = "$sent" if value.removeprefix("$form.") in form else field.default
