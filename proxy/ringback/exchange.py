@@ -286,6 +286,17 @@ def basic_auth(header: str, *, errors: str = "strict") -> tuple[str, str] | None
     return (user, password) if colon else None
 
 
+SHORTEST_SECRET: Final = 8  # characters; shorter texts stand in others by chance
+
+
+def secrets_of(request: Request) -> tuple[str, ...]:
+    """The texts that authorize `request`: its token, and the value of the Authorization field."""
+    given = request.header("Authorization") or ""
+    pair = basic_auth(given, errors="replace")
+    found = (pair[1] if pair else "", given.partition(" ")[2].strip())
+    return tuple(one for one in found if len(one) >= SHORTEST_SECRET)
+
+
 def cached_text(function: Callable[[str], Result]) -> Callable[[str], Result]:
     """Keep the last results of a pure function of one text, for short texts only."""
     kept = lru_cache(CACHED_TEXTS)(function)

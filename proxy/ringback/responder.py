@@ -14,7 +14,7 @@ from ringback.cassettes.files import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.contract.form import NamingError, has_too_many_fields, limit_exceeded, parameters_named
 from ringback.contract.render import FreshStamps, Stamps, make_stamps
-from ringback.exchange import Forward, Mode
+from ringback.exchange import Forward, Mode, secrets_of
 from ringback.journal import Journal
 from ringback.records import DEFAULT_SESSION
 from ringback.state import State
@@ -413,7 +413,7 @@ class Responder:
             started: When the request was begun with, of `time.perf_counter`, or None if that is not known.
         """
         seconds = None if started is None else perf_counter() - started
-        self.tally.count(answer, request.target, seconds)
+        self.tally.count(_without_secrets(request, answer), request.target, seconds)
         if answer.source.rule != CHALLENGE:
             self.journal.add(request, answer, self.cassette_of(user))
             if self.callbacks is not None:
@@ -478,6 +478,20 @@ class Responder:
             self.cassettes.rewind(session)
         if session is None:
             self.stamps.reset()
+
+
+def _without_secrets(request: Request, answer: Answer) -> Answer:
+    """Return `answer` without the request's token in its reason, which the summary quotes."""
+    reason = answer.source.reason
+    if not reason or answer.status < 400:
+        return answer
+    for secret in secrets_of(request):
+        reason = reason.replace(secret, "token")
+    return (
+        answer
+        if reason == answer.source.reason
+        else answer.with_source(replace(answer.source, reason=reason))
+    )
 
 
 async def _later(answer: Answer) -> Answer:

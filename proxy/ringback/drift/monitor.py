@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
@@ -22,7 +23,7 @@ from ringback.drift.report.builder import (
     read_accepted,
     reproduce_command,
 )
-from ringback.exchange import error_code
+from ringback.exchange import error_code, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,28 @@ if TYPE_CHECKING:
     from ringback.drift.report.builder import Report
     from ringback.exchange import Answer, Request
 
+_HIDDEN: Final = b"token"  # in the place of a token
 _KEPT: Final = 10_000  # comparisons that are kept, one of each kind; later kinds are only counted
+
+
+def _without_secrets(request: Request, answer: Answer) -> tuple[Request, Answer]:
+    """Return both without the request's token where no token belongs: findings are shown and written."""
+    body, target, shown = request.body, request.target, answer.body
+    hidden, reason, headers, asked = _HIDDEN.decode(), answer.reason, answer.headers, request.headers
+    for secret in secrets_of(request):
+        for spelling in {secret, quote(secret, safe="")}:
+            plain = spelling.encode("utf-8", "surrogateescape")
+            body, shown = body.replace(plain, _HIDDEN), shown.replace(plain, _HIDDEN)
+            target, reason = target.replace(spelling, hidden), reason.replace(spelling, hidden)
+            headers = tuple([(name, value.replace(spelling, hidden)) for name, value in headers])
+            asked = tuple(
+                [
+                    (name, value if name.lower() == "authorization" else value.replace(spelling, hidden))
+                    for name, value in asked
+                ]
+            )
+    seen = replace(answer, body=shown, reason=reason, headers=headers)
+    return replace(request, body=body, target=target, headers=asked), seen
 
 
 def _now() -> datetime:
@@ -96,6 +118,7 @@ class DriftMonitor:
         except CodingError as error:
             self._warn(f"an answer was not compared with the documentation: {error}")
             return ()
+        request, plain = _without_secrets(request, plain)
         place = where or f"{request.method} {request.path}"
         comparison = compare(self.claim_set, Observation(request, plain, place, self._clock(), "proven"))
         if comparison.skipped:

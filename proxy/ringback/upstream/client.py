@@ -508,7 +508,8 @@ async def _event(connection: _Connection) -> object:
         except h11.RemoteProtocolError as error:
             if ended:
                 raise UpstreamError("upstream.closed", "it closed the connection") from None
-            raise UpstreamError("upstream.invalid", str(error)) from None
+            # Behind the colon are the upstream's own bytes: nobody knows what is in them.
+            raise UpstreamError("upstream.invalid", str(error).partition(":")[0]) from None
         except ValueError:  # a length of thousands of digits, in some versions of h11
             raise UpstreamError("upstream.invalid", "its Content-Length is no number") from None
         if event is not h11.NEED_DATA:
