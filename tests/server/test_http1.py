@@ -351,3 +351,12 @@ def test_many_different_or_long_heads_do_not_pile_up() -> None:
     for _ in range(3):
         side.receive(http(headers=(("X-Long", "x" * 5000),), form=GOOD["Messages"]))
     assert heads._remembered.cache_info().misses == 600
+
+
+def test_a_known_head_ends_a_connection_of_one_answer_too() -> None:
+    answering = responder()
+    heads = heads_of(answering)
+    for _ in range(2):  # parsed, then known by its bytes
+        side = Http1(answering.handle, answering, heads, once=True)
+        assert STATUS.findall(side.receive(FIRST + FIRST)) == [b"201"]
+        assert side.closed

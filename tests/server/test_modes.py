@@ -97,7 +97,8 @@ def test_the_mode_decides_who_answers_and_nothing_else(
 ) -> None:
     expected, got = everything(offline, way, data), everything(forwarding, way, data)
     assert sources(got) == sources(expected)
-    if b"twilio" in sources(expected):
+    crowded = b"more than 1000 fields" in expected  # a limit: refused in every mode, never forwarded
+    if b"twilio" in sources(expected) and not crowded:
         assert b"Ringback-Source: live" in got or b"Ringback-Source: cassette" in got
         assert b"Ringback-Source: contract" not in got
     else:

@@ -202,6 +202,7 @@ class Http1:
                 return b""
             self._known = None
             self._answer(head)
+            self.closed = self._once
         return data
 
     def _parse(self, data: bytes) -> None:
