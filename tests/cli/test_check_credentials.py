@@ -101,7 +101,6 @@ def test_a_proxy_variable_that_is_no_proxy_is_reported(
     [
         ("", TOKEN, f"set {SID} and {SECRET}"),
         (ACCOUNT, "", f"set {SID} and {SECRET}"),
-        ("AC1/../AC2", TOKEN, f"{SID} is no AccountSid"),
         (ACCOUNT, "\udcff", f"{SECRET} has characters that are not ASCII"),
     ],
 )
@@ -111,6 +110,26 @@ def test_a_missing_or_impossible_pair_is_not_sent(
     got = check("--upstream", upstream.url, account=account, token=token)
     assert got.exit_code == 2
     assert said in got.stderr
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    "account, said",
+    [
+        ("AC1/../AC2", "is no AccountSid (AC and 32 hexadecimal digits); nothing was sent"),
+        ("AC" + "g" * 32, "is no AccountSid (AC and 32 hexadecimal digits); nothing was sent"),
+        (f"{ACCOUNT} ", "is no AccountSid (AC and 32 hexadecimal digits); nothing was sent"),
+        ("SK" + "0a" * 16, "but an API key: there are no test API keys; nothing was sent"),
+    ],
+)
+def test_a_sid_that_is_none_is_wrong_and_not_sent(
+    upstream: LoopbackUpstream, account: str, said: str
+) -> None:
+    """Live-test: a malformed AccountSid gets 404, which says nothing about the token."""
+    got = check("--upstream", upstream.url, account=account)
+    assert got.exit_code == 1
+    assert got.stdout.startswith("wrong: ")
+    assert said in got.stdout
     assert upstream.seen == []
 
 

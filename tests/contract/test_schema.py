@@ -62,6 +62,7 @@ def test_an_entry_cannot_be_changed() -> None:
     "evidence, years",
     [
         ("recording 2014-2020", "2014-2020"),
+        ("recording 2014-2020, live-test 2023", "2014-2020, 2023"),
         ("quote 2023, live credentials", "2023"),
         ("quote 2020-2020", "2020-2020"),
         ("live-test", None),

@@ -593,7 +593,7 @@ def test_newer_texts_are_answered_where_they_are_asked_for(
 
 def test_the_source_reports_the_years_of_a_text() -> None:
     certain = dict(answered(SENDER, To="+15005550001").source.headers())["Ringback-Source"]
-    assert "; text=recorded 2014-2020; " in certain
+    assert "; text=recorded 2014-2020, 2023; " in certain
     newest = send(SENDER, better(SENDER, To="+15005550001"), contract=NEWEST).source
     assert "; text=recorded 2023-2026; " in dict(newest.headers())["Ringback-Source"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import sys
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from ringback.cli.drift import SID, TOKEN, make_gateway
 from ringback.cli.options import table_option
 from ringback.exchange import Request
 
+_ACCOUNT: Final = re.compile("AC[0-9a-fA-F]{32}")
 _HOST: Final = "api.twilio.com"
 _PAIR: Final = f"{SID} and {TOKEN}"
 _SAID: Final = {
@@ -41,16 +43,18 @@ def command(**options: Any) -> None:
     Exit codes:
       0  test     they are test credentials
       1  live     they are live credentials
-      1  wrong    sid and token do not belong together
+      1  wrong    sid and token do not belong together, or the sid is none
       2  unclear  the answer says neither, there is none, or a variable is missing
     """  # noqa: D301 - click wants a real backspace
     account, token = os.environ.get(SID, ""), os.environ.get(TOKEN, "")
     if not account or not token:
         raise click.UsageError(f"set {_PAIR} to the pair (Console, Account, API keys & tokens)")
-    if not (account.isascii() and account.isalnum()):
-        raise click.UsageError(f"{SID} is no AccountSid: AC and 32 hexadecimal digits")
     if not token.isascii():
         raise click.UsageError(f"{TOKEN} has characters that are not ASCII")
+    if not _ACCOUNT.fullmatch(account):
+        key = ", but an API key: there are no test API keys" if account.startswith("SK") else ""
+        click.echo(f"wrong: {SID} is no AccountSid (AC and 32 hexadecimal digits){key}; nothing was sent")
+        sys.exit(_EXIT["wrong"])
     try:
         verdict, said = asyncio.run(_ask(account, token, options))
     except KeyboardInterrupt:

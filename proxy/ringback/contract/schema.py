@@ -250,7 +250,7 @@ class ErrorText(ContractEntry, frozen=True, kw_only=True):
 
     @property
     def years(self) -> str | None:
-        """The years in which the text was recorded or quoted, e.g. `2014-2020`, or None."""
+        """The years in which the text was recorded, seen or quoted, e.g. `2014-2020, 2023`, or None."""
         return _years(self.evidence or "")
 
 
@@ -261,12 +261,11 @@ def _years(evidence: str) -> str | None:
     Raises:
         ValueError: They run backwards.
     """
-    found = re.search(r"(?<![\w.-])(20\d\d)(?:-(20\d\d))?(?![\w-])", evidence, re.ASCII)
-    if found is None:
-        return None
-    if found[2] and found[2] < found[1]:
-        raise ValueError(f"the years {found[0]} run backwards")
-    return found[0]
+    named = list(re.finditer(r"(?<![\w.-])(20\d\d)(?:-(20\d\d))?(?![\w-])", evidence, re.ASCII))
+    for one in named:
+        if one[2] and one[2] < one[1]:
+            raise ValueError(f"the years {one[0]} run backwards")
+    return ", ".join(one[0] for one in named) or None
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ringback.contract import values
-from ringback.contract.render import count_segments
+from ringback.contract.render import TRIAL_NOTICE, count_segments
 from ringback.contract.rules import fill
 from ringback.drift.body import DATE, Leaf, date_format, escape_pointer, identifier_shape, is_sid, templated
 from ringback.drift.claims import ERROR_FIELDS, field_rule, field_severity, text_rule
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _ALIKE: Final = 0.5  # how alike two names must be for a field to count as renamed
 _TRUTH: Final = ("true", "false")
 _NEW: Final = "not mentioned"
-TRIAL_NOTICE: Final = "Sent from your Twilio trial account - "  # before the body (recorded 2016-2018)
 TRIAL_ACCOUNT: Final = "account.trial"  # known of an account whose bodies begin with the notice
 
 
