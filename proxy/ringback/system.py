@@ -12,7 +12,7 @@
 * `SIGCHLD`, `os.getpgid`, `pthread_sigmask`: `ringback run` ends with a sentence, `RUN_NEEDS`.
 
 The tests take these away and run the commands (`tests/test_system.py`). Linux's `/proc` and `prctl` are in
-`launch/processes.py`, `splice` is in `server/tunnel.py`; both do without.
+`launch/directory.py`, `splice` is in `server/tunnel.py`; both do without.
 """
 
 from __future__ import annotations

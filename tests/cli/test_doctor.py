@@ -22,7 +22,7 @@ from support.launching import needs
 if TYPE_CHECKING:
     from pathlib import Path
 
-DOCTOR = [sys.executable, "-c", "from ringback.cli.doctor import command; command(prog_name='doctor')"]
+DOCTOR = [sys.executable, "-c", "from ringback.cli.doctor import doctor; doctor(prog_name='doctor')"]
 
 
 @pytest.fixture

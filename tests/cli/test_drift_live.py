@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ringback.cli.drift import progress, send_all
-from ringback.drift.live import choose
+from ringback.drift.sources import choose
 from support.drifting import ACCOUNT, CLAIM_SET, TOKEN
 from support.upstream import module_upstream, twilio, upstream, upstream_ca
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ringback.drift.live import Asked
+    from ringback.drift.sources import Asked
     from support.upstream import LoopbackUpstream
 
 __all__ = ["module_upstream", "upstream", "upstream_ca"]

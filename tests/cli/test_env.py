@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cli.env import SAVED, before
+from ringback.cli.setup import SAVED, before
 from support.launching import needs
 from support.product import SID, TOKEN
 from support.serving import Serving, serving

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.cli.request_log import callback_line, failures, follow, line
+from ringback.cli.summary import callback_line, failures, follow, line
 from ringback.contract import Names, load
 from ringback.contract.render import SeededStamps
 from ringback.journal import Journal

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.drift.live import UnansweredError, ask, choose
+from ringback.drift.sources import UnansweredError, ask, choose
 from support.drifting import ACCOUNT, CLAIM_SET, documented
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_requests_are_as_far_apart_as_is_asked_for(monkeypatch: pytest.MonkeyPat
     async def send(request: Request) -> tuple[Answer, str]:
         return documented(request), ""
 
-    monkeypatch.setattr("ringback.drift.live.asyncio.sleep", sleep)
+    monkeypatch.setattr("ringback.drift.sources.asyncio.sleep", sleep)
     probes = choose(CLAIM_SET, ["Calls.to.*"])
     asyncio.run(ask(probes, ACCOUNT, send, pause=0.5))
     assert pauses == [0.5] * (len(probes) - 1)

@@ -12,7 +12,7 @@ from ringback.cassettes.vcr_format import load_foreign
 from ringback.cli import ringback
 from ringback.drift.compare import compare
 from ringback.drift.findings import collect_findings
-from ringback.drift.recordings import UnreadableCassetteError, item_lines, read_recordings
+from ringback.drift.sources import UnreadableCassetteError, item_lines, read_recordings
 from support.drifting import CLAIM_SET, cassette, recorded
 
 # What the real recordings of 2014 to 2017 show; docs/drift-recorded.md explains each.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.ready_file import ReadyFile
+from ringback.launch.environment import ReadyFile
 from ringback.launch.runtimes import RUNTIMES
 from support import sdks
 from support.dotnet import compiled, compiled_for_mono, dotnet, mono

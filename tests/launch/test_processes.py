@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ringback.launch import processes
-from ringback.launch.processes import ancestors, descendants, users
+from ringback.launch import directory
+from ringback.launch.directory import ancestors, descendants, users
 
 TREE = """
 import os, subprocess, sys
@@ -23,7 +23,7 @@ else:
 @pytest.mark.parametrize("proc", ["/proc", "/not/there"])
 def test_a_process_is_found_with_its_children(proc: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By /proc, and by `ps` where there is none."""
-    monkeypatch.setattr(processes, "_PROC", Path(proc))
+    monkeypatch.setattr(directory, "_PROC", Path(proc))
     with subprocess.Popen(
         [sys.executable, "-c", TREE],
         env=os.environ | {"TREE": TREE},
@@ -46,8 +46,8 @@ def test_a_process_is_found_with_its_children(proc: str, monkeypatch: pytest.Mon
 def test_who_started_this_one(proc: str, tmp_path: Path) -> None:
     """By /proc, and by `ps` where there is none."""
     code = (
-        "from ringback.launch import processes; from pathlib import Path;"
-        f"processes._PROC = Path({proc!r}); print(list(processes.ancestors()))"
+        "from ringback.launch import directory; from pathlib import Path;"
+        f"directory._PROC = Path({proc!r}); print(list(directory.ancestors()))"
     )
     shell = tmp_path / "fish"
     shell.symlink_to("/bin/sh")
@@ -59,11 +59,11 @@ def test_who_started_this_one(proc: str, tmp_path: Path) -> None:
 
 
 def test_a_login_shells_name_is_its_programs() -> None:
-    assert processes._plain("-fish\n") == processes._plain("/usr/bin/fish") == "fish"
+    assert directory._plain("-fish\n") == directory._plain("/usr/bin/fish") == "fish"
 
 
 def test_without_ps_there_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_PROC", Path("/not/there"))
+    monkeypatch.setattr(directory, "_PROC", Path("/not/there"))
     monkeypatch.setenv("PATH", "/not/there")
     assert list(ancestors()) == []
     assert users(Path("/tmp")) is None

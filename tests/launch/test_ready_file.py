@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ringback.launch.ready_file import (
+from ringback.launch.environment import (
     NoProxyError,
     ReadyFile,
     default_ready_file,

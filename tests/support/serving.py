@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ringback.launch.ready_file import ReadyFile, read_ready_file
+from ringback.launch.environment import ReadyFile, read_ready_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -88,11 +88,11 @@ def no_link(*_: object, **__: object) -> None:
 
 def main(system: str, arguments: list[str]) -> None:
     """Become `ringback` on `system`."""
-    from ringback.launch import processes  # noqa: PLC0415 - after the standard library
+    from ringback.launch import directory  # noqa: PLC0415 - after the standard library
 
     take_away(LINUX)
-    processes._PROC = Path("/nowhere")
-    processes.sys = SimpleNamespace(platform="darwin")  # type: ignore[assignment]
+    directory._PROC = Path("/nowhere")
+    directory.sys = SimpleNamespace(platform="darwin")  # type: ignore[assignment]
     if system == "macos":
         take_away(MACOS)
     else:

@@ -21,14 +21,14 @@ COMMANDS: Final = {
     "cassettes": ("cassettes", "List, show, check and redact recordings."),
     "drift": ("drift", "Hold the live API, or recordings, against the documentation."),
     "check-credentials": (
-        "check_credentials",
+        "doctor:check_credentials",
         "Tell whether credentials are test credentials, free of charge.",
     ),
     "mock-upstream": ("serve:mock_upstream", "Answer in place of the live API, to try recording and drift."),
     "addon": ("setup:addon", "Print the path of the addon script for mitmdump and mitmweb."),
     "ca": ("setup:ca", "Show, export or replace the CA that clients trust."),
-    "env": ("env", "Print the shell exports for a running proxy."),
-    "doctor": ("doctor", "Check every client runtime found on this machine."),
+    "env": ("setup:env", "Print the shell exports for a running proxy."),
+    "doctor": ("doctor:doctor", "Check every client runtime found on this machine."),
     "completion": ("setup:completion", "Print the completion script for a shell."),
 }
 

@@ -32,16 +32,18 @@ from ringback.cli.cassettes_changes import (
     EXIT_FINDINGS,
     EXIT_NOTHING,
     NOT_USED,
+    READABLE,
     cassette_path,
+    compact,
     known_secrets,
     label,
     loaded_cassette,
     numbered,
     outcome,
     redacted_interaction,
+    refuse_address,
     report_skipped,
 )
-from ringback.cli.cassettes_remote import READABLE, compact, refuse_address
 
 
 @click.group()

@@ -1,7 +1,9 @@
-"""`ringback doctor`: a check that every client runtime on this machine reaches and trusts the proxy."""
+"""Commands that check an installation (`doctor`) and a pair of credentials (`check-credentials`)."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -13,15 +15,17 @@ import tempfile
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ringback.cli import output
+from ringback.cli.drift import SID, TOKEN, make_gateway
+from ringback.cli.options import table_option
+from ringback.exchange import Request
 from ringback.launch.ca import AuthorityError, ensure_authority
-from ringback.launch.environment import Proxy, prepare
+from ringback.launch.environment import Proxy, ReadyFile, prepare, read_ready_file
 from ringback.launch.probes import ABSENT, CREATED, PROBES, ClientProbe, found
-from ringback.launch.ready_file import ReadyFile, read_ready_file
 from ringback.system import signals
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from ringback.launch.ca import Authority
+
 
 # Other names of the runtimes than their own and their programs'.
 _ALSO: Final = {"nodejs": "node.js", "golang": "go", "py": "python", "c#": ".net", "csharp": ".net"}
@@ -77,7 +82,7 @@ class Diagnosis:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of a table.")
 @click.argument("runtimes", nargs=-1, metavar="[RUNTIME]...")
-def command(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
+def doctor(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
     """Try every client runtime that is found here, or the RUNTIMEs that are named.
 
     Each makes one request with its own HTTP client, and with its Twilio SDK where one is installed, through a
@@ -294,3 +299,74 @@ def _run(command: list[str], environment: Mapping[str, str]) -> subprocess.Compl
 def _first(pattern: re.Pattern[str], text: str) -> str:
     match = pattern.search(text)
     return match[0].strip('",;') if match else "?"
+
+
+_ACCOUNT: Final = re.compile("AC[0-9a-fA-F]{32}")
+_HOST: Final = "api.twilio.com"
+_PAIR: Final = f"{SID} and {TOKEN}"
+_SAID: Final = {
+    "test": f"{_PAIR} are test credentials: nothing that they do costs money",
+    "live": f"{_PAIR} are live credentials: what they do costs money, and Ringback never forwards it",
+    "wrong": f"{_PAIR} do not belong together, or the account is closed (HTTP 401)",
+}
+_EXIT: Final = {"test": 0, "live": 1, "wrong": 1, "unclear": 2}
+
+
+@click.command()
+@table_option("upstream")
+@table_option("upstream_ca")
+@table_option("egress_proxy")
+@table_option("connect_timeout")
+@table_option("timeout")
+def check_credentials(**options: Any) -> None:
+    """Tell whether the credentials in the environment are test credentials.
+
+    RINGBACK_TEST_ACCOUNT_SID and RINGBACK_TEST_AUTH_TOKEN are sent to the live API in one GET of the account,
+    which changes nothing and costs nothing: live credentials may read it, test credentials may not. The first
+    word of the output is the verdict.
+
+    \b
+    Exit codes:
+      0  test     they are test credentials
+      1  live     they are live credentials
+      1  wrong    sid and token do not belong together, or the sid is none
+      2  unclear  the answer says neither, there is none, or a variable is missing
+    """  # noqa: D301 - click wants a real backspace
+    account, token = os.environ.get(SID, ""), os.environ.get(TOKEN, "")
+    if not account or not token:
+        raise click.UsageError(f"set {_PAIR} to the pair (Console, Account, API keys & tokens)")
+    if not token.isascii():
+        raise click.UsageError(f"{TOKEN} has characters that are not ASCII")
+    if not _ACCOUNT.fullmatch(account):
+        key = ", but an API key: there are no test API keys" if account.startswith("SK") else ""
+        click.echo(f"wrong: {SID} is no AccountSid (AC and 32 hexadecimal digits){key}; nothing was sent")
+        sys.exit(_EXIT["wrong"])
+    try:
+        verdict, said = asyncio.run(_ask(account, token, options))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    asked = f" (asked: {options['upstream']})" if options["upstream"] else ""
+    click.echo(f"{verdict}: {said}{asked}")
+    sys.exit(_EXIT[verdict])
+
+
+async def _ask(account: str, token: str, options: dict[str, Any]) -> tuple[str, str]:
+    """Send the probe; return the verdict and a sentence."""
+    from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - `--help` is fast
+    from ringback.upstream.proof import NotProvenError  # noqa: PLC0415 - as above
+
+    gateway = make_gateway(options)
+    basic = base64.b64encode(f"{account}:{token}".encode()).decode()
+    request = Request("GET", _HOST, "/", (("Authorization", f"Basic {basic}"),))
+    try:
+        await gateway.prove(request)
+    except NotProvenError as error:
+        verdict = error.rule.removeprefix("credentials.")
+        if verdict in _SAID:
+            return verdict, _SAID[verdict]
+        return "unclear", error.detail or error.rule
+    except UpstreamError as error:
+        return "unclear", f"no answer ({error.rule}): {error.detail}"
+    finally:
+        gateway.close()
+    return "test", _SAID["test"]

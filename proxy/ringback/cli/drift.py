@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ringback.contract import Answer, Request
     from ringback.drift.claims import ClaimProbe, ClaimSet
     from ringback.drift.compare import Comparison
-    from ringback.drift.live import Asked
     from ringback.drift.report.builder import AcceptedFinding, NotCompared, Report
+    from ringback.drift.sources import Asked
     from ringback.upstream.forwarder import Gateway
 
 
@@ -221,8 +221,8 @@ SUBCOMMANDS: Final = {"accept": accept, "schema": schema}
 def _recordings(paths: Sequence[Path], entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report:
     from ringback.cassettes.vcr_format import load_foreign  # noqa: PLC0415 - as above
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
-    from ringback.drift.recordings import UnreadableCassetteError, read_recordings  # noqa: PLC0415 - as above
     from ringback.drift.report.builder import NotCompared, ReportFrame, build_report, reproduce_command  # noqa: PLC0415 - as above
+    from ringback.drift.sources import UnreadableCassetteError, read_recordings  # noqa: PLC0415 - as above
 
     claim_set = _claim_set(options["contracts"])
     _check_only(claim_set, options["only"])
@@ -263,8 +263,8 @@ _UNKNOWN_CALLER: Final = "its outcome, because live credentials may have asked; 
 def _live(entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report:
     from ringback.cassettes.files import CassetteError  # noqa: PLC0415 - as above
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
-    from ringback.drift.live import choose  # noqa: PLC0415 - as above
     from ringback.drift.report.builder import NotCompared, ReportFrame, build_report, reproduce_command  # noqa: PLC0415 - as above
+    from ringback.drift.sources import choose  # noqa: PLC0415 - as above
 
     claim_set = _claim_set(options["contracts"])
     account, token = os.environ.get(SID, ""), os.environ.get(TOKEN, "")
@@ -395,7 +395,7 @@ async def send_all(
 ) -> list[Asked]:
     """Send the probes through the forwarding path: its proof, its verification, its way out."""
     from ringback.cassettes.cassette import CassetteDirectory  # noqa: PLC0415 - as above
-    from ringback.drift.live import ask  # noqa: PLC0415 - as above
+    from ringback.drift.sources import ask  # noqa: PLC0415 - as above
     from ringback.net import is_loopback  # noqa: PLC0415 - as above
     from ringback.upstream.routes import mock_upstream  # noqa: PLC0415 - as above
 
@@ -450,7 +450,7 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
     """
     from ringback.cassettes.bodies import decode  # noqa: PLC0415 - as above
     from ringback.cassettes.files import CodingError  # noqa: PLC0415 - as above
-    from ringback.drift.live import UnansweredError  # noqa: PLC0415 - as above
+    from ringback.drift.sources import UnansweredError  # noqa: PLC0415 - as above
     from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - as above
     from ringback.upstream.proof import NotProvenError  # noqa: PLC0415 - as above
 
@@ -482,7 +482,7 @@ _UNPROVEN: Final = {
 
 def _placed(asked: Sequence[Asked], cassette: Path) -> list[Asked]:
     """Return `asked` with each entry pointing to its place in the cassette."""
-    from ringback.drift.recordings import item_lines  # noqa: PLC0415 - as above
+    from ringback.drift.sources import item_lines  # noqa: PLC0415 - as above
 
     answered = [item for item in asked if item.observation is not None]
     try:

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Final
 
 from ringback.cli.output import print_message
 from ringback.cli.startup import CannotStartError
-from ringback.launch.directory import write_file
+from ringback.launch.directory import descendants, write_file
 from ringback.launch.hints import leave_bypass_marker
-from ringback.launch.processes import descendants
 from ringback.launch.runtimes import SHIMS
 from ringback.launch.trust import bundle_of, read_pem_blocks
 from ringback.server.tls import MAX_HELLO, RECORD, parse_client_hello

@@ -23,7 +23,7 @@ from ringback.system import is_running
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ringback.launch.ready_file import ReadyFile
+    from ringback.launch.environment import ReadyFile
 
 _PROXY_URL: Final = "RINGBACK_PROXY_URL"
 _GRACE: Final = 10.0  # seconds beyond a long poll's own limit
@@ -130,7 +130,7 @@ def stop(timeout: float) -> None:
 
 def _running() -> ReadyFile:
     """Read the ready file of the proxy that runs for this user."""
-    from ringback.launch.ready_file import NoProxyError, read_ready_file  # noqa: PLC0415 - not for --url
+    from ringback.launch.environment import NoProxyError, read_ready_file  # noqa: PLC0415 - not for --url
 
     try:
         return read_ready_file()

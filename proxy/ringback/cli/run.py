@@ -17,17 +17,25 @@ import click
 from ringback import system
 from ringback.cli.options import settings_options
 from ringback.cli.output import print_message
-from ringback.cli.request_log import failures, keep_journal
-from ringback.cli.summary import EXIT_NONE, EXIT_START, cassettes_code, cassettes_fail, findings, summary
-from ringback.launch.processes import adopt_orphans, descendants
+from ringback.cli.summary import (
+    EXIT_NONE,
+    EXIT_START,
+    cassettes_code,
+    cassettes_fail,
+    failures,
+    findings,
+    keep_journal,
+    summary,
+)
+from ringback.launch.directory import adopt_orphans, descendants
 from ringback.tally import many
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
+    from ringback.launch.directory import Process
     from ringback.launch.environment import Launch
-    from ringback.launch.processes import Process
     from ringback.settings import Settings
     from ringback.tally import Tally
 

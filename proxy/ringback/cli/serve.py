@@ -14,8 +14,7 @@ import click
 
 from ringback.cli.options import settings_options, table_option
 from ringback.cli.output import print_message
-from ringback.cli.request_log import failures, keep_journal
-from ringback.cli.summary import cassettes_code, cassettes_fail, findings, summary
+from ringback.cli.summary import cassettes_code, cassettes_fail, failures, findings, keep_journal, summary
 from ringback.launch.runtimes import reachable
 from ringback.settings import options_of
 from ringback.system import on_signals, signals
@@ -147,7 +146,7 @@ def _end(
 @contextmanager
 def _found_by_others(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Let `ringback env` find this proxy for as long as it runs."""
-    from ringback.launch.ready_file import ReadyFile, remove_ready_file, write_ready_file  # noqa: PLC0415 - see run
+    from ringback.launch.environment import ReadyFile, remove_ready_file, write_ready_file  # noqa: PLC0415 - see run
 
     try:
         write_ready_file(ReadyFile(**state))

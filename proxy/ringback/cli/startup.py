@@ -17,7 +17,7 @@ from ringback.cli.output import print_message, show_log
 from ringback.cli.summary import EXIT_START
 from ringback.launch.ca import Authority, AuthorityError, ensure_authority
 from ringback.launch.directory import KEPT, launch_base, launch_directory
-from ringback.launch.ready_file import own_ready_file
+from ringback.launch.environment import own_ready_file
 from ringback.launch.runtimes import Proxy, reachable
 from ringback.net import write_atomically
 from ringback.server.run import ProxyConfig, StartError

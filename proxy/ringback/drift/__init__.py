@@ -2,7 +2,7 @@
 
 The documentation is a `ClaimSet`, one exchange with the API is an `Observation`. `compare` holds an
 observation against the claims, `collect_findings` makes one `DriftFinding` for each cause of a difference,
-and `report.builder` makes a `Report` of them. `live` asks the API, `recordings` reads cassettes, and
+and `report.builder` makes a `Report` of them. `sources` asks the API and reads cassettes, and
 `monitor` observes the answers that pass through the proxy.
 """
 
