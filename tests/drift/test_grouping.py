@@ -8,6 +8,7 @@ import pytest
 from ringback.contract import decide
 from ringback.drift.compare import inputs_of
 from ringback.drift.findings import collect_findings
+from ringback.drift.report.builder import ReportFrame, build_report
 from support.drifting import ACCOUNT, CLAIM_SET, edit, failing, look, probe
 
 if TYPE_CHECKING:
@@ -223,6 +224,49 @@ def test_header_fields_that_are_all_gone_are_one_finding_and_one_of_them_is_itse
     assert gone.rule == "header.api"
     (one,) = findings(of_claim("Messages.to.blocked", one_less))
     assert one.rule == "header.x-shenanigans"
+
+
+def test_fields_that_are_missing_in_the_same_answers_are_one_finding() -> None:
+    successes = [look(probe("example.message.sent"), edit(price=..., to=..., body=...))]
+    (found,) = collect_findings(CLAIM_SET, successes)
+    assert (found.rule, found.kind, found.severity) == ("Messages.answer", "removed", "error")
+    assert found.observed == "no to, body, price"
+    assert found.pointers == ("/body", "/price", "/to")
+    assert {"Messages.answer.to", "Messages.answer.price"} <= set(found.claims)
+    again = collect_findings(CLAIM_SET, [look(probe("example.message.sent"), edit(price=..., to=...))])
+    assert again[0].fingerprint != found.fingerprint, "one that is accepted does not hide another field"
+    only = build_report(CLAIM_SET, successes, [], ReportFrame("recordings", "", only=["Messages.answer.to"]))
+    assert [one.fingerprint for one in only.findings] == [found.fingerprint]
+
+
+def test_fields_that_are_missing_in_other_answers_are_findings_of_their_own() -> None:
+    changed = [
+        look(probe("example.message.sent"), edit(price=...)),
+        look(probe("Messages.from.valid"), edit(to=...)),
+    ]
+    assert {one.rule for one in collect_findings(CLAIM_SET, changed)} == {
+        "Messages.answer.price",
+        "Messages.answer.to",
+    }
+
+
+def test_an_error_without_several_fields_and_new_ones_together_are_one_finding_each() -> None:
+    (less,) = collect_findings(
+        CLAIM_SET, [look(probe("Messages.to.blocked"), edit(more_info=..., status=...))]
+    )
+    assert (less.rule, less.observed) == ("error.fields", "no more_info, status")
+    new = edit(a=1, b=2, c=3, d=4)
+    (more,) = collect_findings(CLAIM_SET, [look(probe("example.message.sent"), new)])
+    assert (more.severity, more.observed) == ("info", "new fields: a, b, c and 1 more")
+
+
+def test_the_sid_of_another_resource_makes_no_other_finding() -> None:
+    def change(number: int) -> Any:
+        return edit(uri=f"/2010-04-01/Accounts/{ACCOUNT}/Messages/SM{number:032x}.json")
+
+    changed = [look(probe("example.message.sent"), change(number)) for number in (1, 2)]
+    (found,) = collect_findings(CLAIM_SET, changed)
+    assert (found.rule, found.seen) == ("Messages.answer.uri", 2)
 
 
 def test_no_account_is_in_a_finding() -> None:

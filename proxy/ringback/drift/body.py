@@ -212,6 +212,7 @@ _DATES = (
     ("RFC 2822 with another zone", re.compile(r"\w{3}, \d{1,2} \w{3} \d{4} \d{2}:\d{2}:\d{2} \S+", re.ASCII)),
 )
 _SID = re.compile(r"([A-Z]{2})([0-9a-f]+)", re.ASCII)
+_ANY_SID = re.compile(r"\b[A-Z]{2}[0-9a-f]{32}\b", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _CLASSES = (
     ("digits", re.compile(r"\d+", re.ASCII)),
@@ -251,4 +252,4 @@ def templated(text: str, known: Mapping[str, str]) -> str:
     for name, value in sorted(known.items(), key=lambda item: -len(item[1])):
         if len(value) > 2:
             text = text.replace(value, "{" + name + "}")
-    return text
+    return _ANY_SID.sub("{another sid}", text)

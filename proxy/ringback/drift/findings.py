@@ -323,6 +323,7 @@ class DriftFinding:
 
 _SIGHTINGS: Final = 5  # kept of each finding
 _LEAST: Final = 2  # instances that make a wider claim
+_MOST_NAMED: Final = 3  # fields that a line names
 
 
 @dataclass
@@ -409,7 +410,42 @@ def _checks(comparisons: Sequence[Comparison]) -> list[_Group]:
     for (general, _, _), specific in same.items():
         wide = general in instances and instances[general] == set(specific) and len(specific) >= _LEAST
         groups += [_widened(general, list(specific.values()))] if wide else list(specific.values())
-    return groups
+    return _merge_fields(groups)
+
+
+def _merge_fields(groups: Sequence[_Group]) -> list[_Group]:
+    """Merge fields that are missing, or new, in the very same answers: that is one cause."""
+    together: dict[tuple[object, ...], list[_Group]] = defaultdict(list)
+    for group in groups:
+        difference = group.difference
+        alike: tuple[object, ...] = (id(group),)
+        if difference.kind == difference.cause and difference.pointer and not group.wide:
+            seen = frozenset(map(id, group.found))
+            alike = (difference.kind, difference.resource, seen)
+        together[alike].append(group)
+    return [same[0] if len(same) < _LEAST else _merged(same) for same in together.values()]
+
+
+def _merged(groups: Sequence[_Group]) -> _Group:
+    """Make one group about several fields of the same answers."""
+    first = min((group.difference for group in groups), key=lambda one: SEVERITIES.index(one.severity))
+    names = [group.difference.pointer.lstrip("/").replace("/", ".") for group in groups]
+    shown = ", ".join(names[:_MOST_NAMED]) + (
+        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    )
+    difference = replace(
+        first,
+        pointer="",
+        documented=f"{len(names)} fields" if first.kind == "removed" else first.documented,
+        observed=f"no {shown}" if first.kind == "removed" else f"new fields: {shown}",
+        cause=f"{first.cause}: {', '.join(sorted(names))}",
+    )
+    rule = "error.fields" if first.resource == "*" else f"{first.resource}.answer"
+    merged = _Group(rule, difference, found=list(groups[0].found))
+    for group in groups:
+        merged.claims |= group.claims
+        merged.pointers |= group.pointers
+    return merged
 
 
 def _widened(rule: str, groups: Sequence[_Group]) -> _Group:
