@@ -60,6 +60,17 @@ def test_on_a_narrow_one_no_word_is_torn(
     ]
 
 
+def test_a_heading_is_not_torn_where_long_cells_can_be_folded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_terminal(monkeypatch, 80)
+    headings = ("name", "interactions", "bytes", "last recorded", "source", "redacted", "layout")
+    show_table(headings, [("test_sign_up[a]", "1", "475", "-", "vcrpy", "-", "vcrpy's")])
+    lines = plain(capsys).splitlines()
+    assert {len(line) for line in lines} <= set(range(81))
+    assert {"interactions", "bytes", "source", "redacted", "layout"} <= set(" ".join(lines).split())
+
+
 def test_a_bar_is_shown_after_two_seconds_and_goes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,8 +143,10 @@ def _as_table(console: Console, title: str, headings: Sequence[str], rows: Seque
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table(title=title or None, title_justify="left", title_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for at, heading in enumerate(headings):
+        # What a column's heading has room for is never folded: rich would tear the heading with it.
+        narrow = " " not in heading and all(len(cells[at]) <= len(heading) for cells, _ in rows)
+        table.add_column(heading, overflow="fold", no_wrap=narrow)
     for cells, style in rows:
         table.add_row(*(Text(cell) for cell in cells), style=style)
     console.print(table)
