@@ -113,6 +113,18 @@ def test_what_the_contract_cannot_judge_is_not_judged(shelf: Shelf) -> None:
         assert check(shelf.file(name), LOADED) == []
 
 
+def test_what_live_credentials_may_have_asked_is_not_judged_and_that_is_reported(shelf: Shelf) -> None:
+    owned = request({**SENT, "From": "+14105550101"})
+    listed = request(b"", method="GET", resource="Messages.json")
+    wrong = request({**SENT, "To": "+15005550001"})  # its From is a magic one, so test credentials asked
+    file = written(shelf, (owned, answer()), (listed, answer(status=200)), (wrong, answer()))
+    reported: list[str] = []
+    found = [one for one in check(file, LOADED, (), reported.append) if one.rule == "contract"]
+    assert len(found) == 1
+    assert found[0].detail.startswith("recorded is 201, the contract says 400 21211")
+    assert reported == ["2 interactions that another tool recorded, because live credentials may have asked"]
+
+
 def test_a_torn_tail_is_found_in_its_line(shelf: Shelf) -> None:
     file = shelf.write((request(SENT), answer()))
     line = file.read_text().count("\n") + 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +20,7 @@ from support.exchanges import FORM, Shelf, answer, numbered, request, written
 from support.launching import needs
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
 FORM_OF = {"To": "+14105550100", "From": "+15005550006"}
 ONE, TWO, THREE, FOUR, FIVE = (
@@ -140,9 +143,66 @@ def test_files_below_and_with_other_names_are_not_passed_over_in_silence(shelf: 
     for arguments in (["verify", str(plain)], ["show", str(plain)], ["redact", str(plain)]):
         assert run(*arguments)[0] == 0
     assert plain.is_file()
-    drift = CliRunner().invoke(ringback, ["drift", "--assume-test", str(shelf.directory)])
-    assert drift.exit_code in (0, 1)
-    assert "test_x[a].yaml" in drift.output or "2" in drift.output
+
+
+def test_list_verify_redact_and_drift_agree_on_files_and_name_the_same_others(shelf: Shelf) -> None:
+    file = shelf.write(ONE)
+    below = shelf.directory / "test_sms"
+    (below / "deep.yaml").mkdir(parents=True)
+    good = [below / "test_x[a].yaml", below / "deep.yaml" / "t e.yml", shelf.directory / ".hidden.yaml"]
+    for path in good:
+        path.write_bytes(file.read_bytes())
+    bad = [shelf.directory / "package.json", shelf.directory / "conflict.yaml", below / "torn.yml"]
+    for path, text in zip(bad, ('{"a": 1}', "<<<<<<< HEAD\n", "interactions: [\n"), strict=True):
+        path.write_text(text)
+    skipped = {
+        below / "no-ending": "no ending",
+        shelf.directory / "UPPER.YAML": "no ending",
+        shelf.directory / "loop": "a link to a directory",
+        shelf.directory / "nowhere.yaml": "a link that leads nowhere",
+    }
+    (below / "no-ending").write_bytes(file.read_bytes())
+    (shelf.directory / "UPPER.YAML").write_bytes(file.read_bytes())
+    (shelf.directory / "loop").symlink_to(below, target_is_directory=True)
+    (shelf.directory / "nowhere.yaml").symlink_to(below / "nothing")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(shelf.directory / "pipe.yaml")
+        skipped[shelf.directory / "pipe.yaml"] = "no regular file"
+    there = ["--cassettes", str(shelf.directory)]
+    every = {file, *good, *bad}
+
+    assert set(verify.files_of([shelf.directory])) == every
+    code, listed = run("list", *there)
+    assert len([line for line in listed.splitlines() if "\t" in line]) == len(every) + 1
+    assert set(named(listed, skipped)) == set(skipped)
+    code, checked = run("verify", str(shelf.directory))
+    assert code == 1
+    assert set(named(checked, skipped)) == set(skipped)
+    assert set(named(checked, bad)) == set(bad)
+    code, as_json = run("verify", "--json", str(shelf.directory))
+    told = {Path(one["path"]): one["why"] for one in json.loads(as_json)["not_looked_at"]}
+    assert told.keys() == skipped.keys()
+    assert all(told[path].startswith(why) for path, why in skipped.items())
+
+    drift = CliRunner().invoke(ringback, ["drift", "--format", "json", str(shelf.directory)])
+    report = json.loads(drift.stdout)
+    seen = {one["where"].rpartition(":")[0] for found in report["findings"] for one in found["sightings"]}
+    assert {Path(one) for one in seen} == {file, *good}
+    left = {Path(one["what"].partition(":")[0]): one["why"] for one in report["not_compared"]}
+    assert left.keys() == {*bad, *skipped}
+    assert "merge conflict markers" in left[shelf.directory / "conflict.yaml"]
+    assert all(left[path].startswith(why) for path, why in skipped.items())
+
+    code, redacted = run("redact", *there)
+    assert code == 1
+    assert redacted.count(" redacted\n") == len(good) + 1
+    assert redacted.count("not redacted: ") == len(bad)
+    assert set(named(redacted, skipped)) == set(skipped)
+
+
+def named(said: str, paths: Iterable[Path]) -> list[Path]:
+    """Those of `paths` that are named."""
+    return [path for path in paths if str(path) in said]
 
 
 def test_a_file_that_is_not_used_is_not_redacted_over_the_one_that_is(shelf: Shelf) -> None:

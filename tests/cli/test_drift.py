@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,9 +214,35 @@ def test_one_answer_that_does_not_come_makes_the_run_blind(drift: Any, upstream:
 
 
 def test_no_upstream_at_all(drift: Any) -> None:
-    result = drift("--upstream", "http://127.0.0.1:9", "--only", "Messages.to.*")
+    with socket.socket() as taken:  # bound and not listening: refused, and nobody else takes it
+        taken.bind(("127.0.0.1", 0))
+        result = drift("--upstream", f"http://127.0.0.1:{taken.getsockname()[1]}", "--rate", "0.1")
     assert result.exit_code == 2
-    assert "nothing was compared" in result.output
+    said = " ".join(result.stdout.split())
+    assert said.startswith("drift: nothing was compared")
+    assert said.count("the credentials cannot be proven") == 1
+    assert f"and {len(CLAIM_SET.probes) - 1} more: the credentials cannot be proven" in said
+
+
+def test_cassette_and_reports_live_in_one_directory(
+    drift: Any, upstream: LoopbackUpstream, tmp_path: Path
+) -> None:
+    reports = ["json", "html", "junit", "sarif"]
+    words = [word for form in reports for word in ("--format", form, "--output", f"drift.{form}")]
+    for _ in range(2):  # the second run finds what the first one left
+        result = drift(*at(upstream), "--only", "Messages.to.*", *words)
+        assert result.exit_code == 0, result.output
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "drift-answers.yaml",
+        *(f"drift.{form}" for form in reports),
+    }
+    result = drift(".", "--format", "json")
+    found = report(result)
+    assert found["compared"] > 5
+    left = {item["what"]: item["harmless"] for item in found["not_compared"]}
+    assert left["drift.json"]
+    assert left["drift.html"]
+    assert result.exit_code == 0
 
 
 def test_the_documentation_as_a_cassette_agrees_with_nothing(drift: Callable[..., Result]) -> None:

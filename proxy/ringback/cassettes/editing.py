@@ -33,7 +33,7 @@ from ringback.cassettes.redaction import (
     redacted,
     redacted_fields,
 )
-from ringback.cassettes.vcr_format import DOCUMENTED, FIELD_RECORDED, FIELD_SOURCE, Interaction
+from ringback.cassettes.vcr_format import DOCUMENTED, FIELD_RECORDED, FIELD_SOURCE, IMPORTED, Interaction
 from ringback.cassettes.verify import documented_answer
 from ringback.contract import AnswerStamp, Request
 from ringback.contract.form import plain_name
@@ -343,7 +343,7 @@ def _imported(one: ForeignInteraction, source: str) -> Interaction:
 
 
 def _import_one(path: Path, file: ForeignFile, redaction: Redaction) -> tuple[list[bytes], ImportReport]:
-    source = f"{MOCK}; origin={file.title} {path.name}" if file.stubs else f"imported; format={file.title}"
+    source = f"{MOCK}; origin={file.title} {path.name}" if file.stubs else f"{IMPORTED}; format={file.title}"
     found = [_imported(one, source) for one in file.taken]
     handshakes = layout.challenges(found)
     parts: list[bytes] = []

@@ -205,21 +205,30 @@ def read_whole(path: Path) -> bytes:
     return path.read_bytes()
 
 
+NO_ENDING: Final = "no ending .yaml, .yml or .json; name it to have it looked at"
+
+
 def cassettes_below(directory: Path) -> list[Path]:
     """Return the files below `directory` that may be cassettes, by their endings; sorted."""
     return sorted(path for path in directory.rglob("*") if path.suffix in READ_SUFFIXES and path.is_file())
 
 
-def others_below(directory: Path) -> list[Path]:
-    """Return the files below `directory` that nobody looks at: of another ending, and not hidden; sorted."""
-    return sorted(
-        path
-        for path in directory.rglob("*")
-        if path.suffix not in READ_SUFFIXES
-        and not path.name.startswith(".")
-        and not _OWN.fullmatch(path.name)
-        and path.is_file()
-    )
+def others_below(directory: Path) -> list[tuple[Path, str]]:
+    """Return what nobody looks at below `directory`, each with the reason; hidden files are left out."""
+    found: list[tuple[Path, str]] = []
+    for path in sorted(directory.rglob("*")):
+        if path.name.startswith(".") or _OWN.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            if path.is_symlink():
+                found.append((path, "a link to a directory"))
+            elif not os.access(path, os.R_OK | os.X_OK):
+                found.append((path, "a directory that cannot be read"))
+        elif not path.is_file():
+            found.append((path, "no regular file" if path.exists() else "a link that leads nowhere"))
+        elif path.suffix not in READ_SUFFIXES:
+            found.append((path, NO_ENDING))
+    return found
 
 
 def leftovers_below(directory: Path) -> list[Path]:

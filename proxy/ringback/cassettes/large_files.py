@@ -104,7 +104,7 @@ def read_large(
     except UnicodeDecodeError:
         return None
     starts = vcr_format.item_starts(text)
-    if not starts or _CHALLENGE.search(text) or _SHARED.search(text):
+    if not starts or text.lstrip().startswith("{") or _CHALLENGE.search(text) or _SHARED.search(text):
         return None
     last = _KEY.search(text, starts[-1])
     end = last.start() if last else len(text)

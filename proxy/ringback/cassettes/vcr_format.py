@@ -202,6 +202,7 @@ def _kind(value: Any) -> str:
 
 
 FIELD_SOURCE: Final = "Ringback-Source"
+IMPORTED: Final = "imported"  # the source of what another tool recorded
 FIELD_RECORDED: Final = "Ringback-Recorded"
 
 _TOP_LEVEL: Final = re.compile(r"^(?=[A-Za-z])", re.MULTILINE)  # what follows the list
@@ -511,6 +512,7 @@ def _one_line(reason: str) -> str:
 
 CONFLICT: Final = re.compile(r"^<{7} ", re.MULTILINE)
 _ITEM: Final = re.compile(r"^- ", re.MULTILINE)
+_JSON_ITEM: Final = re.compile(r'"request"\s*:\s*\{')
 
 
 def read_foreign(path: Path) -> tuple[tuple[Interaction, ...], dict[str, Any]]:
@@ -577,7 +579,12 @@ def slip_line(item: str, detail: str) -> int:
 
 
 def item_starts(text: str) -> list[int]:
-    """Return the offsets of a list's items if it is written as vcrpy writes a cassette, else none."""
+    """Return the offsets of a list's items if it is written as vcrpy writes a cassette, else none.
+
+    In JSON an item begins at its request.
+    """
+    if text.lstrip().startswith("{"):
+        return [found.start() for found in _JSON_ITEM.finditer(text)]
     return [found.start() for found in _ITEM.finditer(text, max(text.find("interactions:"), 0))]
 
 

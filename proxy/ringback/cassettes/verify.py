@@ -33,6 +33,7 @@ from ringback.cassettes.redaction import (
     is_secret_name,
     redacted_fields_of,
 )
+from ringback.cassettes.vcr_format import FIELD_SOURCE, IMPORTED
 from ringback.contract import AnswerStamp, Credentials, Names
 from ringback.exchange import error_code
 from ringback.tally import many
@@ -306,6 +307,13 @@ def check(
             f"{', '.join(cassette.fields)} were recorded as pseudonyms (--redact), which get other answers "
             "than what was sent"
         )
+    else:
+        unknown = [one for one in cassette.placed if not _asked_by_test_credentials(one.interaction, loaded)]
+        if unknown:
+            report_unjudged(
+                f"{many(len(unknown), 'interaction')} that another tool recorded, because live credentials "
+                "may have asked"
+            )
     handshakes = layout.challenges([placed.interaction for placed in cassette.placed])
     for number, placed in enumerate(cassette.placed):
         more = interaction_findings(placed, cassette, loaded, secrets)
@@ -336,6 +344,7 @@ def _contract_findings(
         not loaded.is_api(clean.host)
         or f"/Accounts/{ACCOUNT_PLACEHOLDER}" not in clean.path
         or cassette.fields
+        or not _asked_by_test_credentials(placed.interaction, loaded)
     ):
         return
     expected = documented_answer(loaded, clean, _STAMP)
@@ -346,6 +355,12 @@ def _contract_findings(
         recorded, wanted = (f"{status} {code or ''}".strip() for status, code in outcome)
         detail = f"recorded is {recorded}, the contract says {wanted} (rule {rule})"
         yield CassetteFinding(cassette.path, line, "contract", detail)
+
+
+def _asked_by_test_credentials(one: Interaction, loaded: Contract) -> bool:
+    """Report whether test credentials asked: Ringback recorded it, or the exchange shows it."""
+    source = (one.said(FIELD_SOURCE) or IMPORTED).partition(";")[0].strip()
+    return source != IMPORTED or contract.shows_test_credentials(loaded, one.request, one.answer)
 
 
 _BASIC: Final = "Basic " + base64.b64encode(f"{ACCOUNT_PLACEHOLDER}:x".encode()).decode()

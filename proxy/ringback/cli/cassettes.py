@@ -43,6 +43,7 @@ from ringback.cli.cassettes_changes import (
     redacted_interaction,
     refuse_address,
     report_skipped,
+    skipped,
 )
 
 
@@ -152,7 +153,7 @@ def verify_files(
             found += check(path, loaded, secrets, partial(unjudged.__setitem__, path))
             step()
     if as_json:
-        click.echo(_as_json(len(looked), found, unjudged, unused))
+        click.echo(_as_json(len(looked), found, unjudged, unused, skipped(wanted)))
     else:
         for finding in found:
             click.echo(str(finding))
@@ -194,18 +195,22 @@ def _as_json(
     found: Iterable[CassetteFinding],
     unjudged: Mapping[Path, str],
     unused: Mapping[Path, Path],
+    others: Mapping[Path, str],
 ) -> str:
-    """Render the result of `verify` as JSON: files read, findings, and files that could not be judged."""
+    """Render the result of `verify` as JSON: files read, findings, what was not judged or not looked at."""
     findings = [
         {"path": str(one.path), "line": one.line, "rule": one.rule, "detail": one.detail} for one in found
     ]
-    skipped = [{"path": str(path), "why": why} for path, why in unjudged.items()]
-    others = [{"path": str(path), "used": str(used)} for path, used in unused.items()]
+    unheld, unlooked = (
+        [{"path": str(path), "why": why} for path, why in one.items()] for one in (unjudged, others)
+    )
+    doubles = [{"path": str(path), "used": str(used)} for path, used in unused.items()]
     said = {
         "checked": looked,
         "findings": findings,
-        "not_held_against_contract": skipped,
-        "not_used": others,
+        "not_held_against_contract": unheld,
+        "not_used": doubles,
+        "not_looked_at": unlooked,
     }
     return json.dumps(said, indent=2)
 

@@ -152,13 +152,19 @@ _REDACT: Final = click.option(
 # -- what both modules of this command need
 
 
+def skipped(wanted: Iterable[Path]) -> dict[Path, str]:
+    """Return what nobody looks at in those of `wanted` that are directories, each with the reason."""
+    return dict(pair for one in wanted if one.is_dir() for pair in files.others_below(one))
+
+
 def report_skipped(wanted: Iterable[Path]) -> None:
-    """Name the files in directories that nobody looked at."""
-    others = [path for one in wanted if one.is_dir() for path in files.others_below(one)]
-    if others:
-        shown = ", ".join(map(str, others[:_MOST_SKIPPED]))
+    """Name what in directories nobody looked at, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for path, why in skipped(wanted).items():
+        by_reason.setdefault(why, []).append(str(path))
+    for why, others in by_reason.items():
         more = f" and {len(others) - _MOST_SKIPPED} more" if len(others) > _MOST_SKIPPED else ""
-        why = "no ending .yaml, .yml or .json; name it to have it looked at"
+        shown = ", ".join(others[:_MOST_SKIPPED])
         click.echo(output.printable(f"not looked at: {shown}{more} ({why})"), err=True)
 
 

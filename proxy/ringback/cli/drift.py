@@ -219,7 +219,7 @@ SUBCOMMANDS: Final = {"accept": accept, "schema": schema}
 
 
 def _recordings(paths: Sequence[Path], entries: Sequence[AcceptedFinding], options: dict[str, Any]) -> Report:
-    from ringback.cassettes.vcr_format import load_foreign  # noqa: PLC0415 - as above
+    from ringback.cassettes.verify import load  # noqa: PLC0415 - as above
     from ringback.drift.compare import compare  # noqa: PLC0415 - as above
     from ringback.drift.report.builder import NotCompared, ReportFrame, build_report, reproduce_command  # noqa: PLC0415 - as above
     from ringback.drift.sources import UnreadableCassetteError, read_recordings  # noqa: PLC0415 - as above
@@ -229,9 +229,7 @@ def _recordings(paths: Sequence[Path], entries: Sequence[AcceptedFinding], optio
     comparisons: list[Comparison] = []
     not_compared: list[NotCompared] = []
     with usage_errors(UnreadableCassetteError), progress("comparing recordings") as step:
-        for found in read_recordings(
-            paths, claim_set.contract, load_foreign, assume_test=options["assume_test"]
-        ):
+        for found in read_recordings(paths, claim_set.contract, load, assume_test=options["assume_test"]):
             step()
             if found.observation is None:
                 not_compared.append(NotCompared(found.where, found.why, found.harmless))
@@ -482,14 +480,14 @@ _UNPROVEN: Final = {
 
 def _placed(asked: Sequence[Asked], cassette: Path) -> list[Asked]:
     """Return `asked` with each entry pointing to its place in the cassette."""
-    from ringback.drift.sources import item_lines  # noqa: PLC0415 - as above
+    from ringback.cassettes.files import CassetteError  # noqa: PLC0415 - as above
+    from ringback.cassettes.verify import load  # noqa: PLC0415 - as above
 
-    answered = [item for item in asked if item.observation is not None]
     try:
-        lines = item_lines(cassette.read_text(encoding="utf-8"), len(answered))
-    except OSError:
+        lines = [placed.line for placed in load(cassette).placed]
+    except CassetteError:
         lines = []
-    if not lines:
+    if len(lines) != sum(item.observation is not None for item in asked):
         return list(asked)
     places = iter(lines)
     return [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ringback.contract.contract import Contract, ContractError, Decision, documented
 from ringback.contract.form import FormError
-from ringback.contract.gate import Admitted, Credentials, Names, Refused, admit
+from ringback.contract.gate import Admitted, Credentials, Names, Refused, admit, shows_test_credentials
 from ringback.contract.render import AnswerStamp, answer, from_contract, refuse
 from ringback.contract.rules import decide
 from ringback.contract.schema import AccountKind, Format, Texts
@@ -47,6 +47,7 @@ __all__ = [
     "from_contract",
     "load",
     "refuse",
+    "shows_test_credentials",
 ]
 
 

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ringback.exchange import basic_auth, cached_text
+from ringback.contract.form import FormError
+from ringback.contract.form import read as read_form
+from ringback.exchange import basic_auth, cached_text, error_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ringback.contract.contract import Contract
     from ringback.contract.schema import Format, Refusal, Resource
-    from ringback.exchange import Request
+    from ringback.exchange import Answer, Request
 
 # The page's samples have X for every digit: they run here as they stand, though Twilio answers them with 404.
 _ACCOUNT = re.compile(r"AC(?:[0-9a-fA-F]{32}|X{32})")
@@ -29,6 +31,7 @@ _ACCOUNT_PATH = re.compile(r"/Accounts/([^/.]*)(?:\.(?:json|xml))?(?:/(.*))?", r
 # What newer editions of the documentation open; no table of its magic numbers was found.
 _LOOKUP = "lookups.twilio.com"
 _NEWER = "; newer editions open GET /v2/PhoneNumbers/..., its magic numbers are not known"
+_NOT_ACCESSIBLE = 20008  # the code that test credentials alone get
 _EXTENSION = re.compile(r"\.(json|xml)$")
 _NAME = re.compile(r"[A-Za-z]+/?")
 _NEAR = 0.8  # from which on difflib's ratio tells a slip: Message for Messages, not Media
@@ -207,6 +210,29 @@ def _judge(username: str, token: str, credentials: Credentials) -> str | None:
     if credentials.token is not None and not compare_digest(token.encode(), credentials.token.encode()):
         return "auth.token"
     return None
+
+
+def shows_test_credentials(contract: Contract, request: Request, answer: Answer) -> bool:
+    """Report whether the exchange itself shows that test credentials asked.
+
+    A magic From, or a magic number to buy, is no number of anybody's: with live credentials it never passes.
+    Code 20008 is given to test credentials alone.
+    """
+    if error_code(answer.body) == _NOT_ACCESSIBLE:
+        return True
+    resource = contract.by_path.get(_EXTENSION.sub("", request.path.rpartition("/")[2]))
+    if resource is None:
+        return False
+    try:
+        fields = read_form(request)
+    except FormError:
+        return False
+    for parameter, value in fields:
+        if parameter in {"From", "PhoneNumber"} and value:
+            row = contract.magic(resource.resource, parameter, value)
+            if row is not None and row.error is None:
+                return True
+    return False
 
 
 @lru_cache(_REMEMBERED)

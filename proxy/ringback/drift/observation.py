@@ -11,8 +11,7 @@ from urllib.parse import unquote
 
 from ringback.contract import FormError
 from ringback.contract.form import read as read_form
-from ringback.contract.gate import answer_format
-from ringback.exchange import error_code
+from ringback.contract.gate import answer_format, shows_test_credentials
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +29,6 @@ _EXTENSION: Final = re.compile(r"\.(json|xml)$")
 _SID: Final = re.compile(r"\{sid:[A-Z]{2}\}|[A-Z]{2}[0-9a-f]{32}")
 _NUMBER: Final = re.compile(r"\+?\d{7,}")
 _SLUG: Final = re.compile(r"[^a-z0-9]+")
-NOT_ACCESSIBLE: Final = 20008  # the code that test credentials alone get
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +87,8 @@ def plain(request: Request) -> Request:
 
 
 def who_asked(contract: Contract, request: Request, answer: Answer) -> Who:
-    """Decide from the exchange itself whether test credentials asked.
-
-    A magic From, or a magic number to buy, is no number of anybody's: with live credentials it never passes.
-    Code 20008 is given to test credentials alone.
-    """
-    if error_code(answer.body) == NOT_ACCESSIBLE:
-        return "test"
-    name = _EXTENSION.sub("", request.path.rpartition("/")[2])
-    resource = contract.by_path.get(name)
-    if resource is None:
-        return "unknown"
-    for parameter, value in form_of(request):
-        if parameter in {"From", "PhoneNumber"} and value:
-            row = contract.magic(resource.resource, parameter, value)
-            if row is not None and row.error is None:
-                return "test"
-    return "unknown"
+    """Decide from the exchange itself whether test credentials asked."""
+    return "test" if shows_test_credentials(contract, request, answer) else "unknown"
 
 
 def format_of(contract: Contract, request: Request) -> Format:

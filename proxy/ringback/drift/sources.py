@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from ringback.cassettes.files import cassettes_below
+from ringback.cassettes.files import CassetteError, CassetteFormatError, cassettes_below, others_below
 from ringback.drift.observation import Observation, form_of, who_asked
 from ringback.exchange import MOCK, Source
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from ringback.cassettes.vcr_format import Interaction
+    from ringback.cassettes.verify import ReadCassette
     from ringback.contract import Answer, Contract, Headers, Request
     from ringback.drift.claims import ClaimProbe, ClaimSet
     from ringback.drift.observation import Who
@@ -138,30 +139,12 @@ def _shows(claim_set: ClaimSet, probe: ClaimProbe, claim: str) -> bool:
     return shows.get(kind, False)
 
 
-_ITEM: Final = re.compile(r"^- ", re.MULTILINE)
-_JSON_ITEM: Final = re.compile(r'"request"\s*:\s*\{')
 # Answers that the live API never gave, by their source.
 _NOT_LIVE: Final = {
     "contract": "answered by Ringback itself",
     "gate": "answered by Ringback itself",
     "documentation": "written down from the documentation, not recorded",
 }
-
-
-class RecordedInteraction(Protocol):
-    """An exchange as a cassette keeps it."""
-
-    @property
-    def request(self) -> Request:
-        """The recorded request."""
-
-    @property
-    def answer(self) -> Answer:
-        """The recorded answer, without content coding."""
-
-    @property
-    def provenance(self) -> Headers:
-        """The `Ringback-...` fields that were recorded with it."""
 
 
 class UnreadableCassetteError(Exception):
@@ -196,18 +179,20 @@ class FoundRecording:
 
 
 def read_recordings(
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     contract: Contract,
-    load: Callable[..., tuple[Sequence[RecordedInteraction], dict[str, Any]]],
+    load: Callable[[Path], ReadCassette],
     *,
     assume_test: bool = False,
 ) -> Iterator[FoundRecording]:
     """Every exchange in the cassettes at `paths`: files, or directories that are searched.
 
+    What `ringback cassettes` does not look at in a directory is yielded without an observation.
+
     Args:
         paths: Files and directories.
         contract: Tells by a magic From that test credentials asked.
-        load: Reads the text of a cassette (`ringback.cassettes.vcr_format.load_foreign`).
+        load: Reads a cassette (`ringback.cassettes.verify.load`).
         assume_test: Take every exchange for one with test credentials.
 
     Raises:
@@ -224,6 +209,9 @@ def read_recordings(
             yield FoundRecording(None, error.where, error.why, harmless=searched)
         else:
             yield from found
+    for path in paths:
+        for other, why in others_below(path) if path.is_dir() else ():
+            yield FoundRecording(None, str(other), why)
 
 
 def _files(path: Path) -> list[Path]:
@@ -242,27 +230,24 @@ def _files(path: Path) -> list[Path]:
 def _file(
     path: Path,
     contract: Contract,
-    load: Callable[..., tuple[Sequence[RecordedInteraction], dict[str, Any]]],
+    load: Callable[[Path], ReadCassette],
     *,
     assume_test: bool,
 ) -> list[FoundRecording]:
     try:
-        text = path.read_text(encoding="utf-8")
-        interactions, metadata = load(text, as_json=path.suffix == ".json")
-    except OSError as error:
-        raise UnreadableCassetteError(path, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UnreadableCassetteError(path, f"no cassette: byte {error.start} is not UTF-8") from None
-    except ValueError as error:
-        line = getattr(error, "line", 0)
-        raise UnreadableCassetteError(
-            f"{path}{f':{line}' if line else ''}", f"no cassette: {error}"
-        ) from None
-    lines = item_lines(text, len(interactions))
+        cassette = load(path)
+    except CassetteFormatError as error:
+        where = f"{path}:{error.line}" if error.line > 1 else path
+        raise UnreadableCassetteError(where, f"no cassette: {error.detail}") from None
+    except CassetteError as error:
+        raise UnreadableCassetteError(path, str(error).removeprefix(f"{path}: ")) from None
+    if not cassette.placed:
+        raise UnreadableCassetteError(path, "no interaction in it")
     found = []
-    for number, interaction in enumerate(interactions):
-        where = f"{path}:{lines[number]}" if lines else f"{path}#{number + 1}"
-        hidden = _pseudonyms(interaction.request, metadata, contract)
+    for number, placed in enumerate(cassette.placed, 1):
+        interaction = placed.interaction
+        where = f"{path}:{placed.line}" if placed.text else f"{path}#{number}"
+        hidden = _pseudonyms(interaction.request, cassette.fields, contract)
         if hidden:
             why = f"{' and '.join(hidden)} recorded as pseudonyms (--redact), which get other answers"
             found.append(FoundRecording(None, where, why))
@@ -276,12 +261,9 @@ def _file(
     return found
 
 
-def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) -> list[str]:
+def _pseudonyms(request: Request, fields: Sequence[str], contract: Contract) -> list[str]:
     """The fields of `request` that decide its answer and are not what was sent; any text does for a text."""
-    own = metadata.get("ringback")
-    redaction = own.get("redaction") if isinstance(own, dict) else None
-    fields = redaction.get("fields") if isinstance(redaction, dict) else None
-    redacted = {str(name).lower() for name in fields} if isinstance(fields, list) else set()
+    redacted = {name.lower() for name in fields}
     texts = {
         name
         for resource in contract.resources
@@ -292,13 +274,13 @@ def _pseudonyms(request: Request, metadata: dict[str, Any], contract: Contract) 
     return [name for name in sent if name.lower() in redacted and name not in texts]
 
 
-def _source(interaction: RecordedInteraction) -> str:
+def _source(interaction: Interaction) -> str:
     """Return the name of the source of the answer; empty if the interaction does not say."""
     return (_said(interaction.provenance, "ringback-source") or "").partition(";")[0].strip()
 
 
 def _observation(
-    interaction: RecordedInteraction, where: str, contract: Contract, kind: str, *, assume_test: bool
+    interaction: Interaction, where: str, contract: Contract, kind: str, *, assume_test: bool
 ) -> Observation:
     request, answer = interaction.request, interaction.answer
     who: Who = who_asked(contract, request, answer)
@@ -330,12 +312,3 @@ def _moment(text: str | None) -> datetime | None:
         except ValueError:
             return None
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def item_lines(text: str, count: int) -> list[int]:
-    """The line on which each interaction begins; empty if that cannot be told."""
-    pattern, start = (_JSON_ITEM, 0) if text.lstrip().startswith("{") else (_ITEM, text.find("interactions:"))
-    places = [found.start() for found in pattern.finditer(text, max(start, 0))]
-    if len(places) != count:
-        return []
-    return [text.count("\n", 0, place) + 1 for place in places]
