@@ -359,6 +359,78 @@ def test_clients_that_keep_their_proxy_url_record_into_each_tests_own_cassette(
     }
 
 
+SETUPS = """
+import unittest
+
+def sent(body):
+    assert requests.post(URL, {**FORM, "Body": body}, auth=AUTH, timeout=20).status_code == 201
+
+def setup_module():
+    sent("module up")
+
+def teardown_module():
+    sent("module down")
+
+class TestPlain:
+    @classmethod
+    def setup_class(cls):
+        sent("class up")
+
+    @classmethod
+    def teardown_class(cls):
+        sent("class down")
+
+    def setup_method(self):
+        sent("method up")
+
+    def test_a(self):
+        sent("a")
+
+    def test_b(self):
+        sent("b")
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        sent("case up")
+
+    @classmethod
+    def tearDownClass(cls):
+        sent("case down")
+
+    def setUp(self):
+        sent("set up")
+
+    def test_c(self):
+        sent("c")
+
+    def test_d(self):
+        sent("d")
+"""
+
+
+def test_what_modules_and_classes_set_up_has_cassettes_of_its_own_in_any_order(
+    tmp_path: Path, home: Path, recording: LoopbackUpstream
+) -> None:
+    assert recording
+    (tmp_path / "conftest.py").write_text("def pytest_collection_modifyitems(items): items.reverse()\n")
+    done = run_pytest(tmp_path, home, SETUPS, "--ringback")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert bodies(tmp_path / "cassettes") == {
+        "test_it.setup_module": ["module down", "module up"],
+        "test_it.TestPlain.setup_class": ["class down", "class up"],
+        "test_it.TestPlain.test_a": ["a", "method up"],
+        "test_it.TestPlain.test_b": ["b", "method up"],
+        "test_it.Case.setUpClass": ["case down", "case up"],
+        "test_it.Case.test_c": ["c", "set up"],
+        "test_it.Case.test_d": ["d", "set up"],
+    }
+    (tmp_path / "conftest.py").unlink()
+    strict = ["--ringback", "-o", "ringback_options=--strict --fail-on-unused"]
+    done = run_pytest(tmp_path, home, SETUPS, *strict)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 MISSING = """
 def test_missing():
     got = requests.post(URL, {"To": "+14105550101", "From": "+15005550006", "Body": "x"}, auth=AUTH)

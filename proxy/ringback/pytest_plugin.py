@@ -50,6 +50,7 @@ PROXY_URL: Final = "RINGBACK_PROXY_URL"  # `ringback run`, `ringback env` and th
 _VARIABLES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", PROXY_URL)
 _LONGEST: Final = 100  # characters of a cassette's name
 _FILE: Final = re.compile(r"\.(?:ya?ml|json)$", re.IGNORECASE)  # no cassette's name ends so
+_SETUP: Final = re.compile(r"_(?:xunit|unittest)_(\w+?)_fixture")
 _TIMEOUT: Final = 60.0  # seconds for the proxy to start, and to end
 _SHIM: Final = "ringback_sitecustomize"  # so called, it installs nothing by itself
 _ANNOUNCED: Final = "stop: Ctrl-C\n"  # the last that `ringback serve` prints before its summary
@@ -375,13 +376,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None]:
     """Give fixtures that several tests share a cassette of their own, in whichever test they are set up."""
     binder = request.config.stash.get(_binder, None)
-    module = getattr(fixturedef.func, "__module__", "")
-    if binder is None or fixturedef.scope == "function" or module.startswith("_pytest."):
+    fixture = _fixture_name(fixturedef)
+    if binder is None or fixturedef.scope == "function" or not fixture:
         yield
         return
     base = fixturedef.baseid if fixturedef.scope == "session" else request.node.nodeid
     parameter = f"[{request.param_index}]" if hasattr(request, "param") else ""
-    name = cassette_name(f"{base}::{fixturedef.argname}{parameter}")
+    name = cassette_name(f"{base}::{fixture}{parameter}")
     ending: list[str] = []
 
     def end() -> None:
@@ -398,6 +399,18 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None]:
     yield
     binder.pop()
     fixturedef.addfinalizer(begin_end)  # called first
+
+
+def _fixture_name(fixturedef: Any) -> str:
+    """Return the name that people know a fixture by; empty for pytest's own ones.
+
+    pytest makes fixtures of `setup_module`, `setup_class` and unittest's `setUpClass`.
+    """
+    found = _SETUP.match(fixturedef.argname)
+    if found:
+        return found[1]
+    own = getattr(fixturedef.func, "__module__", "").startswith("_pytest.")
+    return "" if own else str(fixturedef.argname)
 
 
 @pytest.hookimpl(optionalhook=True)
