@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from dataclasses import replace
-from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
-from ringback.drift.monitor import DriftMonitor
-from support.drifting import ACCOUNT, CLAIM_SET, documented, edit, failing, probe
+from ringback import contract
+from ringback.contract import Answer, AnswerStamp, Contract, Credentials, Names, Request, Source
+from ringback.drift.monitor import AgreedExchanges, DriftMonitor
+from support.drifting import ACCOUNT, CLAIM_SET, NOW, TOKEN, documented, edit, failing, probe, recorded
+from support.exchanges import FORM, basic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from ringback.contract import Answer
+    from ringback.drift.findings import DriftFinding
 
 REQUEST = probe("example.message.sent").request(ACCOUNT)
 GOOD = documented(REQUEST)
@@ -123,3 +129,160 @@ def test_a_report_that_cannot_be_written_is_reported(
     assert reports == [
         f"{here / 'none' / 'r.json'}: the drift report cannot be written: No such file or directory"
     ]
+
+
+# -- the memo of exchanges that agreed
+
+
+class Beside:
+    """A monitor with what it remembers, and for each answer one that remembers nothing."""
+
+    def __init__(self, known: Contract = CLAIM_SET.contract) -> None:
+        self.when = NOW
+        self.contract = known
+        self.remembers = DriftMonitor(known, "x", clock=lambda: self.when)
+
+    def same(self, request: Request, answer: Answer) -> tuple[DriftFinding, ...]:
+        """Return the findings, which must be the same with the memo and without."""
+        fresh = DriftMonitor(self.contract, "x", clock=lambda: self.when)
+        fresh.claim_set = self.remembers.claim_set  # which is the same, and takes long to make
+        wanted = fresh.observe(request, answer)
+        assert self.remembers.observe(request, answer) == wanted
+        assert self.remembers.observe(request, answer) == wanted  # also when it was just seen
+        return wanted
+
+    @property
+    def agreed(self) -> AgreedExchanges:
+        return self.remembers._agreed
+
+
+def exchanges() -> Iterator[tuple[Request, Answer]]:
+    """Every request of the documentation with its documented answer, twice: with two sids and two dates."""
+    for one in CLAIM_SET.probes:
+        request = one.request(ACCOUNT)
+        for sid in ("1a2b3c4d" * 4, "5e6f7a8b" * 4):
+            answer = documented(request, sid)
+            yield request, replace(answer, body=answer.body.replace(b"2026 03:04", b"2026 03:05"))
+            yield request, answer
+
+
+def test_the_memo_finds_what_a_comparison_finds_in_recorded_answers() -> None:
+    beside = Beside()
+    found = 0
+    for _ in range(2):
+        for one in recorded():
+            asked, got = one["request"], one["response"]
+            body = urlencode([tuple(field) for field in asked["form"]]).encode()
+            headers = (FORM, basic(ACCOUNT, TOKEN))
+            request = Request(asked["method"], "api.twilio.com", asked["path"], headers, body)
+            fields = tuple(got["headers"].items())
+            answer = Answer(got["status"], got["reason"], fields, got["body"].encode(), Source("live"))
+            found += len(beside.same(request, answer))
+    assert found
+
+
+def test_the_memo_finds_what_a_comparison_finds_in_documented_and_in_changed_answers() -> None:
+    beside = Beside()
+    for request, answer in exchanges():
+        assert beside.same(request, answer) == ()
+    assert len(beside.agreed) > 100
+    rng = random.Random(13)
+    plain = list(exchanges())
+    found = 0
+    for request, answer in rng.sample(plain, 30):
+        for change in mutations(rng, answer):
+            found += bool(beside.same(request, change))
+    assert found > 200
+
+
+def mutations(rng: random.Random, answer: Answer) -> Iterator[Answer]:
+    """Yield changes of an answer's status, header fields and body, most of which are differences."""
+    yield replace(answer, status=answer.status + 1)
+    at = rng.randrange(len(answer.headers))
+    name, value = answer.headers[at]
+    others = answer.headers[:at], answer.headers[at + 1 :]
+    yield replace(answer, headers=others[0] + others[1])
+    for new in ((name, f"{value}x"), (f"{name}-X", value), (name, "")):
+        yield replace(answer, headers=(*others[0], new, *others[1]))
+    if answer.body.startswith(b"{"):
+        tree = json.loads(answer.body)
+        for name, value in tree.items():
+            for new in (None, 5, f"{value}0", "Fri, 27 Nov 2026 09:31:27 +0000", f"SM{'9' * 32}", {"a": 1}):
+                yield replace(answer, body=json.dumps({**tree, name: new}).encode())
+            yield replace(answer, body=json.dumps({one: tree[one] for one in tree if one != name}).encode())
+    text = answer.body.decode()
+    for _ in range(3):
+        at = rng.randrange(len(text))
+        yield replace(answer, body=(text[:at] + rng.choice('0aZ<"}') + text[at + 1 :]).encode())
+
+
+def messages(**form: str | None) -> Request:
+    """A message of the form that is documented to be sent."""
+    asked = dict(probe("example.message.sent").form) | form
+    request = probe("example.message.sent").request(ACCOUNT)
+    headers = (FORM, basic(ACCOUNT, TOKEN))
+    return replace(
+        request,
+        headers=headers,
+        body=urlencode({name: value for name, value in asked.items() if value}).encode(),
+    )
+
+
+def swapped(request: Request, sid: str, **fields: Any) -> Answer:
+    return edit(**fields)(documented(request, sid))
+
+
+def test_a_sid_that_the_request_names_is_compared() -> None:
+    """Also where its spelling in the form is another one."""
+    first, second = "1a2b3c4d" * 4, "5e6f7a8b" * 4
+    beside = Beside()
+    for spelled in (f"SM{first}", "".join(f"%{ord(one):02X}" for one in f"SM{first}")):
+        request = messages(Body="BODY")
+        request = replace(request, body=request.body.replace(b"BODY", spelled.encode()))
+        assert beside.same(request, documented(request, first)) == ()
+        assert beside.same(request, documented(request, second)) == ()
+        assert beside.same(request, swapped(request, second, body=f"SM{second}")) != ()
+
+
+def test_an_answer_with_a_secret_of_the_request_is_compared() -> None:
+    beside = Beside()
+    request = messages()
+    assert beside.same(request, documented(request)) == ()
+    shown = documented(request, TOKEN)
+    assert beside.same(request, shown) != ()  # it is compared, and shown, without the token
+    good = documented(request)
+    known = tuple((name, f"RQ{TOKEN}" if "Request-Id" in name else value) for name, value in good.headers)
+    assert beside.same(request, replace(good, headers=known)) != ()
+
+
+def test_a_request_that_is_held_against_the_clock_is_always_compared(here: Path) -> None:
+    service = "MG" + "0123456789abcdef" * 2
+    row = f"{{resource: Messages, parameter: MessagingServiceSid, value: {service}, error: null}}"
+    (here / "own.yaml").write_text(f"magic: [{row}]")
+    beside = Beside(contract.load([here / "own.yaml"]))
+    soon = (NOW + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    request = messages(From=None, MessagingServiceSid=service, ScheduleType="fixed", SendAt=soon)
+    stamp = AnswerStamp("1a2b3c4d" * 4, "5e6f7a8b" * 4, NOW, 0.1)
+    answer = contract.answer(beside.contract, request, Names(request.host), Credentials(), stamp)
+    assert (answer.status, beside.same(request, answer)) == (201, ())
+    beside.when = NOW + timedelta(hours=2)
+    assert [one.kind for one in beside.same(request, answer)] == ["allowed"]
+
+
+def test_a_header_field_that_is_newer_than_the_day_is_looked_for_on_the_next() -> None:
+    request, answer = messages(), documented(messages())
+    answer = replace(answer, headers=tuple(one for one in answer.headers if one[0] != "X-Home-Region"))
+    beside = Beside()
+    beside.when = datetime(2022, 12, 31, 23, 59, tzinfo=UTC)
+    assert beside.same(request, answer) == ()
+    beside.when += timedelta(minutes=2)
+    assert [one.rule for one in beside.same(request, answer)] == ["header.x-home-region"]
+
+
+def test_the_memo_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ringback.drift.monitor._MOST_AGREED", 3)
+    beside = Beside()
+    for number in range(5):
+        request = messages(Body=f"text {number}")
+        assert beside.same(request, documented(request)) == ()
+    assert len(beside.agreed) == 3

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
+from ringback.contract.form import plain_name
 from ringback.drift import ACCEPTED_FILE, REPORT_FORMS
-from ringback.drift.claims import ClaimSet
+from ringback.drift.body import DATE
+from ringback.drift.claims import ClaimSet, fields_of
 from ringback.drift.compare import compare, outcome_kind
-from ringback.drift.observation import Observation
+from ringback.drift.observation import Observation, form_of
 from ringback.drift.report import write
 from ringback.drift.report.builder import (
     AcceptedError,
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
     from ringback.exchange import Answer, Request
 
 _HIDDEN: Final = b"token"  # in the place of a token
+_MOST_AGREED: Final = 4096  # exchanges without a difference that are remembered, 16 bytes each
+_SID: Final = re.compile(rb'"sid":\s*"[A-Z]{2}([0-9a-f]{32})"')
+_MARK: Final = b"\0"  # stands in no JSON body
 _KEPT: Final = 10_000  # comparisons that are kept, one of each kind; later kinds are only counted
 
 
@@ -64,6 +71,112 @@ def _now() -> datetime:
 
 def _ignore(_: str) -> None:
     pass
+
+
+class AgreedExchanges:
+    """A memo of exchanges that were compared and agreed with the documentation in everything.
+
+    Two exchanges have one key if the comparison cannot tell them apart: the same request, byte for byte, on
+    the same day, and answers that differ at most in
+
+    - the values of header fields that nothing is said about, or that have the shape that they must have;
+    - in JSON, dates of the documented form in members that are documented as such dates;
+    - in JSON, the 32 digits of the answer's own sid, wherever they stand, if the request has them nowhere.
+
+    An answer that has one of the request's secrets in it is compared without them: none of this holds for it,
+    and its key is that of its bytes. Keys are digests: neither credentials nor texts are kept. What differs
+    is never remembered, and neither is a request whose outcome depends on the time of day.
+
+    Args:
+        claim_set: What exchanges are compared with.
+    """
+
+    def __init__(self, claim_set: ClaimSet) -> None:
+        headers = claim_set.facts.headers
+        self._transport = frozenset(name.lower() for name in headers.transport)
+        self._shapes: dict[str, list[re.Pattern[str]]] = {}
+        for field in headers.headers:
+            if not field.media:
+                shapes = self._shapes.setdefault(field.name.lower(), [])
+                shapes += [field.pattern] if field.pattern else []
+        self._media = frozenset(field.name.lower() for field in headers.headers if field.media)
+        resources = claim_set.contract.resources
+        claimed = [field for one in resources for _, field in fields_of(one.answer)]
+        dates = {field.json for field in claimed if field.value == "$now"}
+        dates -= {field.json for field in claimed if field.value != "$now"}
+        names = "|".join(map(re.escape, sorted(dates))) or "(?!)"
+        self._date = re.compile(rf'("(?:{names})":\s*)"{DATE.pattern}"'.encode())
+        self._timed = {
+            plain_name(name)
+            for one in resources
+            for name, parameter in one.parameters.items()
+            if parameter.earliest is not None or parameter.latest is not None
+        }
+        self._keys: dict[bytes, None] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, key: bytes, request: Request) -> None:
+        """Remember an exchange that agreed."""
+        if any(plain_name(name) in self._timed for name, _ in form_of(request)):
+            return
+        self._keys[key] = None
+        if len(self._keys) > _MOST_AGREED:
+            del self._keys[next(iter(self._keys))]
+
+    def key(self, request: Request, answer: Answer, when: datetime) -> bytes:
+        """Return the key of an exchange; the answer without content coding."""
+        asked = repr((request.method, request.host, request.scheme, request.target, request.headers)).encode()
+        body = answer.body
+        fields: tuple[tuple[str, str | None], ...] = answer.headers
+        if not _holds_secret(request, answer):
+            fields = tuple([self._seen(name, value) for name, value in answer.headers])
+            if body.startswith(b"{") and _MARK not in body:
+                body = self._without_varying(request, asked, body)
+        said = repr((when.date(), answer.status, answer.reason, fields)).encode()
+        parts = (asked, request.body, said, body)
+        digest = blake2b(b"%d %d %d " % tuple(map(len, parts[:3])), digest_size=16)
+        for part in parts:
+            digest.update(part)
+        return digest.digest()
+
+    def _without_varying(self, request: Request, asked: bytes, body: bytes) -> bytes:
+        """Return a JSON body with a mark for each date, and for the digits of its sid."""
+        body = self._date.sub(rb"\1" + _MARK, body)
+        found = _SID.search(body)
+        if found is None or not found[1].strip(b"0") or request.header("Content-Encoding"):
+            return body  # the digits 0 are those of the documented answer
+        known = asked + request.body
+        if found[1] in known or (b"%" in known and found[1] in unquote_to_bytes(known)):
+            return body
+        return body.replace(found[1], _MARK)
+
+    def _seen(self, name: str, value: str) -> tuple[str, str | None]:
+        """Return what the comparison sees of a header field; None for a value that could be any other."""
+        lower = name.lower()
+        if lower in self._media:
+            return name, value
+        if lower in self._transport:
+            return name, None
+        shapes = self._shapes.get(lower)
+        if shapes is None:
+            return name, value
+        return name, None if all(shape.fullmatch(value) for shape in shapes) else value
+
+
+def _holds_secret(request: Request, answer: Answer) -> bool:
+    """Report whether one of the request's secrets may stand in the answer."""
+    for secret in secrets_of(request):
+        for spelling in {secret, quote(secret, safe="")}:
+            if spelling.encode("utf-8", "surrogateescape") in answer.body or spelling in answer.reason:
+                return True
+            if any(spelling in value for _, value in answer.headers):
+                return True
+    return False
 
 
 class DriftMonitor:
@@ -97,6 +210,7 @@ class DriftMonitor:
         self._clock = clock
         self._lock = threading.Lock()
         self._seen: dict[tuple[object, ...], Comparison] = {}
+        self._agreed = AgreedExchanges(self.claim_set)
         try:
             self._accepted = read_accepted(Path(ACCEPTED_FILE))
         except AcceptedError as error:
@@ -118,15 +232,27 @@ class DriftMonitor:
         except CodingError as error:
             self._warn(f"an answer was not compared with the documentation: {error}")
             return ()
+        when = self._clock()
+        key = self._agreed.key(request, plain, when)
+        with self._lock:
+            if key in self._agreed:
+                self.compared += 1
+                return ()
+        asked = request
         request, plain = _without_secrets(request, plain)
         place = where or f"{request.method} {request.path}"
-        comparison = compare(self.claim_set, Observation(request, plain, place, self._clock(), "proven"))
+        comparison = compare(self.claim_set, Observation(request, plain, place, when, "proven"))
         if comparison.skipped:
             return ()
+        outcome = comparison.outcome
+        agrees = all(check.difference is None for check in comparison.checks)
+        agrees = agrees and (outcome is None or outcome.difference is None)
         with self._lock:
             self.compared += 1
             self._keep(comparison)
-        if all(check.difference is None for check in comparison.checks):
+            if agrees:
+                self._agreed.add(key, asked)
+        if agrees:
             return ()
         frame = ReportFrame(source="passive", origin=self._origin, entries=self._accepted, rows=False)
         return build_report(self.claim_set, [comparison], (), frame).findings
