@@ -13,8 +13,8 @@ import pytest
 import ringback
 from ringback.exchange import Answer, Forward
 from ringback.tally import Tally
-from ringback.upstream.client import wire
 from ringback.upstream.forwarder import Forwarder, Gateway
+from ringback.upstream.http1 import wire
 from ringback.upstream.routes import Routes
 from support.clients import GOOD, ask, live_answer, post
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ringback.contract import Request
-from ringback.upstream.client import wire
+from ringback.upstream.http1 import wire
 from support.clients import basic
 
 FIELDS = (("Host", "api.twilio.com"), basic())
@@ -16,8 +16,9 @@ def asked(
 
 
 def raw(request: Request) -> list[tuple[bytes, bytes]]:
-    head, _ = wire(request)
-    return list(head.headers.raw_items())
+    head, _, _ = wire(request).partition(b"\r\n\r\n")
+    _, *lines = head.split(b"\r\n")
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
 
 
 def test_order_spelling_and_values_stay() -> None:
@@ -63,6 +64,13 @@ def test_what_is_for_the_proxy_is_taken_out() -> None:
         asked(*FIELDS, ("Content-Length", "1"), ("Content-Length", "2")),
         asked(*FIELDS, ("Host", "other")),
         asked(*FIELDS, method="POST /y"),
+        asked(*FIELDS, ("X", "a\x01b")),
+        asked(*FIELDS, ("X:", "a")),
+        asked(*FIELDS, ("Content-Length", "2"), body=b"{}}"),
+        asked(*FIELDS, ("Content-Length", "3"), body=b"{}"),
+        asked(*FIELDS, ("Content-Length", "+2"), body=b"{}"),
+        asked(*FIELDS, ("Transfer-Encoding", "gzip, chunked"), body=b"{}"),
+        asked(*FIELDS, ("Transfer-Encoding", "chunked"), ("Content-Length", "2"), body=b"{}"),
     ],
 )
 def test_nothing_that_could_be_read_as_another_request_is_written(request_: Request) -> None:
@@ -74,3 +82,11 @@ def test_what_is_wrong_is_reported_without_the_value() -> None:
     with pytest.raises(ValueError, match="Illegal header value") as caught:
         wire(asked(("Authorization", "Basic c2VjcmV0\rX")))
     assert "c2VjcmV0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body, framed", [(b"", b"0\r\n\r\n"), (b"a" * 17, b"11\r\n" + b"a" * 17 + b"\r\n0\r\n\r\n")]
+)
+def test_a_body_that_came_in_chunks_goes_out_in_one(body: bytes, framed: bytes) -> None:
+    data = wire(asked(*FIELDS, ("Transfer-Encoding", "Chunked"), body=body))
+    assert data.endswith(b"Transfer-Encoding: Chunked\r\n\r\n" + framed)

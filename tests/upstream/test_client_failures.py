@@ -6,14 +6,15 @@ import asyncio
 import socket
 import struct
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ringback.exchange import Answer, Request
 from ringback.upstream import client as client_module
-from ringback.upstream.client import LARGEST, MOST_PARTS, UpstreamClient, UpstreamError, wire
+from ringback.upstream.client import UpstreamClient
+from ringback.upstream.http1 import LARGEST, MOST_PARTS, AnswerParser, UpstreamError, wire
 from ringback.upstream.routes import Timeouts, UpstreamRoute
 from support.clients import GOOD, live_answer, post
 from support.upstream import response
@@ -29,9 +30,7 @@ OK = response(201, b"{}", ("Content-Type", "application/json"))
 
 def length_of(request: Request) -> int:
     """Bytes of `request` as it is written: what the upstream can stop at."""
-    head, body = wire(request)
-    fields = sum(len(name) + len(value) + 4 for name, value in head.headers.raw_items())
-    return len(head.method) + len(head.target) + 12 + fields + 2 + len(body)
+    return len(wire(request))
 
 
 LENGTH = length_of(REQUEST)
@@ -251,6 +250,7 @@ LIES = {
     "negative length": (HEAD + b"Content-Length: -1\r\n\r\n{", "bad Content-Length"),
     "length in hexadecimal": (HEAD + b"Content-Length: 0x2\r\n\r\n{}", "bad Content-Length"),
     "two lengths": (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "conflicting Content-Length"),
+    "chunk of 2^64": (CHUNKED + b"10000000000000000\r\n{", TOO_LONG),
     "chunk size that never ends": (CHUNKED + b"0" * 100_000, ""),
     "chunk extension that never ends": (CHUNKED + b"1;" + b"x" * 100_000, ""),
     "trailers that never end": (CHUNKED + b"0\r\n" + b"X: y\r\n" * 100_000, ""),
@@ -263,7 +263,28 @@ LIES = {
     "status of four digits": (b"HTTP/1.1 2010 CREATED\r\n\r\n", ""),
     "line breaks in the reason": (b"HTTP/1.1 201 OK\rX: y\r\n\r\n", ""),
     "folded field names": (HEAD + b"X Y: z\r\n\r\n", ""),
-    "another protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "SWITCH"),
+    "two equal lengths": (
+        HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        "conflicting Content-Length",
+    ),
+    "length and chunks": (
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "conflicting Content-Length",
+    ),
+    "a coding before chunked": (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "not chunked"),
+    "chunks in HTTP/1.0": (
+        b"HTTP/1.0 201 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "not chunked",
+    ),
+    "version 2.0": (b"HTTP/2.0 201 OK\r\nContent-Length: 0\r\n\r\n", "status line"),
+    "status 099": (b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n", "status line"),
+    "NUL in a value": (HEAD + b"X: a\0b\r\n\r\n", ""),
+    "lines without CR": (b"HTTP/1.1 201 OK\nContent-Length: 0\n\n", ""),
+    "folded value": (HEAD + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n", ""),
+    "another protocol": (
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "switched to a protocol",
+    ),
     "HTTP/2": (b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80", ""),
     "TLS": (b"\x15\x03\x03\0\x02\x02\x46\r\n\r\n", ""),
 }
@@ -309,7 +330,7 @@ def test_other_requests_are_served_while_a_body_comes_in_small_chunks(
     assert turns >= 20_000 // 500
 
 
-@pytest.mark.parametrize("data", [b"", HEAD, CHUNKED + b"10000000000000000\r\n{"])
+@pytest.mark.parametrize("data", [b"", HEAD, CHUNKED + b"100000\r\n{"])
 def test_an_answer_that_stops_is_waited_for_no_longer_than_was_said(data: bytes) -> None:
     got = answered(data, hang=True, limit=0.2)
     assert str(got) == "upstream.timeout: no whole answer within 0.2 seconds"
@@ -348,3 +369,57 @@ def test_an_answer_to_head_has_a_length_and_no_body() -> None:
     head = Request("HEAD", REQUEST.host, REQUEST.target, REQUEST.headers)
     got = answered(HEAD + b"Content-Length: 99999999999\r\n\r\n", request=head, hang=True)
     assert got == live_answer(201, "CREATED", (("Content-Length", "99999999999"),))
+
+
+def test_an_answer_keeps_the_order_the_spelling_and_the_bytes_of_its_fields() -> None:
+    fields = (("x-B", "2"), ("X-a", ""), ("x-B", "1  1"), ("X-U", "gr\xfc\xdf"), ("X-T", "a\tb"))
+    head = b"".join(f"{name}:  {value} \t\r\n".encode("latin-1") for name, value in fields)
+    data = HEAD + head + b"Content-Length: 2\r\n\r\n{}"
+    wanted = live_answer(201, "CREATED", (*fields, ("Content-Length", "2")), b"{}")
+    assert answered(data) == wanted
+    pieces = [data[at : at + 1] for at in range(len(data))]
+    parser = AnswerParser("POST")
+    for piece in pieces:
+        parser.feed(piece)
+    assert (parser.answer, parser.keeps) == (wanted, True)
+
+
+def test_interim_answers_are_passed_over_and_trailers_dropped() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    chunks = b'3;a=b\r\n{"a\r\n4\r\n": 1\r\n1\r\n}\r\n0\r\nX-Trailer: y\r\n\r\n'
+    got = answered(interim + CHUNKED + chunks, hang=True)
+    assert got == live_answer(201, "CREATED", (("Content-Length", "8"),), b'{"a": 1}')
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.0 201 CREATED\r\n\r\n", HEAD + b"\r\n"])
+def test_a_body_without_a_length_ends_with_its_connection(start: bytes) -> None:
+    got = answered(start + b"x" * 100_000)
+    assert got == live_answer(201, "CREATED", (("Content-Length", "100000"),), b"x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "first, request_",
+    [
+        (response(201, b"{}", ("Connection", "close")), REQUEST),
+        (b"HTTP/1.0 201 CREATED\r\nContent-Length: 2\r\n\r\n{}", REQUEST),
+        (OK + b"HTTP/1.1 500 not asked for\r\n\r\n", REQUEST),
+        (OK + b"garbage", REQUEST),
+        (OK, replace(REQUEST, headers=(*REQUEST.headers, ("Connection", "Keep-Alive, Close")))),
+    ],
+    ids=["closes", "HTTP/1.0", "another answer", "garbage", "asked to close"],
+)
+def test_a_connection_that_ends_with_its_answer_is_not_used_again(first: bytes, request_: Request) -> None:
+    """No matter that the upstream leaves it open."""
+
+    async def serve(upstream: Upstream, connection: socket.socket, number: int) -> None:
+        await upstream.read(connection, number, length_of(request_))
+        await send(connection, first)
+        await upstream.read(connection, number, 1)
+
+    async def main() -> list[int]:
+        async with running(serve) as (upstream, ask):
+            for _ in range(2):
+                assert (await ask(request_)).body == b"{}"
+            return [len(data) for data in upstream.received]
+
+    assert asyncio.run(main()) == [length_of(request_)] * 2

@@ -12,8 +12,8 @@ from ringback.drift.monitor import outcome_difference
 from ringback.exchange import Answer, Forward
 from ringback.responder import Mode, Responder
 from ringback.upstream import forwarder as forwarding
-from ringback.upstream.client import UpstreamError
 from ringback.upstream.forwarder import Forwarder, Gateway
+from ringback.upstream.http1 import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof
 from ringback.upstream.routes import Routes
 from support.clients import ACCOUNT, ERROR_KEYS, GOOD, TOKEN, basic, error_of, live_answer, post

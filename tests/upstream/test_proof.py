@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ringback.exchange import Answer, Request
-from ringback.upstream.client import UpstreamError
+from ringback.upstream.http1 import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof, Proofs, plain_pair, probe, proving_host, verdict_of
 from support.clients import ACCOUNT, TOKEN, live_answer, post
 

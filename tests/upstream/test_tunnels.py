@@ -14,7 +14,8 @@ from ringback import settings
 from ringback.launch.ca import ensure_authority
 from ringback.server.run import ProxyConfig, serve
 from ringback.upstream import client
-from ringback.upstream.client import Dialer, UpstreamError
+from ringback.upstream.client import Dialer
+from ringback.upstream.http1 import UpstreamError
 from ringback.upstream.routes import Address, Egress
 from support.egress import egress
 from support.upstream import ThrowAway, upstream_ca

@@ -34,7 +34,7 @@ from ringback.contract.form import NamingError, parameters_named
 from ringback.exchange import error_code
 from ringback.settings import SID_VARIABLE, TOKEN_VARIABLE
 from ringback.tally import many
-from ringback.upstream.client import UpstreamError
+from ringback.upstream.http1 import UpstreamError
 from ringback.upstream.proof import NotProvenError
 
 if TYPE_CHECKING:

@@ -352,7 +352,7 @@ def check_credentials(**options: Any) -> None:
 
 async def _ask(account: str, token: str, options: dict[str, Any]) -> tuple[str, str]:
     """Send the probe; return the verdict and a sentence."""
-    from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - `--help` is fast
+    from ringback.upstream.http1 import UpstreamError  # noqa: PLC0415 - `--help` is fast
     from ringback.upstream.proof import NotProvenError  # noqa: PLC0415 - as above
 
     gateway = make_gateway(options)

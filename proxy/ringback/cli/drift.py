@@ -449,7 +449,7 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
     from ringback.cassettes.bodies import decode  # noqa: PLC0415 - as above
     from ringback.cassettes.files import CodingError  # noqa: PLC0415 - as above
     from ringback.drift.sources import UnansweredError  # noqa: PLC0415 - as above
-    from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - as above
+    from ringback.upstream.http1 import UpstreamError  # noqa: PLC0415 - as above
     from ringback.upstream.proof import NotProvenError  # noqa: PLC0415 - as above
 
     other = not request.host.startswith("api.")

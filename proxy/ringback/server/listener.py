@@ -237,7 +237,7 @@ class Handshake(asyncio.Protocol):
 
     async def _open_tunnel(self) -> None:
         # Imported here: most programs speak to Twilio alone.
-        from ringback.upstream.client import UpstreamError  # noqa: PLC0415 - as above
+        from ringback.upstream.http1 import UpstreamError  # noqa: PLC0415 - as above
 
         destination, settings = self._destination, self.state.settings
         assert destination is not None

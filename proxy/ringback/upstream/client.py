@@ -1,8 +1,7 @@
-"""HTTP/1.1 client for the live API, and the connections that it and tunnels to other hosts use.
+"""The client for the live API, and the connections that it and tunnels to other hosts use.
 
-A request goes out as the client wrote it: same fields, order, spelling and bytes. h11 frames both directions,
-but does not write the head, because its writer moves `Host` to the front. Redirects are answers like any
-other, and the protocol is never switched.
+A request goes out as the application wrote it: same fields, order, spelling and bytes. Redirects are answers
+like any other, and the protocol is never switched.
 """
 
 from __future__ import annotations
@@ -10,61 +9,35 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import select
 import socket
 import ssl
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import certifi
-import h11
-
-from ringback.exchange import Answer, Source
+from ringback.upstream.http1 import HEAD_END, TARGET, AnswerParser, UpstreamError, closes, wire
 from ringback.upstream.routes import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from ringback.exchange import Request
+    from ringback.exchange import Answer, Request
     from ringback.upstream.routes import Address, Egress, UpstreamRoute
 
 P = TypeVar("P", bound=asyncio.Protocol)
-Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-LARGEST: Final = 16 * 1024 * 1024  # bytes of an answer; Twilio's have a few thousand
-MOST_PARTS: Final = 100_000  # of an answer: chunks, interim answers; each costs some 10 microseconds
 MOST_IDLE: Final = 16  # unused connections that are kept for one route
+_TURNS: Final = 3  # of the loop, after which what has arrived at a socket is read
 IDLE: Final = 15.0  # seconds for which an unused connection is kept
 _CHUNK: Final = 64 * 1024
-_PARTS_AT_ONCE: Final = 500  # before other tasks get their turn
+_AT_ONCE: Final = 3000  # bytes of an answer in chunks before other tasks get their turn: 500 chunks at most
 _NEXT_ADDRESS: Final = 0.25  # seconds after which the next address is tried beside the first (RFC 8305)
 
 # Own addresses of connections during their TLS handshake: a listener of this process that meets one of them
 # has been dialled by this process itself.
 handshaking: Final[set[Any]] = set()
-
-# The client meant these for its proxy.
-_FOR_PROXY = frozenset({"proxy-authorization", "proxy-connection"})
-# These describe the connection that the answer came on, which is not the client's.
-_HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-authenticate", "proxy-connection", "transfer-encoding", "upgrade"}
-)
-
-
-class UpstreamError(Exception):
-    """A missing answer.
-
-    Attributes:
-        rule: The refusal that reports it, `upstream.…`.
-        detail: The cause, for people.
-    """
-
-    def __init__(self, rule: str, detail: str) -> None:
-        super().__init__(f"{rule}: {detail}")
-        self.rule = rule
-        self.detail = detail
-
 
 # -- connections
 
@@ -82,22 +55,25 @@ class Dialer:
         self._timeout = timeout
         self._context: ssl.SSLContext | None = None
 
-    async def open(self, route: UpstreamRoute) -> Streams:
+    async def open(self, route: UpstreamRoute) -> UpstreamConnection:
         """Open a connection along `route`, ready for a request.
 
         Raises:
             UpstreamError: There is none.
         """
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
         async with self._limit():
-            transport, protocol = await self._connect(
-                lambda: asyncio.StreamReaderProtocol(reader, loop=loop), route.host, route.port, route.proxy
+            transport, connection = await self._connect(
+                lambda: UpstreamConnection(route), route.host, route.port, route.proxy
             )
-            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
             if route.server_name is not None:
-                await self._start_tls(writer, route.server_name)
-        return reader, writer
+                own = transport.get_extra_info("sockname")
+                handshaking.add(own)
+                try:
+                    async with _aborted_on_failure(transport):
+                        await connection.start_tls(self._tls(), route.server_name)
+                finally:
+                    handshaking.discard(own)
+        return connection
 
     async def open_tunnel(
         self, factory: Callable[[], P], host: str, port: int, egress: Egress
@@ -134,6 +110,8 @@ class Dialer:
         if proxy is None:
             return await _dial(factory, host, port)
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if not TARGET.fullmatch(target.encode("utf-8", "surrogateescape")):
+            raise UpstreamError("upstream.dns", f"{host} is no host name")
         tls = self._tls() if proxy.scheme == "https" else None
         try:
             transport, asking = await _dial(
@@ -144,19 +122,6 @@ class Dialer:
         except UpstreamError as error:
             raise UpstreamError("upstream.proxy", f"proxy {proxy}: {error.detail}") from None
         return transport, asking.hand_over(factory)
-
-    async def _start_tls(self, writer: asyncio.StreamWriter, name: str) -> None:
-        own = writer.get_extra_info("sockname")
-        handshaking.add(own)
-        try:
-            async with _aborted_on_failure(writer.transport):
-                await writer.start_tls(self._tls(), server_hostname=name)
-        except ssl.SSLError as error:
-            raise UpstreamError("upstream.tls", tls_detail(error)) from None
-        except (OSError, EOFError):
-            raise UpstreamError("upstream.tls", _CLOSED_IN_HANDSHAKE) from None
-        finally:
-            handshaking.discard(own)
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
@@ -175,6 +140,8 @@ def trust(ca: Path | None) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=ca)
     if ca is None and not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
+        import certifi  # noqa: PLC0415 - few systems have no roots of their own
+
         context.load_verify_locations(certifi.where())
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -234,11 +201,13 @@ class _ConnectRequest(asyncio.Protocol):
     """
 
     def __init__(self, target: str, userinfo: str | None) -> None:
-        fields = [("Host", target)]
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
         if userinfo is not None:
-            fields.append(("Proxy-Authorization", "Basic " + base64.b64encode(userinfo.encode()).decode()))
-        self._http = h11.Connection(h11.CLIENT)
-        self._request = h11.Request(method="CONNECT", target=target, headers=fields)
+            lines.append("Proxy-Authorization: Basic " + base64.b64encode(userinfo.encode()).decode())
+        self._request = "\r\n".join(lines).encode() + HEAD_END
+        # Its answer has no body: what follows the head belongs to the tunnel, or to nobody.
+        self._parser = AnswerParser("HEAD")
+        self._last = b""  # the last bytes of what the parser has, for an end of a head in two pieces
         self._transport: asyncio.Transport | None = None
         self._early = b""  # bytes of the tunnel that came with the proxy's answer
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -246,30 +215,30 @@ class _ConnectRequest(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.write(
-            (self._http.send(self._request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
-        )
+        transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        if self.granted.done():
-            self._early += data
-            return
-        try:
-            self._http.receive_data(data)
-            while isinstance(event := self._http.next_event(), h11.InformationalResponse):
-                pass
-        except h11.RemoteProtocolError:
-            self._refused("it gave no valid answer to CONNECT")
-            return
-        if isinstance(event, h11.Response):
-            assert self._transport is not None
-            self._transport.pause_reading()
-            if 200 <= event.status_code < 300:
-                self._early = self._http.trailing_data[0]
-                self.granted.set_result(None)
-            else:
-                said = f"{event.status_code} {event.reason.decode('latin-1')}"
-                self._refused(f"it answered CONNECT with {said.strip()}")
+        while data and not self.granted.done():
+            end = (self._last + data).find(HEAD_END)
+            cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._last)
+            head, data = data[:cut], data[cut:]
+            self._last = (self._last + head)[-len(HEAD_END) + 1 :] if end < 0 else b""
+            try:
+                self._parser.feed(head)
+            except UpstreamError:
+                self._refused("it gave no valid answer to CONNECT")
+                return
+            if self._parser.answer is not None:
+                self._answered(self._parser.answer)
+        self._early += data
+
+    def _answered(self, answer: Answer) -> None:
+        assert self._transport is not None
+        self._transport.pause_reading()
+        if 200 <= answer.status < 300:
+            self.granted.set_result(None)
+        else:
+            self._refused(f"it answered CONNECT with {f'{answer.status} {answer.reason}'.strip()}")
 
     def eof_received(self) -> None:
         self._refused("it gave no valid answer to CONNECT")
@@ -299,42 +268,242 @@ class _ConnectRequest(asyncio.Protocol):
 # -- exchanges
 
 
-@dataclass(eq=False, slots=True)
-class _Connection:
-    """A connection to the live API with its HTTP state."""
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to the live API: TLS, and one request at a time.
 
-    route: UpstreamRoute
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
-    idle: asyncio.Task[bytes] | None = None  # reads while no request is open, and then its answer
-    since: float = 0.0
+    Args:
+        route: Where it leads.
+    """
+
+    def __init__(self, route: UpstreamRoute) -> None:
+        self.route = route
+        self._transport: asyncio.Transport | None = None
+        self._tls: ssl.SSLObject | None = None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._shaken: asyncio.Future[None] | None = None
+        self._parser: AnswerParser | None = None
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._backlog: deque[bytes] = deque()  # what came and was not parsed yet
+        self._spent = False  # it ended, or brought what nobody asked for
+        self._eof = False
+        self._since = 0.0
+        self._watch: Any = None  # looks at the socket; None where the system has no poll
+
+    # -- a request
+
+    async def ask(self, data: bytes, method: str, limit: float) -> Answer:
+        """Send the bytes of a request, and return its answer.
+
+        Args:
+            data: The request.
+            method: Its method.
+            limit: Seconds from its first byte to the answer's last.
+
+        Raises:
+            UpstreamError: There is no answer; the connection is closed.
+        """
+        loop = asyncio.get_running_loop()
+        self._parser = parser = AnswerParser(method)
+        waiting: asyncio.Future[Answer] = loop.create_future()
+        self._waiting = waiting
+        timer = loop.call_later(limit, self._expire, limit)
+        try:
+            if self._spent:
+                self._end()
+            else:
+                self._write(data)
+            return await waiting
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            timer.cancel()
+            self._waiting = None
+            self._spent = self._spent or not parser.keeps or bool(self._backlog)
+            self._parser = None
+
+    @property
+    def reusable(self) -> bool:
+        """True if another request may follow: nothing is left over, on either side."""
+        return not self._spent and self._transport is not None and not self._transport.get_write_buffer_size()
 
     def rest(self) -> None:
-        """Start to watch a connection that no request uses."""
-        self.since = asyncio.get_running_loop().time()
-        self.idle = asyncio.create_task(self.reader.read(_CHUNK))
-        self.idle.add_done_callback(_heed)
+        """Begin to watch a connection that no request uses."""
+        self._since = asyncio.get_running_loop().time()
+        if self._watch is None and hasattr(select, "poll"):
+            assert self._transport is not None
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None and sock.fileno() >= 0:
+                self._watch = select.poll()
+                self._watch.register(sock.fileno(), select.POLLIN)
 
     async def is_usable(self) -> bool:
         """Report whether a request may be written: nothing arrived, not even the end, and it is not old."""
-        assert self.idle is not None
-        # With no time to wait the loop still looks at its sockets once, so a close that has arrived counts.
-        arrived, _ = await asyncio.wait([self.idle], timeout=0)
-        old = asyncio.get_running_loop().time() - self.since >= IDLE
-        return not arrived and not old and not self.writer.is_closing()
-
-    async def read(self) -> bytes:
-        """Return what arrived; nothing at the end."""
-        if self.idle is None:
-            return await self.reader.read(_CHUNK)
-        idle, self.idle = self.idle, None
-        return await idle
+        if asyncio.get_running_loop().time() - self._since >= IDLE:
+            return False
+        if not self._spent and (self._watch is None or self._watch.poll(0)):
+            # Something may have come that was not read yet; it may be a session ticket, which is nothing.
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        return self.reusable
 
     def abort(self) -> None:
-        if self.idle is not None:
-            self.idle.cancel()
-        self.writer.transport.abort()
+        """Close the connection at once."""
+        self._spent = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _expire(self, limit: float) -> None:
+        self._fail(UpstreamError("upstream.timeout", f"no whole answer within {limit:g} seconds"))
+
+    def _fail(self, error: UpstreamError) -> None:
+        self._spent = True
+        self._backlog.clear()
+        for waiting in (self._shaken, self._waiting):
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(error)
+
+    # -- TLS
+
+    async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
+        """Begin TLS with a server whose certificate must be `name`'s.
+
+        Raises:
+            UpstreamError: The handshake failed: `upstream.tls`.
+        """
+        try:
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        except ValueError:
+            raise UpstreamError("upstream.tls", f"{name} is no host name") from None
+        self._shaken = asyncio.get_running_loop().create_future()
+        if self._spent:
+            self._end()
+        else:
+            self._shake()
+        await self._shaken
+
+    def _shake(self) -> None:
+        assert self._tls is not None
+        assert self._shaken is not None
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._fail(UpstreamError("upstream.tls", tls_detail(error)))
+        else:
+            if not self._shaken.done():
+                self._shaken.set_result(None)
+        self._flush()
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _write(self, data: bytes) -> None:
+        assert self._transport is not None
+        if self._tls is None:
+            self._transport.write(data)
+            return
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            self._fail(UpstreamError("upstream.tls", tls_detail(error)))
+        self._flush()
+
+    # -- asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: of the handshake, of an answer, or what nobody asked for."""
+        if self._tls is None:
+            self._take(data)
+            return
+        self._incoming.write(data)
+        if self._shakes():
+            self._shake()
+            if self._shakes() or self._spent:
+                return
+        try:
+            while plain := self._tls.read(_CHUNK):
+                self._take(plain)
+        except ssl.SSLWantReadError:
+            self._flush()
+        except ssl.SSLError as error:
+            self._fail(UpstreamError("upstream.tls", tls_detail(error)))
+        else:
+            self._end()
+
+    def eof_received(self) -> None:
+        """Take the end."""
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end, or the error that it ended with."""
+        if isinstance(exc, ssl.SSLError):
+            self._fail(UpstreamError("upstream.tls", tls_detail(exc)))
+        elif exc is not None and not self._shakes():
+            detail = exc.strerror if isinstance(exc, OSError) else None
+            self._fail(UpstreamError("upstream.closed", detail or "the connection broke"))
+        else:
+            self._end()
+
+    def _shakes(self) -> bool:
+        return self._shaken is not None and not self._shaken.done()
+
+    def _end(self) -> None:
+        """Take the end of what comes; what came before it is parsed first."""
+        self._eof = self._spent = True
+        if self._shakes():
+            self._fail(UpstreamError("upstream.tls", _CLOSED_IN_HANDSHAKE))
+        elif not self._backlog:
+            self._settle(None)
+
+    # -- the answer
+
+    def _take(self, data: bytes) -> None:
+        if not self._backlog and len(data) <= _AT_ONCE:
+            self._settle(data)
+            return
+        waits = bool(self._backlog)
+        self._backlog.extend(data[at : at + _AT_ONCE] for at in range(0, len(data), _AT_ONCE))
+        if not waits:
+            self._parse_on()
+
+    def _parse_on(self) -> None:
+        """Parse what came; other tasks have their turn between pieces that may have many parts."""
+        assert self._transport is not None
+        while self._backlog:
+            self._settle(self._backlog.popleft())
+            if self._backlog and self._parser is not None and not self._parser.sized:
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._parse_on)
+                return
+        self._transport.resume_reading()
+        if self._eof:
+            self._end()
+
+    def _settle(self, data: bytes | None) -> None:
+        """Parse bytes, or (None) the end, and give the answer to who waits for it."""
+        parser, waiting = self._parser, self._waiting
+        if parser is None or waiting is None or waiting.done():
+            self._spent = True  # nobody asked for it
+            return
+        try:
+            if data is None:
+                parser.end()
+            else:
+                parser.feed(data)
+        except UpstreamError as error:
+            self._fail(error)
+        else:
+            if parser.answer is not None:
+                waiting.set_result(parser.answer)
 
 
 class UpstreamClient:
@@ -350,7 +519,7 @@ class UpstreamClient:
     def __init__(self, ca: Path | None = None, timeouts: Timeouts | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
         self._dialer = Dialer(ca, self._timeouts.connect)
-        self._idle: dict[UpstreamRoute, list[_Connection]] = {}
+        self._idle: dict[UpstreamRoute, list[UpstreamConnection]] = {}
 
     async def exchange(self, route: UpstreamRoute, request: Request) -> Answer:
         """Send `request` and return what comes back, its content coding as sent.
@@ -365,9 +534,14 @@ class UpstreamClient:
             UpstreamError: Nothing came back.
             ValueError: The request cannot be written as HTTP/1.1.
         """
-        head, body = wire(request)
-        connection = await self._kept(route) or _Connection(route, *await self._dialer.open(route))
-        return await self._ask(connection, head, body)
+        data = wire(request)
+        connection = await self._kept(route) or await self._dialer.open(route)
+        answer = await connection.ask(data, request.method, self._timeouts.answer)
+        if connection.reusable and not closes(request.headers):
+            self._keep(connection)
+        else:
+            connection.abort()
+        return answer
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -376,7 +550,7 @@ class UpstreamClient:
                 connection.abort()
         self._idle.clear()
 
-    async def _kept(self, route: UpstreamRoute) -> _Connection | None:
+    async def _kept(self, route: UpstreamRoute) -> UpstreamConnection | None:
         while self._idle.get(route):
             connection = self._idle[route].pop()
             if await connection.is_usable():
@@ -384,153 +558,10 @@ class UpstreamClient:
             connection.abort()
         return None
 
-    def _keep(self, connection: _Connection) -> None:
+    def _keep(self, connection: UpstreamConnection) -> None:
         kept = self._idle.setdefault(connection.route, [])
-        if len(kept) >= MOST_IDLE or connection.http.trailing_data != (b"", False):
-            connection.abort()
-            return
-        try:
-            connection.http.start_next_cycle()
-        except h11.LocalProtocolError:  # one of the two sides wants it closed
+        if len(kept) >= MOST_IDLE:
             connection.abort()
             return
         connection.rest()
         kept.append(connection)
-
-    async def _ask(self, connection: _Connection, head: h11.Request, body: bytes) -> Answer:
-        keep = False
-        try:
-            async with asyncio.timeout(self._timeouts.answer):
-                answer = await _exchange(connection, head, body)
-            keep = True
-        except TimeoutError:
-            raise UpstreamError(
-                "upstream.timeout", f"no whole answer within {self._timeouts.answer:g} seconds"
-            ) from None
-        except ssl.SSLError as error:
-            raise UpstreamError("upstream.tls", tls_detail(error)) from None
-        except OSError as error:
-            raise UpstreamError("upstream.closed", error.strerror or "the connection broke") from None
-        finally:
-            if not keep:
-                connection.abort()
-        self._keep(connection)
-        return answer
-
-
-def wire(request: Request) -> tuple[h11.Request, bytes]:
-    """Convert `request` to the head that h11 checks and frames, and its body.
-
-    Fields keep their order, spelling and values; those for the proxy are taken out, and Host or
-    Content-Length put in where HTTP/2 had them elsewhere.
-
-    Raises:
-        ValueError: It cannot be written as HTTP/1.1.
-    """
-    fields = [(name, value) for name, value in request.headers if name.lower() not in _FOR_PROXY]
-    names = {name.lower() for name, _ in fields}
-    if "host" not in names:
-        fields.insert(0, ("Host", request.host))
-    if request.body and not names & {"content-length", "transfer-encoding"}:
-        fields.append(("Content-Length", str(len(request.body))))
-    encoded = [
-        (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
-        for name, value in fields
-    ]
-    target = request.target.encode("utf-8", "surrogateescape")
-    try:
-        return h11.Request(method=request.method, target=target, headers=encoded), request.body
-    except h11.LocalProtocolError as error:
-        raise ValueError(_unquoted(error)) from None
-
-
-def _unquoted(error: h11.LocalProtocolError) -> str:
-    """Return h11's message without what it quotes: a field's value may be the credentials."""
-    return str(error).partition(" b'")[0].partition(' b"')[0]
-
-
-async def _exchange(connection: _Connection, head: h11.Request, body: bytes) -> Answer:
-    http = connection.http
-    http.send(head)  # for its state; the bytes are ours
-    lines = [b"%s %s HTTP/1.1" % (head.method, head.target)]
-    lines += [b"%s: %s" % field for field in head.headers.raw_items()]
-    data = [b"\r\n".join(lines), b"\r\n\r\n"]
-    try:
-        if body:
-            data.append(http.send(h11.Data(data=body)) or b"")
-        data.append(http.send(h11.EndOfMessage()) or b"")
-    except h11.LocalProtocolError as error:
-        raise ValueError(_unquoted(error)) from None
-    # An upstream may answer and close before it has read everything; what it said is still there to be read.
-    with suppress(ConnectionError):
-        connection.writer.write(b"".join(data))
-        await connection.writer.drain()
-    return await _receive(connection, head.method)
-
-
-async def _receive(connection: _Connection, method: bytes) -> Answer:
-    response: h11.Response | None = None
-    body = bytearray()
-    parts = 0
-    while not isinstance(event := await _event(connection), h11.EndOfMessage):
-        parts += 1
-        if parts > MOST_PARTS:
-            raise UpstreamError("upstream.invalid", f"its answer has more than {MOST_PARTS} parts")
-        if parts % _PARTS_AT_ONCE == 0:
-            await asyncio.sleep(0)  # other requests are not kept waiting by small parts
-        if isinstance(event, h11.Response):
-            response = event
-            if method != b"HEAD" and _declared_length(event) > LARGEST:
-                raise UpstreamError("upstream.invalid", f"its answer has more than {LARGEST} bytes")
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > LARGEST:
-                raise UpstreamError("upstream.invalid", f"its answer has more than {LARGEST} bytes")
-        elif isinstance(event, h11.ConnectionClosed):
-            raise UpstreamError("upstream.closed", "it closed the connection")
-        elif not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
-            raise UpstreamError("upstream.invalid", "it switched to a protocol that nobody asked for")
-    assert response is not None
-    return _answer(response, bytes(body))
-
-
-def _declared_length(response: h11.Response) -> int:
-    """Return the Content-Length, which h11 has checked, or 0."""
-    return next((int(value) for name, value in response.headers if name == b"content-length"), 0)
-
-
-async def _event(connection: _Connection) -> object:
-    """Return the next of h11's events, after as much reading as it takes."""
-    ended = False
-    while True:
-        try:
-            event = connection.http.next_event()
-        except h11.RemoteProtocolError as error:
-            if ended:
-                raise UpstreamError("upstream.closed", "it closed the connection") from None
-            # Behind the colon are the upstream's own bytes: nobody knows what is in them.
-            raise UpstreamError("upstream.invalid", str(error).partition(":")[0]) from None
-        except ValueError:  # a length of thousands of digits, in some versions of h11
-            raise UpstreamError("upstream.invalid", "its Content-Length is no number") from None
-        if event is not h11.NEED_DATA:
-            return event
-        received = await connection.read()
-        ended = not received
-        connection.http.receive_data(received)
-
-
-def _answer(response: h11.Response, body: bytes) -> Answer:
-    raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw_items()]
-    fields = [(name, value) for name, value in raw if name.lower() not in _HOP_BY_HOP]
-    unframed = not any(name.lower() == "content-length" for name, _ in fields)
-    if unframed and response.status_code not in {204, 304}:
-        fields.append(("Content-Length", str(len(body))))
-    return Answer(
-        response.status_code, response.reason.decode("latin-1"), tuple(fields), body, Source("live")
-    )
-
-
-def _heed(task: asyncio.Task[bytes]) -> None:
-    """Take the exception of a task that nobody may wait for."""
-    if not task.cancelled():
-        task.exception()

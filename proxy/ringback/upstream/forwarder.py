@@ -15,7 +15,7 @@ from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
 from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Source, error_code, header_value
 from ringback.state import Budget
-from ringback.upstream.client import UpstreamError
+from ringback.upstream.http1 import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof, Proofs
 
 if TYPE_CHECKING:
