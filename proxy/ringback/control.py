@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections import Counter, deque
 from contextlib import suppress
+from dataclasses import replace
 from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -20,16 +21,16 @@ from urllib.parse import parse_qsl
 
 from ringback import __version__, contract
 from ringback.contract import ContractError
-from ringback.exchange import Answer, Headers, Request, Source, Stream, basic_auth
-from ringback.net import is_loopback
-from ringback.records import Filter, cited_by, created_by, row_of
+from ringback.exchange import Answer, Headers, Request, Source, Stream, basic_auth, is_large
+from ringback.net import BusyError, LinearPattern, is_loopback
+from ringback.records import Filter, Record, cited_by, created_by, row_of
 from ringback.tally import prometheus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ringback.contract import Contract
-    from ringback.records import Callback, Entry, Record
+    from ringback.records import Callback, Entry
     from ringback.responder import Responder
 
 PREFIX: Final = "/ringback/"
@@ -58,9 +59,11 @@ _SAFE_HEADERS: Final = (
     ("Content-Security-Policy", _POLICY),
 )
 _PHRASES: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
-_PHRASES_MORE: Final = {503: "Service Unavailable", 504: "Gateway Timeout"}
+_PHRASES_MORE: Final = {429: "Too Many Requests", 503: "Service Unavailable", 504: "Gateway Timeout"}
 _LONGEST_PATTERN: Final = 200
-_BATCH: Final = 200  # entries of one chunk of the event stream
+_BATCH: Final = 50  # entries of one chunk of the event stream
+_BATCH_SIZE: Final = 256 * 1024  # bytes of them, about
+_FEW: Final = 200  # entries that are taken apart at once
 _SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LONGEST_COMMAND: Final = 2000  # characters
 _FILTERS: Final = ("resource", "to", "from", "body", "body~", "code", "rule", "session", "source", "since")
@@ -207,9 +210,8 @@ class Control:
 
     # -- requests
 
-    def _requests(self, _request: Request, query: dict[str, str]) -> Answer:
-        records = self.responder.journal.find(_filter(query), _limit(query))
-        return self._listed("requests", [record.as_dict() for record in records])
+    def _requests(self, _request: Request, query: dict[str, str]) -> Response:
+        return self._found("requests", _filter(query), _limit(query), Record.as_dict)
 
     def _request(self, number: int) -> Answer:
         entry = self.responder.journal.get(number)
@@ -280,17 +282,16 @@ class Control:
         journal.callback_listeners.add(listen_callback)
         journal.drift_listeners.add(listen_drift)
         try:
-            hello = {"instance": journal.instance, "last": journal.last, "version": __version__}
-            hello["callbacks"] = self.responder.callbacks is not None
-            yield f"retry: 1000\nevent: hello\ndata: {json.dumps(hello)}\n\n".encode()
+            yield f"retry: 1000\nevent: hello\ndata: {json.dumps(self._hello())}\n\n".encode()
             while True:
                 if dropped:
                     dropped = False
                     yield b"event: cleared\ndata: {}\n\n"
-                entries = journal.after(last)[:_BATCH]
+                entries = _portion(journal.after(last))
                 if entries:
                     last = entries[-1].number
                     yield "".join([_event(journal.instance, entry) for entry in entries]).encode()
+                    await asyncio.sleep(0)  # others have their turn
                     continue
                 if callbacks:
                     batch = [callbacks.popleft().as_dict() for _ in range(min(len(callbacks), _BATCH))]
@@ -309,6 +310,11 @@ class Control:
             journal.listeners.discard(listen)
             journal.callback_listeners.discard(listen_callback)
             journal.drift_listeners.discard(listen_drift)
+
+    def _hello(self) -> dict[str, Any]:
+        journal = self.responder.journal
+        known = {"instance": journal.instance, "last": journal.last, "version": __version__}
+        return known | {"callbacks": self.responder.callbacks is not None}
 
     # -- status callbacks
 
@@ -335,25 +341,58 @@ class Control:
 
     # -- what was sent
 
-    def _messages(self, _request: Request, query: dict[str, str]) -> Answer:
+    def _messages(self, _request: Request, query: dict[str, str]) -> Response:
         return self._sent("Messages", "messages", query)
 
-    def _calls(self, _request: Request, query: dict[str, str]) -> Answer:
+    def _calls(self, _request: Request, query: dict[str, str]) -> Response:
         return self._sent("Calls", "calls", query)
 
-    def _numbers(self, _request: Request, query: dict[str, str]) -> Answer:
+    def _numbers(self, _request: Request, query: dict[str, str]) -> Response:
         return self._sent("IncomingPhoneNumbers", "numbers", query)
 
-    def _sent(self, resource: str, name: str, query: dict[str, str]) -> Answer:
+    def _sent(self, resource: str, name: str, query: dict[str, str]) -> Response:
         """List what succeeded for one resource, newest first."""
         wanted = _filter({**query, "resource": resource, "code": "0"})
-        records = self.responder.journal.find(wanted)
-        sent = [created_by(record) for record in records if record.succeeded]
         callbacks = self.responder.callbacks
-        if callbacks is not None:
-            for one in sent:
+
+        def shown(record: Record) -> dict[str, Any] | None:
+            if not record.succeeded:
+                return None
+            one = created_by(record)
+            if callbacks is not None:
                 one["status"] = callbacks.status_of(one["sid"]) or one["status"]
-        return self._listed(name, sent[: _limit(query)])
+            return one
+
+        return self._found(name, wanted, _limit(query), shown)
+
+    def _found(
+        self, name: str, wanted: Filter, limit: int, shown: Callable[[Record], dict[str, Any] | None]
+    ) -> Response:
+        """List the records that match, newest first; of many, others' requests are answered in between.
+
+        Args:
+            name: The name of the list.
+            wanted: The conditions.
+            limit: How many are listed.
+            shown: Makes an item of a record, or None where it does not count.
+        """
+        journal = self.responder.journal
+        if len(journal) > _FEW:
+            return self._found_slowly(name, wanted, limit, shown)
+        items = [item for record in journal.find(wanted) if (item := shown(record)) is not None]
+        return self._listed(name, items[:limit])
+
+    async def _found_slowly(
+        self, name: str, wanted: Filter, limit: int, shown: Callable[[Record], dict[str, Any] | None]
+    ) -> Answer:
+        items: list[str] = []
+        async for record in self.responder.journal.search(wanted):
+            if len(items) >= limit:
+                break
+            if (item := shown(record)) is not None:
+                items.append(json.dumps(item))
+        head = json.dumps(self._envelope(name, []))
+        return _answer(200, _JSON, f"{head[:-2]}{', '.join(items)}]}}".encode())
 
     # -- sessions, rows, reset
 
@@ -388,10 +427,25 @@ class Control:
     def _rows(self, _request: Request, query: dict[str, str]) -> Answer:
         return _json(self.responder.rows.get(query.get("session", ""), {}))
 
-    def _put_rows(self, request: Request, query: dict[str, str]) -> Answer:
+    def _put_rows(self, request: Request, query: dict[str, str]) -> Response:
         rows = _body(request)
         session = query.get("session", "")
-        self.responder.lay_over(session, _overlaid(self.responder.contract, rows), rows)
+        if is_large(request):
+            return self._put_many_rows(session, rows)
+        return self._lay_over(session, _overlaid(self.responder.contract, rows), rows)
+
+    async def _put_many_rows(self, session: str, rows: dict[str, Any]) -> Answer:
+        loaded = self.responder.contract
+        try:
+            laid = await self.responder.work.run(lambda: _overlaid(loaded, rows))
+        except UsageError as error:
+            return _problem(400, str(error))
+        except BusyError as error:
+            return _problem(429, f"{error}; send it again")
+        return self._lay_over(session, laid, rows)
+
+    def _lay_over(self, session: str, laid: Contract, rows: dict[str, Any]) -> Answer:
+        self.responder.lay_over(session, laid, rows)
         return _shared(self.responder.state.put("rows", session, rows), rows)
 
     def _delete_rows(self, _request: Request, query: dict[str, str]) -> Answer:
@@ -497,13 +551,16 @@ def _body(request: Request) -> dict[str, Any]:
 
 def _filter(query: dict[str, str]) -> Filter:
     pattern = query.get("body~")
-    if pattern is None and "body" in query:
-        pattern = re.escape(query["body"])
-    if pattern is not None and len(pattern) > 2 * _LONGEST_PATTERN:
+    if len(pattern or query.get("body", "")) > 2 * _LONGEST_PATTERN:
         raise UsageError(f"body~ is longer than {_LONGEST_PATTERN} characters")
+    body: re.Pattern[str] | LinearPattern | None = None
     try:
-        body = re.compile(pattern, re.DOTALL) if pattern is not None else None
-    except re.error as error:
+        if pattern is not None:
+            LinearPattern(pattern)  # what is wrong with it is said of what was given
+            body = LinearPattern(f"(?s){pattern}")
+        elif "body" in query:
+            body = re.compile(re.escape(query["body"]))
+    except ValueError as error:
         raise UsageError(f"body~ is no regular expression: {error}") from None
     code = None if query.get("code") is None or query["code"] == "none" else _integer(query, "code", 0, 0)
     return Filter(
@@ -579,9 +636,23 @@ def _page(name: str, media_type: str) -> Answer:
 
 def _fit(request: Request, answer: Response) -> Response:
     """Take the body away from the answer to a HEAD request."""
-    if request.method == "HEAD" and isinstance(answer, Answer):
-        return Answer(answer.status, answer.reason, answer.headers, b"", answer.source)
-    return answer
+    if request.method != "HEAD" or isinstance(answer, Stream):
+        return answer
+    return replace(answer, body=b"") if isinstance(answer, Answer) else _without_body(answer)
+
+
+async def _without_body(answer: Awaitable[Answer]) -> Answer:
+    return replace(await answer, body=b"")
+
+
+def _portion(entries: list[Entry]) -> list[Entry]:
+    """Return the first of `entries`, so few that taking them apart keeps nobody waiting."""
+    size = 0
+    for place, entry in enumerate(entries[:_BATCH]):
+        size += entry.size
+        if size > _BATCH_SIZE and place:
+            return entries[:place]
+    return entries[:_BATCH]
 
 
 def _event(instance: str, entry: Entry) -> str:

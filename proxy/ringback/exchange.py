@@ -24,6 +24,7 @@ Basis: TypeAlias = Literal["documented", "recorded", "assumed", "user"]
 Mode: TypeAlias = Literal["offline", "auto", "online"]
 SourceKind: TypeAlias = Literal["contract", "cassette", "live", "gate"]
 
+LARGE: Final = 16 * 1024  # bytes of a message; work on more may keep the event loop for too long
 LARGEST_ERROR: Final = 64 * 1024  # bytes; Twilio's errors have some hundred
 PROVENANCE_PREFIX: Final = "ringback-"
 MOCK: Final = "mock"  # the `Ringback-Source` of a mock upstream's answers, and of recordings of them
@@ -185,6 +186,19 @@ class Answer:
     def with_source(self, source: Source) -> Answer:
         """The same answer with another provenance."""
         return replace(self, source=source)
+
+
+def is_large(request: Request, answer: Answer | None = None) -> bool:
+    """Report whether work on all of an exchange may keep the event loop for too long.
+
+    A large request takes a fraction of a second; so does a small body whose content coding makes it large.
+    """
+    if len(request.body) + len(request.target) > LARGE:
+        return True
+    if answer is None:
+        return False
+    coded = answer.header("Content-Encoding") is not None
+    return len(answer.body) > (LARGE // 16 if coded else LARGE)
 
 
 @dataclass(frozen=True, slots=True)

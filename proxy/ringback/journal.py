@@ -26,7 +26,7 @@ from ringback.exchange import Headers, basic_auth, first_header
 from ringback.records import DEFAULT_SESSION, Callback, Entry, Filter, Record, written_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
     from typing import TextIO
 
@@ -38,6 +38,7 @@ HIDDEN: Final = "[hidden]"
 
 _CALLBACKS: Final = 2_000  # status callbacks kept
 _DRIFTED: Final = 2_000  # live answers whose differences are kept
+_AT_ONCE: Final = 10  # entries that are taken apart before others have their turn
 _MAX_BODY: Final = 64 * 1024  # bytes kept of one request or answer
 _SHORTEST_SECRET: Final = 8  # characters; a token such as `x` would hide half of every text
 # Header fields whose values are kept; of the others only the name is, because any of them may hold a secret.
@@ -234,6 +235,16 @@ class Journal:
                 found.append(record)
         return found
 
+    async def search(self, wanted: Filter) -> AsyncIterator[Record]:
+        """Yield the records that match, newest first, and let others have their turn in between."""
+        for place, entry in enumerate(tuple(reversed(self._entries))):
+            if entry.number <= wanted.since:
+                break
+            if place % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if wanted.may_match(entry) and wanted.matches(record := entry.record()):
+                yield record
+
     def clear(self, session: str | None = None) -> int:
         """Drop the entries, all or a session's; return how many. Numbers go on."""
         if self.share is not None:
@@ -264,7 +275,7 @@ class Journal:
         Returns:
             The records that match, oldest first: fewer than `count` if the time ran out.
         """
-        found = self.find(wanted)[::-1]
+        found: list[Record] = []
         came = asyncio.Event()
 
         def listen(entry: Entry | None) -> None:
@@ -274,6 +285,8 @@ class Journal:
 
         self.listeners.add(listen)
         try:
+            before = [record async for record in self.search(wanted)]
+            found[:0] = before[::-1]  # those that came meanwhile stand behind
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     while len(found) < count:

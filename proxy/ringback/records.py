@@ -19,6 +19,7 @@ from ringback.exchange import Headers, Source, error_code, first_header
 if TYPE_CHECKING:
     from ringback.contract import Contract
     from ringback.exchange import Answer, Request
+    from ringback.net import LinearPattern
 
 DEFAULT_SESSION: Final = "default"
 
@@ -287,7 +288,7 @@ class Filter:
     resource: str | None = None
     to: str | None = None
     sender: str | None = None
-    body: re.Pattern[str] | None = None
+    body: re.Pattern[str] | LinearPattern | None = None
     code: int | None = None
     rule: str | None = None
     session: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -14,14 +15,15 @@ from ringback.cassettes.files import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.contract.form import NamingError, has_too_many_fields, limit_exceeded, parameters_named
 from ringback.contract.render import FreshStamps, Stamps, make_stamps
-from ringback.exchange import Forward, Mode, secrets_of
+from ringback.exchange import Forward, Mode, is_large, secrets_of
 from ringback.journal import Journal
+from ringback.net import BusyError, WorkThread
 from ringback.records import DEFAULT_SESSION
 from ringback.state import State
 from ringback.tally import CHALLENGE, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from ringback.callbacks import StatusCallbacks
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ringback.cassettes.misses import Miss
     from ringback.cassettes.remote import RemoteCassettes
     from ringback.contract.gate import Admitted, Refused
+    from ringback.drift.findings import DriftFinding
     from ringback.drift.monitor import DriftMonitor
     from ringback.settings import Settings
     from ringback.traces import Traces
@@ -67,6 +70,7 @@ class Responder:
         used: The use of the cassettes, once they are closed.
         bindings: The cassette of the clients with a proxy user name that names a program, such as a test run.
         rows: Rows that were laid over the contract at run time, by session; the empty name is all sessions.
+        work: The thread for requests that take long.
     """
 
     contract: Contract
@@ -85,6 +89,7 @@ class Responder:
     used: tuple[CassetteUsage, ...] = ()
     bindings: dict[str, str] = field(default_factory=dict, init=False)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
+    work: WorkThread = field(default_factory=WorkThread, init=False, repr=False)
     _overlays: dict[str, Contract] = field(default_factory=dict, init=False, repr=False)
     _drift_report: Path | None = field(default=None, init=False)
     _numbers: dict[int, int] = field(default_factory=dict, init=False, repr=False)
@@ -247,6 +252,7 @@ class Responder:
             budget=self.state.budget(settings.max_live),
             warn=logger.warning,
             pause=max(settings.timeouts.connect, settings.timeouts.answer),
+            work=self.work,
         )
 
     def close(self) -> None:
@@ -263,6 +269,7 @@ class Responder:
         if self.traces is not None:
             self.traces.close()
             self.traces = None
+        self.work.close()
         if self.monitor is not None and self._drift_report is not None:
             self.monitor.write(self._drift_report)
             self._drift_report = None
@@ -272,7 +279,10 @@ class Responder:
     def handle(
         self, request: Request, names: Names, *, user: str | None = None, admitted: Admitted | None = None
     ) -> Answer | Awaitable[Answer]:
-        """Answer a Twilio request; the answer is to be awaited where the live API gives it.
+        """Answer a Twilio request; the answer is to be awaited where the live API gives it, or a thread.
+
+        A small request is answered at once: a thread would make it slower. A large one, or one whose cassette
+        takes long to read, is worked on in a thread, so that no other client waits for it.
 
         Never raises: whatever goes wrong is logged and answered.
 
@@ -284,6 +294,8 @@ class Responder:
         """
         started = perf_counter()
         try:
+            if self._takes_long(request, user):
+                return self._handle_in_thread(request, names, user, admitted)
             decided = self.decide(request, names, user, admitted)
             if isinstance(decided, Forward):
                 return self._forward(decided, started)
@@ -292,11 +304,33 @@ class Responder:
             return self._failed(request, error)
         return _later(answer) if answer.delay else answer
 
+    def _takes_long(self, request: Request, user: str | None) -> bool:
+        if is_large(request) and not has_too_many_fields(request):  # which is refused soon
+            return True
+        return self.cassettes is not None and self.cassettes.takes_long(self.cassette_of(user))
+
+    async def _handle_in_thread(
+        self, request: Request, names: Names, user: str | None, admitted: Admitted | None
+    ) -> Answer:
+        started = perf_counter()
+        try:
+            decided = await self.work.run(lambda: self.decide(request, names, user, admitted))
+            if isinstance(decided, Forward):
+                return await self._forward(decided, started)
+            answer = self.finish(request, decided, user, started)
+        except BusyError as error:
+            return self.refuse(request, "proxy.busy", detail=str(error))
+        except Exception as error:  # noqa: BLE001 - the proxy outlives everything
+            return self._failed(request, error)
+        return await _later(answer) if answer.delay else answer
+
     async def _forward(self, forward: Forward, started: float) -> Answer:
         request = forward.request
         try:
             assert self.forwarder is not None
             answer = self.finish(request, await self.forwarder.forward(forward), forward.user, started)
+        except BusyError as error:
+            return self.refuse(request, "proxy.busy", detail=str(error))
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
         if answer.source.kind == "live":
@@ -305,10 +339,13 @@ class Responder:
                 del self._numbers[next(iter(self._numbers))]
         return answer
 
-    def _observe(self, request: Request, answer: Answer, where: str) -> None:
-        """Compare a live answer with the documentation, and note in the journal what differs."""
+    def _observe(self, request: Request, answer: Answer, where: str) -> Callable[[], None]:
+        """Compare a live answer with the documentation; return what notes the differences in the journal."""
         assert self.monitor is not None
         found = self.monitor.observe(request, answer, where)
+        return partial(self._note_drift, request, found)
+
+    def _note_drift(self, request: Request, found: tuple[DriftFinding, ...]) -> None:
         number = self._numbers.pop(id(request), 0)
         if found and number:
             names = ("severity", "rule", "documented", "observed", "fingerprint")
@@ -363,6 +400,8 @@ class Responder:
         A refusal names the recording that there is.
         """
         if self.cassettes is None or not refusal.source.rule.startswith("resource."):
+            return refusal
+        if has_too_many_fields(request) or limit_exceeded(request.header_size, len(request.body)):
             return refusal
         found = self.cassettes.recorded(request, user)
         if isinstance(found, str):

@@ -1,8 +1,8 @@
 """Table of the trust suite: each promise, how it was tried, how often, and how many violations there were.
 
 A module of this directory says with `PROMISE` and `TRIED` what its tests show. A test that tries more than
-once gives `record_property("tries", n)`. The table is printed at the large scale, which
-`scripts/test.py --trust` sets with `TRUST_SCALE=large`.
+once gives `record_property("tries", n)`, and one that measures `record_property("figure", text)`. The table
+is printed at the large scale, which `scripts/test.py --trust` sets with `TRUST_SCALE=large`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tries: Counter[tuple[str, str]] = Counter()
     violations: Counter[tuple[str, str]] = Counter()
     skipped: Counter[tuple[str, str]] = Counter()
+    figures: dict[tuple[str, str], list[str]] = {}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in _reports(terminalreporter, outcome):
             properties = dict(report.user_properties)
@@ -44,6 +45,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             elif report.when == "call" or outcome != "passed":
                 tries[key] += int(str(properties.get("tries", 1)))
                 violations[key] += outcome != "passed"
+                figures.setdefault(key, []).extend(
+                    str(value) for name, value in report.user_properties if name == "figure"
+                )
     terminalreporter.section("trust")
     for promise, tried in sorted(tries | skipped):
         key = promise, tried
@@ -52,6 +56,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"    tried by {tried}: {tries[key]} times, {violations[key]} violations{left_out}"
         )
+        for figure in figures.get(key, []):
+            terminalreporter.write_line(f"    {figure}")
 
 
 def _reports(reporter: pytest.TerminalReporter, outcome: str) -> Iterator[pytest.TestReport]:

@@ -26,11 +26,11 @@ _MOST_MEMBERS: Final = 64  # of one gzip body
 _MOST_CODINGS: Final = 8
 
 
-def decode(body: bytes, coding: str | None) -> bytes:
+def decode(body: bytes, coding: str | None, most: int | None = None) -> bytes:
     """`body` without the content codings that a `Content-Encoding` of `coding` names.
 
     Raises:
-        CodingError: An unknown coding, broken data, or more than `LARGEST` bytes.
+        CodingError: An unknown coding, broken data, or more than `most` bytes (`LARGEST` by default).
     """
     if not coding:
         return body
@@ -40,7 +40,7 @@ def decode(body: bytes, coding: str | None) -> bytes:
             raise CodingError(f"the content coding {name[:40]!a} is not known, so it cannot be searched")
         if body:
             try:
-                body = opener(body)
+                body = opener(body, LARGEST if most is None else most)
             except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
                 raise CodingError(f"the body is no {name} data: {error}") from None
     return body
@@ -58,59 +58,59 @@ def _names(coding: str) -> list[str]:
     ]  # the last one is a common mistake
 
 
-def _limited(size: int) -> None:
-    if size > LARGEST:
-        raise CodingError(f"the decoded body has more than {LARGEST} bytes")
+def _limited(size: int, most: int) -> None:
+    if size > most:
+        raise CodingError(f"the decoded body has more than {most} bytes")
 
 
-def _inflate(body: bytes, window: int) -> bytes:
+def _inflate(body: bytes, window: int, most: int) -> bytes:
     parts: list[bytes] = []
     while body:  # gzip allows several members after another
         if len(parts) == _MOST_MEMBERS:
             raise CodingError(f"it has more than {_MOST_MEMBERS} gzip members")
         inflater = zlib.decompressobj(window)
-        parts.append(inflater.decompress(body, LARGEST + 1))
-        _limited(sum(map(len, parts)))
+        parts.append(inflater.decompress(body, most + 1))
+        _limited(sum(map(len, parts)), most)
         if not inflater.eof:
             raise EOFError("it ends too early")
         body = inflater.unused_data
     return b"".join(parts)
 
 
-def _gzip(body: bytes) -> bytes:
-    return _inflate(body, 16 + zlib.MAX_WBITS)
+def _gzip(body: bytes, most: int) -> bytes:
+    return _inflate(body, 16 + zlib.MAX_WBITS, most)
 
 
-def _deflate(body: bytes) -> bytes:
+def _deflate(body: bytes, most: int) -> bytes:
     try:
-        return _inflate(body, zlib.MAX_WBITS)
+        return _inflate(body, zlib.MAX_WBITS, most)
     except zlib.error:  # half of the world sends it without the zlib wrapper
-        return _inflate(body, -zlib.MAX_WBITS)
+        return _inflate(body, -zlib.MAX_WBITS, most)
 
 
-def _brotli(body: bytes) -> bytes:
+def _brotli(body: bytes, most: int) -> bytes:
     opener = brotli.Decompressor()
     decoded = bytearray()
     for start in range(0, len(body), _CHUNK):
         decoded += opener.process(body[start : start + _CHUNK])
-        _limited(len(decoded))
+        _limited(len(decoded), most)
     if not opener.is_finished():
         raise EOFError("it ends too early")
     return bytes(decoded)
 
 
-def _zstd(body: bytes) -> bytes:
+def _zstd(body: bytes, most: int) -> bytes:
     opener = zstandard.ZstdDecompressor().decompressobj()
     decoded = bytearray()
     for start in range(0, len(body), _CHUNK):
         decoded += opener.decompress(body[start : start + _CHUNK])
-        _limited(len(decoded))
+        _limited(len(decoded), most)
     if not opener.eof:
         raise EOFError("it ends too early")
     return bytes(decoded)
 
 
-_OPENERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+_OPENERS: Final[dict[str, Callable[[bytes, int], bytes]]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
     "deflate": _deflate,

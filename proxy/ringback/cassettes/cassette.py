@@ -32,6 +32,7 @@ from ringback.cassettes.redaction import (
 )
 from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
 from ringback.cassettes.vcr_format import FIELD_RECORDED
+from ringback.exchange import LARGE
 from ringback.state import Uses
 from ringback.tally import many
 
@@ -166,6 +167,11 @@ class Cassette:
     def foreign(self) -> bool:
         """True if the file is in vcrpy's own layout; the first append rewrites it."""
         return self._reader.foreign
+
+    @property
+    def has_large(self) -> bool:
+        """True if an interaction is so large that reading it may keep the event loop for too long."""
+        return self._reader.largest > LARGE
 
     def lookup(self, request: Request) -> Answer | Miss:
         """The answer recorded for `request`: the k-th equal request gets the k-th, later ones the last again.

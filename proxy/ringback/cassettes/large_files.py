@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from ringback.cassettes import vcr_format
@@ -55,6 +56,11 @@ class LargeFile(Sequence[Interaction]):
 
     def __len__(self) -> int:
         return len(self.requests)
+
+    @property
+    def largest(self) -> int:
+        """The length of the largest interaction's text."""
+        return max((end - start for start, end in pairwise([*self._starts, self._end])), default=0)
 
     @overload
     def __getitem__(self, number: int) -> Interaction: ...

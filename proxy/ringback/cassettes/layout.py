@@ -321,10 +321,12 @@ class CassetteReader:
         torn: Bytes at the end of the file that are no whole interaction.
         unusable: The interactions that can answer nothing: authentication challenges.
         ignored: Fields that do not count when requests are compared: the caller's, and those of the metadata.
+        largest: The size of the largest interaction, in bytes, about.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.largest = 0
         self.metadata: dict[str, Any] = {}
         self.foreign = False
         self.torn = 0
@@ -365,6 +367,7 @@ class CassetteReader:
         self.foreign, self._loaded, self.unusable = False, [], frozenset()
         self.metadata, self.torn = self._index.metadata, self._index.torn
         self.ignored |= match_ignore_of(self.metadata)
+        self.largest = max(self._index.sizes, default=0)
         for number in range(len(self._index)):
             if self.ignored.rules:  # the keys in the comments know nothing of them
                 self._note(bytes.fromhex(self.match_key(number).digest), number)
@@ -376,6 +379,7 @@ class CassetteReader:
         large = read_large(self.path, redaction, _readable)
         if large is not None:
             self._loaded, self.metadata = large, large.metadata
+            self.largest = large.largest
             self.ignored |= match_ignore_of(self.metadata)
             for number, key in enumerate(large.keys):
                 self._note(bytes.fromhex(key.without(self.ignored).digest), number)
@@ -384,6 +388,7 @@ class CassetteReader:
         self.ignored |= match_ignore_of(self.metadata)
         redaction = remaining_redaction(self.metadata, redaction)
         self._loaded = [_readable(one, redaction) for one in found]
+        self.largest = max((len(one.answer.body) for one in self._loaded), default=0)
         self.unusable = challenges(self._loaded)
         for number in range(len(self._loaded)):
             if number in self.unusable:
@@ -412,6 +417,7 @@ class CassetteReader:
     def add(self, key: MatchKey, start: int, size: int, checksum: int) -> None:
         """Take in an item that was appended to the file."""
         self._index.add(bytes.fromhex(key.digest), start, size, checksum)
+        self.largest = max(self.largest, size)
         self._note(bytes.fromhex(key.without(self.ignored).digest), len(self._index) - 1)
 
     def interaction(self, number: int) -> Interaction:

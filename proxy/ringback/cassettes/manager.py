@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ringback.cassettes import files
 from ringback.cassettes.files import CassetteError, UnusableCassetteError
-from ringback.exchange import Answer
+from ringback.exchange import LARGE, Answer
 from ringback.state import State
 
 if TYPE_CHECKING:
@@ -212,6 +213,21 @@ class CassetteManager:
             cassette = self._cassette(user or self.wanted.name)
             if cassette is not None:
                 cassette.count_unanswered(request, waits=waits)
+
+    def takes_long(self, name: str) -> bool:
+        """Report whether a lookup in the cassette `name` has to read much, which a thread should do."""
+        cassette = self._cassettes.get(name)
+        if cassette is not None:
+            return cassette.has_large
+        if self._missing.get(name, 0.0) >= monotonic() or self._is_pointless(name):
+            return False
+        if "ringback.cassettes.cassette" not in sys.modules:
+            return True  # its import takes longer than most requests
+        found = list(files.cassette_files(self.wanted.directory, name)) if files.is_name(name) else []
+        found += filter(None, [self._places.get(name)])
+        with suppress(OSError):
+            return any(path.stat().st_size > LARGE for path in found)
+        return False
 
     def rewind(self, name: str | None) -> None:
         """Replay from the first recording on again: in the cassette `name`, or in every one."""

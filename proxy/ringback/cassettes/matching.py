@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, unquote
 
 from ringback.cassettes import bodies
 from ringback.cassettes.files import CodingError
+from ringback.net import LinearPattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,8 +68,8 @@ class MatchIgnore:
             if not name.strip() or (equals and not pattern):
                 raise MatchIgnoreError(f"{rule!r} is no rule: write FIELD or FIELD=PATTERN")
             try:
-                re.compile(pattern)
-            except re.error as error:
+                LinearPattern(pattern)
+            except ValueError as error:
                 raise MatchIgnoreError(f"{pattern!r} is no regular expression: {error}") from None
 
     @classmethod
@@ -96,8 +97,8 @@ class MatchIgnore:
         return MatchIgnore(tuple(dict.fromkeys((*self.rules, *other.rules))))
 
     @cached_property
-    def _patterns(self) -> dict[str, re.Pattern[str] | None]:
-        whole: dict[str, re.Pattern[str] | None] = {}
+    def _patterns(self) -> dict[str, LinearPattern | None]:
+        whole: dict[str, LinearPattern | None] = {}
         parts: dict[str, list[str]] = {}
         for rule in self.rules:
             name, _, pattern = rule.partition("=")
@@ -105,7 +106,7 @@ class MatchIgnore:
                 parts.setdefault(name.strip(), []).append(f"(?:{pattern})")
             else:
                 whole[name.strip()] = None
-        return {name: re.compile("|".join(found)) for name, found in parts.items()} | whole
+        return {name: LinearPattern("|".join(found)) for name, found in parts.items()} | whole
 
     def fields(self, fields: Fields) -> Fields:
         """Return `fields` without what does not count."""

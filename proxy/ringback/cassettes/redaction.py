@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlencode
 
@@ -23,7 +24,15 @@ from ringback.cassettes.files import CodingError, RedactionError
 from ringback.cassettes.matching import MATCHING_VERSION, MatchIgnore
 from ringback.cassettes.pseudonyms import KEY_VARIABLE, Replacement, Replacements, key_id, replacements_for
 from ringback.contract.form import plain_name
-from ringback.exchange import CACHED_LENGTH, CACHED_TEXTS, Answer, basic_auth, cached_text, header_value
+from ringback.exchange import (
+    CACHED_LENGTH,
+    CACHED_TEXTS,
+    LARGE,
+    Answer,
+    basic_auth,
+    cached_text,
+    header_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,31 +88,104 @@ class WebTokens:
 
     def sub(self, put: Callable[[re.Match[str]], str], text: str) -> str:
         """Return `text` with what `put` makes of each token."""
-        parts, end = [], 0
-        for found in self.finditer(text):
-            parts += [text[end : found.start()], put(found)]
-            end = found.end()
-        return "".join([*parts, text[end:]]) if end else text
+        return _substituted(self.finditer(text), put, text)
+
+
+_NAMES: Final = ("token", "password", "passwd", "secret", "apikey", "api_key", "api-key")
+_LEAD: Final = r"(?:auth|access|refresh|api|secret)?[_-]?"  # before one of the names
+_LONGEST_LEAD: Final = len("refresh_")
+_VALUE: Final = r"[\"']?\s*(?:=|:)\s*[\"']?)(?!REDACTED|redacted-)([^\s\"'&,;<>]{4,}+)"
+_NAMED: Final = re.compile(rf"(?i)\b({_LEAD}(?:{'|'.join(_NAMES)}){_VALUE}")
+_LEADING: Final = re.compile(rf"(?i)\b{_LEAD}\Z")
+_VALUED: Final = re.compile(rf"({_VALUE}")
+
+
+class WordedPattern:
+    """A pattern that is searched by the words that it needs.
+
+    The pattern alone tries every word of a text; a large one would keep every client waiting for a quarter of
+    a second, because nothing else runs while a pattern is searched.
+
+    Args:
+        words: The words, in lower case.
+        match: Returns the match whose word stands at a place of a text, has a size, and begins after an end.
+    """
+
+    def __init__(
+        self, words: tuple[str, ...], match: Callable[[str, int, int, int], re.Match[str] | None]
+    ) -> None:
+        self._words = words
+        self._match = match
+
+    def finditer(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield the matches in `text`."""
+        end = 0
+        for place, size in _places(_folded(text), self._words):
+            found = self._match(text, place, size, end) if place >= end else None
+            if found is not None:
+                yield found
+                end = found.end()
+
+    def sub(self, put: Callable[[re.Match[str]], str], text: str) -> str:
+        """Return `text` with what `put` makes of each match."""
+        return _substituted(self.finditer(text), put, text)
+
+
+def _named(text: str, place: int, size: int, end: int) -> re.Match[str] | None:
+    if _VALUED.match(text, place + size) is None:
+        return None
+    lead = _LEADING.search(text, max(end, place - _LONGEST_LEAD), place)
+    return _NAMED.match(text, lead.start() if lead else place)
+
+
+# No word has a digit, nor a capital after its first letter: "your basic subscription" is none.
+_CREDENTIALS: Final = re.compile(
+    r"\b((?i:Basic|Bearer)\s++)(?!REDACTED)(?=[0-9]|[A-Za-z+/_.~-][A-Za-z.-]*[0-9A-Z+/_~])"
+    r"[A-Za-z0-9+/_.~-]{8,}+=*"
+)
+
+
+def _folded(text: str) -> str:
+    """`text` in lower case, each character in its place; letters count as equal that do for patterns."""
+    if not text.isascii():
+        for letter, plain in (("\u0130", "i"), ("\u0131", "i"), ("\u017f", "s")):
+            text = text.replace(letter, plain)
+    return text.lower()
+
+
+def _places(text: str, words: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Yield the place and the length of each of `words` in `text`, in order."""
+    nexts = {word: text.find(word) for word in words}
+    nexts = {word: place for word, place in nexts.items() if place >= 0}
+    while nexts:
+        word, place = min(nexts.items(), key=itemgetter(1))
+        yield place, len(word)
+        nexts[word] = text.find(word, place + 1)
+        if nexts[word] < 0:
+            del nexts[word]
+
+
+def _substituted(found: Iterator[re.Match[str]], put: Callable[[re.Match[str]], str], text: str) -> str:
+    parts, end = [], 0
+    for one in found:
+        parts += [text[end : one.start()], put(one)]
+        end = one.end()
+    return "".join([*parts, text[end:]]) if end else text
 
 
 _ACCOUNT_SID: Final = re.compile(rf"(?!{ACCOUNT_PLACEHOLDER})AC[0-9a-fA-F]{{32}}")
-PATTERNS: Final[dict[str, re.Pattern[str] | WebTokens]] = {
+PATTERNS: Final[dict[str, re.Pattern[str] | WebTokens | WordedPattern]] = {
     "account SID": _ACCOUNT_SID,
     "private key": re.compile(
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
     ),
     "credentials in a URL": re.compile(r"(?<=://)(?!REDACTED@)[^/\s@\"'<>?#]++@"),
-    # No word has a digit, nor a capital after its first letter: "your basic subscription" is none.
-    "credentials": re.compile(
-        r"\b((?i:Basic|Bearer)\s++)(?!REDACTED)(?=[0-9]|[A-Za-z+/_.~-][A-Za-z.-]*[0-9A-Z+/_~])"
-        r"[A-Za-z0-9+/_.~-]{8,}+=*"
+    "credentials": WordedPattern(
+        ("basic", "bearer"), lambda text, place, _size, _end: _CREDENTIALS.match(text, place)
     ),
     "JSON web token": WebTokens(),
     "auth token": re.compile(_BARE_HEX),
-    "named secret": re.compile(
-        r"(?i)\b((?:auth|access|refresh|api|secret)?[_-]?(?:token|password|passwd|secret|apikey|api[_-]key)"
-        r"[\"']?\s*(?:=|:)\s*[\"']?)(?!REDACTED|redacted-)([^\s\"'&,;<>]{4,}+)"
-    ),
+    "named secret": WordedPattern(_NAMES, _named),
 }
 
 
@@ -126,6 +208,20 @@ _PUT: Final[dict[str, Callable[[re.Match[str]], str]]] = {
 _SUSPECT: Final = re.compile(
     r"[0-9a-fA-F]{32}|://|eyJ|PRIVATE KEY|(?i:basic|bearer|token|passw|secret|api[_-]?key)"
 )
+_SUSPECT_WORDS: Final = (
+    "://",
+    "eyj",
+    "private key",
+    "basic",
+    "bearer",
+    "token",
+    "passw",
+    "secret",
+    "apikey",
+    "api_key",
+    "api-key",
+)
+_HEX_RUN: Final = re.compile("[0-9a-fA-F]{32}")
 
 
 @cached_text
@@ -140,9 +236,17 @@ def is_secret_header(name: str) -> bool:
     return SECRET_HEADER.search(lower) is not None and not lower.startswith("access-control-")
 
 
+def _is_suspect(text: str) -> bool:
+    if len(text) <= LARGE:
+        return _SUSPECT.search(text) is not None
+    # One search of a large text would keep everybody waiting; each of these is short.
+    folded = _folded(text)
+    return any(word in folded for word in _SUSPECT_WORDS) or _HEX_RUN.search(text) is not None
+
+
 def redact_patterns(text: str) -> str:
     """`text` without everything that has the shape of a secret, and with account SIDs replaced."""
-    if _SUSPECT.search(text) is None:
+    if not _is_suspect(text):
         return text
     text = _ACCOUNT_SID.sub(ACCOUNT_PLACEHOLDER, text)
     for kind, pattern in PATTERNS.items():

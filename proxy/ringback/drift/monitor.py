@@ -27,7 +27,7 @@ from ringback.drift.report.builder import (
     read_accepted,
     reproduce_command,
 )
-from ringback.exchange import error_code, secrets_of
+from ringback.exchange import LARGEST_ERROR, error_code, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -312,7 +312,7 @@ def outcome_difference(expected: Answer, live: Answer) -> str | None:
         The description, or None where there is no difference.
     """
     try:
-        code = error_code(_decoded(live).body)
+        code = error_code(_decoded(live, LARGEST_ERROR).body)
     except CodingError:
         code = None
     documented = error_code(expected.body)
@@ -322,17 +322,17 @@ def outcome_difference(expected: Answer, live: Answer) -> str | None:
     return f"{expected.source.rule}: expected {wanted}, live answered {got}"
 
 
-def _decoded(answer: Answer) -> Answer:
+def _decoded(answer: Answer, most: int | None = None) -> Answer:
     """Return `answer` without content coding.
 
     Raises:
-        CodingError: It has a coding that is unknown or does not fit the body.
+        CodingError: It has a coding that is unknown or does not fit the body, or is too large.
     """
     coding = answer.header("Content-Encoding")
     if coding is None:
         return answer
     fields = tuple(field for field in answer.headers if field[0].lower() != "content-encoding")
-    return replace(answer, headers=fields, body=decode(answer.body, coding))
+    return replace(answer, headers=fields, body=decode(answer.body, coding, most))
 
 
 def _described(status: int, code: int | None) -> str:

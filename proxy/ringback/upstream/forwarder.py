@@ -9,11 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
-from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Source, error_code, header_value
+from ringback.exchange import (
+    LARGEST_ERROR,
+    MOCK,
+    PROVENANCE_PREFIX,
+    Answer,
+    Source,
+    error_code,
+    header_value,
+    is_large,
+)
+from ringback.net import WorkThread
 from ringback.state import Budget
 from ringback.upstream.http1 import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof, Proofs
@@ -28,7 +39,7 @@ if TYPE_CHECKING:
     from ringback.upstream.routes import Routes
 
     Record: TypeAlias = Callable[[Request, Answer, str | None], Awaitable[str]]
-    Observe: TypeAlias = Callable[[Request, Answer, str], object]
+    Observe: TypeAlias = Callable[[Request, Answer, str], Callable[[], object] | None]
     Compare: TypeAlias = Callable[[Answer, Answer], str | None]
 
     class Refuse(Protocol):
@@ -194,13 +205,15 @@ class Forwarder:
         auto: Whether the contract answers where the live API does not, instead of a refusal.
         record: Records an exchange of the client that gave the proxy this name, and returns when it is
             durable; or None.
-        observe: Takes each live answer and where it was recorded, after the client has it; or None.
+        observe: Takes each live answer and where it was recorded, after the client has it, perhaps in a
+            thread, and returns what is to be done in the event loop after that, or None; or None.
         unanswered: Takes a request, the name that its client gave the proxy, and whether it waits for its
             live answer: True when it asks, False when it is answered or never can be.
         max_live: The number of requests that may be forwarded, or None for any number.
         budget: The same, counted elsewhere; by default here.
         warn: Takes a sentence for people, each only once.
         pause: Seconds for which the live API is left alone after it did not answer in time (auto).
+        work: The thread for what takes long.
     """
 
     def __init__(  # noqa: PLR0913 - they are options, all named, most with a default
@@ -218,6 +231,7 @@ class Forwarder:
         budget: Budget | None = None,
         warn: Callable[[str], None] = lambda _: None,
         pause: float = 0.0,
+        work: WorkThread | None = None,
     ) -> None:
         self._gateway = gateway
         self._refuse = refuse
@@ -234,6 +248,9 @@ class Forwarder:
         self._warn = warn
         self._warned: set[str] = set()
         self._pause = pause
+        self._work = work or WorkThread()
+        self._large: deque[tuple[Request, Answer, str]] = deque()  # to be observed in the thread
+        self._tasks: set[asyncio.Task[None]] = set()
         self._not_before = 0.0
         self._late: _NoAnswer | None = None
 
@@ -247,24 +264,38 @@ class Forwarder:
 
     async def _answer(self, forward: Forward) -> Answer:
         # Also if the end comes first, or something unforeseen.
-        self._unanswered(forward.request, forward.user, waits=True)
+        await self._note(forward, waits=True)
         got = self._withheld() or await self._ask(forward.request)
         missing = _missing(got) if isinstance(got, Answer) else got
         if missing is None or missing.rule in _REFUSED_FOR_GOOD:
-            self._unanswered(forward.request, forward.user, waits=False)
+            await self._note(forward, waits=False)
         if isinstance(got, Answer):
             return await self._live(forward, got)
         if got.rule == BUDGET or (self._auto and not got.final):
-            return self._fall_back(forward, got)
+            return await self._fall_back(forward, got)
         return self._refuse(forward.request, got.rule, detail=got.detail)
+
+    async def _note(self, forward: Forward, *, waits: bool) -> None:
+        """Note that a request waits for its live answer, or not any more.
+
+        Raises:
+            BusyError: It does not wait yet, and never will: too many others do.
+        """
+        note = partial(self._unanswered, forward.request, forward.user, waits=waits)
+        if is_large(forward.request):
+            await self._work.run(note, limited=waits)
+        else:
+            note()
 
     def close(self) -> None:
         """Show what was not observed yet, and close the kept connections."""
         if self._observing is not None:
             self._observing.cancel()
         try:
+            self._unobserved.extendleft(reversed(self._large))
+            self._large.clear()
             while self._unobserved and self._observe:
-                self._observe(*self._unobserved.popleft())
+                _do(self._observe(*self._unobserved.popleft()))
         finally:
             self._gateway.close()
 
@@ -329,16 +360,39 @@ class Forwarder:
             self._observe_in(_AFTER_ANSWER)
             return
         observed = self._unobserved.popleft()
+        if self._observe and is_large(observed[0], observed[1]):
+            self._large.append(observed)
+            task = asyncio.get_running_loop().create_task(self._observe_in_thread())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
         self._observe_in(0)
         if self._observe:
-            self._observe(*observed)
+            _do(self._observe(*observed))
 
-    def _fall_back(self, forward: Forward, none: _NoAnswer) -> Answer:
+    async def _observe_in_thread(self) -> None:
+        def observe() -> Callable[[], object] | None:
+            assert self._observe is not None
+            try:
+                observed = self._large.popleft()
+            except IndexError:  # the end came first, and observed it
+                return None
+            return self._observe(*observed)
+
+        try:
+            _do(await self._work.run(observe, limited=False))
+        finally:
+            self._observe_in(0)
+
+    async def _fall_back(self, forward: Forward, none: _NoAnswer) -> Answer:
         if none.rule not in self._warned:
             self._warned.add(none.rule)
             self._warn(f"answering offline ({none.rule}): {none.detail}")
         self._tally.fall_back(none.rule, none.detail)
-        answer = forward.fallback_answer()
+        if is_large(forward.request):
+            answer = await self._work.run(forward.fallback_answer, limited=False)
+        else:
+            answer = forward.fallback_answer()
         source = answer.source
         known = {
             name: getattr(source, name)
@@ -347,10 +401,15 @@ class Forwarder:
         return answer.with_source(FallbackSource(**known, fallback=none.rule, detail=none.detail))
 
 
+def _do(rest: Callable[[], object] | None) -> None:
+    if rest is not None:
+        rest()
+
+
 def live_error_code(answer: Answer) -> int | None:
     """Read Twilio's error code in `answer`, whose content coding is as sent, or None."""
     try:
-        return error_code(decode(answer.body, answer.header("Content-Encoding")))
+        return error_code(decode(answer.body, answer.header("Content-Encoding"), LARGEST_ERROR))
     except CodingError:
         return None
 
