@@ -240,6 +240,31 @@ def test_compacting_that_was_interrupted_counts_nothing_twice(
     monkeypatch.undo()
 
 
+def test_many_segments_are_compacted_in_rounds(
+    bucket: Store, recorder: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, fresh, late = recorder(), recorder("online"), recorder()
+    for body in ("old", "old too", "same"):
+        old.record(body)
+    fresh.remote.pull()
+    bodies = [f"new {number}" for number in range(5)]
+    for body in bodies:
+        fresh.record(body)
+    fresh.close()  # in the place of the three
+    for number in range(4):
+        late.record("same", f"answer {number}")
+    monkeypatch.setattr("ringback.cassettes.remote.MOST_COMPACTED", 2)
+    asked = len(bucket.asked)
+    assert late.remote.compact("default") == (9, 12, 0)
+    assert sum(line.startswith("PUT") for line in bucket.asked[asked:]) == 5
+    assert bucket.names() == ["shop/recorded/default.yaml"]
+    [data] = bucket.objects.values()
+    assert data.count(b".segments/") <= 2, "the head of the file stays short"
+    reader = recorder("offline")
+    assert [reader.found(body) for body in ("old", *bodies)] == ["", *bodies]
+    assert [reader.found("same") for _ in range(4)] == [f"answer {number}" for number in range(4)]
+
+
 def test_of_two_that_compact_at_once_one_is_refused(
     bucket: Store, recorder: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +385,30 @@ def test_an_object_that_changes_while_it_is_read(bucket: Store, recorder: Callab
     assert reader.composition("default")[1].taken == frozenset()
     assert b"two" in (reader.directory / "default.yaml").read_bytes()
     reader.close()
+
+
+def test_a_copy_is_kept_under_the_etag_that_came_with_it(
+    bucket: Store, recorder: Callable[..., Recorder]
+) -> None:
+    path = "shop/recorded/default.yaml"
+    contents = []
+    for body in ("one", "two"):
+        writer = recorder()
+        writer.record(body)
+        writer.remote.compact("default")
+        contents.append(bucket.objects.pop(path))
+
+    def replace(_path: str) -> None:
+        bucket.objects[path] = contents[1]
+
+    bucket.objects[path] = contents[0]
+    bucket.before_get = replace  # after the listing
+    reader = recorder("offline")
+    assert (reader.found("one"), reader.found("two")) == ("", "two")
+    bucket.before_get = lambda _path: None
+    bucket.objects[path] = contents[0]  # somebody takes it back
+    again = recorder("offline")
+    assert (again.found("one"), again.found("two")) == ("one", "")
 
 
 def test_pseudonyms_of_two_kinds_are_not_mixed(

@@ -25,6 +25,7 @@ import os
 import shutil
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,10 +45,11 @@ from ringback.net import write_atomically
 from ringback.tally import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 REFRESH: Final = 10.0  # seconds between two looks at the store
 COMPACTED: Final = "compacted"  # key of the metadata: the segments that a file contains
+MOST_COMPACTED: Final = 1000  # segments of one round of `compact`, whose names the file's metadata lists
 
 _SEGMENTS: Final = ".segments/"
 _RUN: Final = "run-"
@@ -55,6 +57,7 @@ _DONE: Final = ".done"
 _RUN_ID: Final = 16  # characters
 _TRIES: Final = 5  # of a look at objects that change meanwhile
 _LISTING: Final = "listing.json"
+_AT_ONCE: Final = 16  # objects that are fetched at the same time
 _HEAD: Final = 256 * 1024  # bytes that a file's metadata has at most
 
 
@@ -199,11 +202,11 @@ class RemoteCassettes:
         """Make the local copy of `objects`, and of what was written here since the look that `began`."""
         if objects == self._composed.get(name, frozenset()):
             return
-        contents = {one: self._content(one) for one in objects}
+        contents = self._contents(objects)
         with self._lock(name):
             written = self._written.get(name, {})
             self._written[name] = {one: when for one, when in written.items() if when >= began}
-            contents |= {one: self._content(one) for one in self._written[name]}
+            contents |= self._contents(self._written[name])
             try:
                 made = compose(name, contents)
             except CassetteError:  # of NAME.yaml itself: whoever opens it hears what is wrong
@@ -277,6 +280,11 @@ class RemoteCassettes:
             if name:
                 found.setdefault(name, set()).add(one)
         return {name: frozenset(objects) for name, objects in found.items()}
+
+    def _contents(self, objects: Collection[StoredObject]) -> dict[StoredObject, bytes]:
+        """Return the bytes of objects, several fetched at once: each takes tens of milliseconds."""
+        with ThreadPoolExecutor(_AT_ONCE, "ringback-fetch") as pool:
+            return dict(zip(objects, pool.map(self._content, objects), strict=True))
 
     def _content(self, one: StoredObject) -> bytes:
         """Return an object's bytes, from the local copy if its ETag is the same."""
@@ -388,16 +396,24 @@ class RemoteCassettes:
                 it at this moment.
             CassetteError: An object is no cassette, or a segment has other pseudonyms than the rest.
         """
-        objects, made = self.composition(name, unended=unended, compacting=True)
-        for path, why in made.left.items():
-            raise CassetteError(f"{self.url}/{path}: {why}; nothing was changed")
-        data = b"".join(made.parts)
-        base = next((one for one in objects if one.path == f"{name}{SUFFIX}"), None)
-        if made.taken:
-            if data:
-                self._bucket.replace(f"{name}{SUFFIX}", data, base.etag if base else None)
-            self._bucket.delete(sorted(made.taken))
-        return _count(data), len([path for path in made.taken if path.endswith(SUFFIX)]), len(made.running)
+        taken = 0
+        while True:
+            objects, made = self.composition(name, unended=unended, compacting=True)
+            for path, why in made.left.items():
+                before = f"{many(taken, 'segment')} taken in before it" if taken else "nothing was changed"
+                raise CassetteError(f"{self.url}/{path}: {why}; {before}")
+            data = b"".join(made.parts)
+            base = next((one for one in objects if one.path == f"{name}{SUFFIX}"), None)
+            if made.taken:
+                if data:
+                    self._bucket.replace(f"{name}{SUFFIX}", data, base.etag if base else None)
+                # The lists of what is replaced go last: without them, what is left of it would count again.
+                lists = {path for path in made.taken if path.endswith(_DONE)}
+                self._bucket.delete(sorted(made.taken - lists))
+                self._bucket.delete(sorted(lists))
+                taken += len(made.taken) - len(lists)
+            if not made.more:
+                return _count(data), taken, len(made.running)
 
     def composition(
         self, name: str, *, unended: bool = False, compacting: bool = False
@@ -417,7 +433,7 @@ class RemoteCassettes:
             if not objects:
                 raise RemoteError(f"{self.url} has no cassette {name!r}")
             with suppress(_ChangedError):
-                contents = {one: self._content(one) for one in objects}
+                contents = self._contents(objects)
                 return objects, compose(name, contents, unended=unended, compacting=compacting)
         raise RemoteError(f"{self.url}/{name}: its objects change faster than they can be read")
 
@@ -508,12 +524,14 @@ class Composition:
         taken: The segments that are in it, or that a recording afresh has replaced.
         left: The segments that are not, each with the reason; not those of recordings that go on.
         running: The segments of recordings afresh that have not ended.
+        more: Whether compacting has left segments for another round.
     """
 
     parts: list[bytes]
     taken: frozenset[str]
     left: dict[str, str]
     running: frozenset[str]
+    more: bool = False
 
 
 def compose(
@@ -525,20 +543,23 @@ def compose(
         name: The cassette.
         contents: The bytes of its objects.
         unended: Whether recordings afresh that have not ended count.
-        compacting: Whether the file is to list the segments that it contains.
+        compacting: Whether the file is to list the segments that it contains; not more than fit in its head.
 
     Raises:
         CassetteError: An object is no cassette.
     """
     base_path = f"{name}{SUFFIX}"
     found = _sort(base_path, contents, unended)
-    base, segments, taken = found.base, found.segments, set(found.replaced)
+    base, segments, taken = found.base, sorted(found.segments), set[str]()
+    more = compacting and len(segments) > MOST_COMPACTED
+    if more:
+        del segments[MOST_COMPACTED:]
     if base is not None and not segments and not compacting:
-        return Composition([base], frozenset(taken), {}, found.running)
+        return Composition([base], found.replaced, {}, found.running)
     metadata, parts = _items(name, base_path, base) if base is not None else (None, [])
     contained = frozenset(known_of(metadata or {}).get(COMPACTED) or ())
     left: dict[str, str] = {}
-    for _, path, data in sorted(segments):
+    for _, path, data in segments:
         if path in contained:
             taken.add(path)
             continue
@@ -554,13 +575,14 @@ def compose(
             continue
         taken.add(path)
         parts += items
+    gone = frozenset(taken if more else taken | found.replaced)
     if metadata is None:
-        return Composition([], frozenset(taken), left, found.running)
+        return Composition([], gone, left, found.running, more)
     known = {key: value for key, value in known_of(metadata).items() if key != COMPACTED}
     if compacting and taken:
         known[COMPACTED] = sorted(taken)
     head = layout.head({**metadata, "ringback": known})
-    return Composition([head, *parts], frozenset(taken), left, found.running)
+    return Composition([head, *parts], gone, left, found.running, more)
 
 
 @dataclass(frozen=True)
