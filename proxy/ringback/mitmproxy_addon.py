@@ -449,7 +449,8 @@ class RingbackAddon:
             return
         if flows.is_reverse(client):
             return
-        if self.clients.tunnel(client) is None:
+        own = self.clients.wants_proxy(flow) and flow.request.path.startswith("/ringback/")
+        if self.clients.tunnel(client) is None and not own:  # `Control` asks for the password itself
             _user, password = flows.proxy_credentials(flow.request.headers.get("Proxy-Authorization", ""))
             if not self._password_fits(password):
                 flow.response = flows.proxy_authentication_required()

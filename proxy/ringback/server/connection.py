@@ -220,7 +220,8 @@ class ServerState:
         for_twilio = any(self.is_twilio(name) for name in (*names.host.split(" and "), names.connect) if name)
         if not for_twilio:
             given = authorization or request.header("Authorization") or ""
-            if not is_loopback(peer) and not self.password_fits(given):
+            own = request.path.startswith("/ringback/")  # which asks for the password itself, also by Bearer
+            if not own and not is_loopback(peer) and not self.password_fits(given):
                 return password_required()
             return self.control.handle(request, peer)
         if not self.password_fits(authorization):
