@@ -324,6 +324,34 @@ def test_the_inbox_of_every_replica_shows_all(store: Server) -> None:
         responder.close()
 
 
+def test_an_answer_is_held_until_the_others_can_hear_of_it(
+    store: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one, _), (other, _) = replica(store.url), replica(store.url)
+    add, sending = one.state._add_all, threading.Event()  # type: ignore[attr-defined] # it is a RedisState
+
+    def late(batch: list[tuple[str, bytes]]) -> None:
+        assert sending.wait(READY)
+        add(batch)
+
+    monkeypatch.setattr(one.state, "_add_all", late)
+
+    async def main() -> list[Answer]:
+        request = post("Messages", {**GOOD["Messages"], "Body": "held"})
+        held = [one.handle(request, Names("api.twilio.com")) for _ in range(3)]
+        assert not [answer for answer in held if isinstance(answer, Answer)]
+        waiting = asyncio.ensure_future(asyncio.gather(*held))  # type: ignore[arg-type] # no Answer, see above
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        sending.set()
+        return await waiting
+
+    assert [answer.status for answer in asyncio.run(main())] == [201] * 3
+    wait_for(lambda: len(other.journal) == 3)
+    for responder in (one, other):
+        responder.close()
+
+
 def test_entries_of_every_source_travel(tmp_path: Path) -> None:
     responder = Responder.open(Settings(cassettes=tmp_path))
     send(responder, "text")

@@ -302,7 +302,8 @@ class Responder:
             answer = self.finish(request, decided, user, started)
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
-        return _later(answer) if answer.delay else answer
+        published = self.state.published()
+        return _later(answer, published) if answer.delay or published is not None else answer
 
     def _takes_long(self, request: Request, user: str | None) -> bool:
         if is_large(request) and not has_too_many_fields(request):  # which is refused soon
@@ -322,19 +323,23 @@ class Responder:
             return self.refuse(request, "proxy.busy", detail=str(error))
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
-        return await _later(answer) if answer.delay else answer
+        return await _later(answer, self.state.published())
 
     async def _forward(self, forward: Forward, started: float) -> Answer:
         request = forward.request
         try:
             assert self.forwarder is not None
             answer = self.finish(request, await self.forwarder.forward(forward), forward.user, started)
+            number = self.journal.last
+            published = self.state.published()
+            if published is not None:
+                await published
         except BusyError as error:
             return self.refuse(request, "proxy.busy", detail=str(error))
         except Exception as error:  # noqa: BLE001 - the proxy outlives everything
             return self._failed(request, error)
         if answer.source.kind == "live":
-            self._numbers[id(request)] = self.journal.last  # the forwarder keeps it until it is observed
+            self._numbers[id(request)] = number  # the forwarder keeps it until it is observed
             while len(self._numbers) > _MOST_UNOBSERVED:
                 del self._numbers[next(iter(self._numbers))]
         return answer
@@ -533,8 +538,10 @@ def _without_secrets(request: Request, answer: Answer) -> Answer:
     )
 
 
-async def _later(answer: Answer) -> Answer:
-    """Return `answer` after the delay that a row of the user's asks for."""
+async def _later(answer: Answer, published: Awaitable[None] | None) -> Answer:
+    """Return `answer` when the other replicas can hear of it, after the delay that a row asks for."""
+    if published is not None:
+        await published
     await asyncio.sleep(answer.delay)
     return answer
 

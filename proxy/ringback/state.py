@@ -143,6 +143,13 @@ class State:
     def publish(self, kind: str, payload: bytes) -> None:
         """Tell the other replicas of an event, without waiting; `kind` is `request` or `clear`."""
 
+    def published(self) -> Awaitable[None] | None:
+        """Return what ends when the other replicas can hear of all events so far; None if nobody has to wait.
+
+        An answer that is held until then is in every Inbox, even if its replica is killed right after it.
+        """
+        return None
+
     def follow(self, take: Callable[[str, bytes], None], change: Callable[[str, str, Any], None]) -> None:
         """Hear of the other replicas' events from now on, and of the last ones before.
 

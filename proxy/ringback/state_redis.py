@@ -122,6 +122,10 @@ class RedisState(State):
         self._not_before = 0.0
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._dropped = 0
+        self._guard = threading.Lock()  # of what follows
+        self._published = self._sent = 0  # events
+        self._behind = False  # True while events wait for a server that is away
+        self._held: deque[tuple[int, asyncio.Future[None]]] = deque()  # answers, by the event they wait for
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -195,11 +199,24 @@ class RedisState(State):
 
     def publish(self, kind: str, payload: bytes) -> None:
         """As `State.publish`."""
-        if len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft()
-            self._dropped += 1
-        self._waiting.append((kind, payload))
+        with self._guard:
+            if len(self._waiting) >= MOST_WAITING:
+                self._waiting.popleft()
+                self._dropped += 1
+                self._sent += 1
+            self._waiting.append((kind, payload))
+            self._published += 1
         self._wake.set()
+
+    def published(self) -> Awaitable[None] | None:
+        """As `State.published`; at most for the time limit, and not at all while the server is away."""
+        loop = _running_loop()
+        with self._guard:
+            if loop is None or self._behind or self._sent >= self._published:
+                return None
+            sent = loop.create_future()
+            self._held.append((self._published, sent))
+        return _at_most(sent, TIME_LIMIT)
 
     def _publish_waiting(self) -> None:
         while True:
@@ -220,12 +237,26 @@ class RedisState(State):
             try:
                 self.call(self._add_all, batch)
             except AwayError:
-                self._waiting.extendleft(reversed(batch))
+                with self._guard:
+                    self._waiting.extendleft(reversed(batch))
+                    self._behind = True
+                    self._release(self._published)
                 return False
+            with self._guard:
+                self._behind = False
+                self._sent += len(batch)
+                self._release(self._sent)
             if self._dropped:
                 self._report(f"{many(self._dropped, 'event')} never reached the other replicas' Inbox")
                 self._dropped = 0
         return True
+
+    def _release(self, number: int) -> None:
+        """Let the answers go whose events are among the first `number` ones."""
+        while self._held and self._held[0][0] <= number:
+            _, sent = self._held.popleft()
+            with suppress(RuntimeError):  # the loop is closed: the end
+                sent.get_loop().call_soon_threadsafe(_settle, sent)
 
     def _add_all(self, batch: list[tuple[str, bytes]]) -> None:
         pipeline = self._client.pipeline(transaction=False)
@@ -493,6 +524,15 @@ def _cause(error: Exception) -> str:
     """Describe an error without the address, which may have a password."""
     name = type(error).__name__
     return _CAUSES.get(name, f"the shared state fails ({name})")
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _at_most(future: asyncio.Future[None], seconds: float) -> None:
+    await asyncio.wait((future,), timeout=seconds)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
