@@ -60,11 +60,12 @@ def etag(data: bytes) -> str:
 
 
 @contextmanager
-def s3_server() -> Iterator[Store]:  # noqa: C901 - a class in it, each method of which is short
+def s3_server(host: str = "127.0.0.1") -> Iterator[Store]:  # noqa: C901 - a class in it, each method of which is short
     store = Store()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: two would wait 40 ms for the client's acknowledgement
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
             pass
@@ -130,8 +131,10 @@ def s3_server() -> Iterator[Store]:  # noqa: C901 - a class in it, each method o
         def listing(self, bucket: str, query: dict[str, list[str]]) -> None:
             prefix = query.get("prefix", [""])[0]
             after = query.get("continuation-token", [""])[0]
-            keys = [name.partition("/")[2] for name in sorted(store.objects) if name.startswith(f"{bucket}/")]
-            keys = [key for key in keys if key.startswith(prefix) and key > after]
+            wanted = f"{bucket}/{prefix}"
+            with store.lock:
+                keys = [name for name in store.objects if name.startswith(wanted)]
+            keys = sorted(key for name in keys if (key := name.partition("/")[2]) > after)
             page, more = keys[: store.page], len(keys) > store.page
             rows = "".join(
                 f"<Contents><Key>{escape(key)}</Key><LastModified>2025-11-01T00:00:00.000Z</LastModified>"
@@ -147,9 +150,9 @@ def s3_server() -> Iterator[Store]:  # noqa: C901 - a class in it, each method o
                 Content_Type="application/xml",
             )
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    store.url = f"http://127.0.0.1:{server.server_address[1]}"
+    store.url = f"http://{host}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

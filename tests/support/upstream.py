@@ -128,20 +128,21 @@ class LoopbackUpstream:
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
     port: int = 0
+    host: str = "127.0.0.1"
     held: threading.Event = field(default_factory=threading.Event)
     _open: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+        self.listener = socket.create_server((self.host, self.port), backlog=256)
         self.port = self.listener.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
 
     @property
     def url(self) -> str:
-        return f"{'https' if self.context else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.context else 'http'}://{self.host}:{self.port}"
 
     @property
     def forwarded(self) -> list[Seen]:
@@ -297,12 +298,13 @@ def loopback_upstream(
     tls: bool = True,
     names: tuple[str, ...] | None = None,
     port: int = 0,
+    host: str = "127.0.0.1",
 ) -> Iterator[LoopbackUpstream]:
     """A server until the block ends."""
     context = authority.context(names or NAMES, expired=expired) if tls else None
     if context:
         context.sni_callback = _note_name
-    server = LoopbackUpstream(context, authority.pem, port=port)
+    server = LoopbackUpstream(context, authority.pem, port=port, host=host)
     try:
         yield server
     finally:

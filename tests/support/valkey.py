@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.namespaces import Network
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Server:
         options: Further options.
         tls: Whether it listens by TLS on a port, and not on a Unix socket, which no other test can have.
         port: That port.
+        hosts: Where it listens by TCP at 6379 of its host `valkey`, or None.
     """
 
     program: str
@@ -35,10 +38,13 @@ class Server:
     options: tuple[str, ...] = ()
     tls: bool = False
     port: int = 0
+    hosts: Network | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
+        if self.hosts is not None:
+            return f"redis://{self.hosts.addresses['valkey']}:6379/0"
         return f"unix://{self.directory}/socket"
 
     def start(self) -> None:
@@ -47,8 +53,13 @@ class Server:
             if self.tls:  # another process may take the port before the server does
                 self.port = _free_port()
                 where = ["--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1"]
+            command = [self.program, *where, "--save", "", *self.options]
+            if self.hosts is not None:
+                address = self.hosts.addresses["valkey"]
+                where = ["--port", "6379", "--bind", address, "--protected-mode", "no"]
+                command = self.hosts.command("valkey", self.program, *where, "--save", "", *self.options)
             self.process = subprocess.Popen(
-                [self.program, *where, "--save", "", *self.options],
+                command,
                 cwd=self.directory,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -59,9 +70,15 @@ class Server:
 
     def _listens(self, process: subprocess.Popen[bytes]) -> bool:
         end = time.monotonic() + 60
+        tcp = self.tls or self.hosts is not None
+        where = (self.hosts.addresses["valkey"], 6379) if self.hosts is not None else ("127.0.0.1", self.port)
         while time.monotonic() < end and process.poll() is None:
-            with suppress(OSError), socket.socket(socket.AF_INET if self.tls else socket.AF_UNIX) as sock:
-                sock.connect(("127.0.0.1", self.port) if self.tls else f"{self.directory}/socket")
+            with (
+                suppress(OSError),
+                self.hosts.inside("valkey") if self.hosts is not None else nullcontext(),
+                socket.socket(socket.AF_INET if tcp else socket.AF_UNIX) as sock,
+            ):
+                sock.connect(where if tcp else f"{self.directory}/socket")
                 return process.poll() is None
             time.sleep(0.02)
         return False
@@ -98,9 +115,11 @@ def _free_port() -> int:
 
 
 @contextmanager
-def server(directory: Path, *options: str, tls: bool = False) -> Iterator[Server]:
+def server(
+    directory: Path, *options: str, tls: bool = False, hosts: Network | None = None
+) -> Iterator[Server]:
     with TemporaryDirectory(prefix="valkey-") as short:  # a socket's path has 107 characters at most
-        made = Server(program(), directory if tls else Path(short), options, tls)
+        made = Server(program(), directory if tls else Path(short), options, tls, hosts=hosts)
         made.start()
         try:
             yield made
