@@ -142,6 +142,7 @@ PLANTS = {
     "magic input": message(to=SECRET),
     "query": replace(message(), target=message().target + f"?x={SECRET}"),
     "escaped query": replace(message(), target=message().target + "?x=%30" + SECRET[1:]),
+    "query that is no text": replace(message(), target=message().target + f"?x={SECRET}&y=\udc9c"),
     "path": replace(message(), target=f"/2010-04-01/Accounts/{ACCOUNT}/{SECRET}.json"),
     "header": replace(message(), headers=(basic(ACCOUNT, SECRET), FORM_TYPE, ("X-Api-Key", SECRET))),
     "user agent": replace(

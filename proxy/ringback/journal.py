@@ -378,7 +378,7 @@ def _without(entry: Entry, needles: tuple[bytes, ...]) -> Entry:
     except FormError:
         body = mark if _encoded(entry.body, needles) else clean(entry.body)
     target = text(entry.target)
-    if any(needle in unquote_to_bytes(target) for needle in needles):
+    if any(needle in unquote_to_bytes(target.encode("utf-8", "surrogateescape")) for needle in needles):
         target = quote(text(unquote(target, errors="surrogateescape")), safe="/?&=:+", errors="replace")
     source = entry.source
     given = {one.name: getattr(source, one.name) for one in fields(source) if one.init}

@@ -488,6 +488,9 @@ BOMBS = {
     "tags": 'http_interactions: !!python/object/apply:os.system ["echo broken >&2"]\n',
     "numbers": '{"log": {"entries": [{"request": {"url": "https://api.twilio.com/"}, "response": '
     '{"status": 1' + "0" * 10_000 + "}}]}}",
+    "a path that no URI has": json.dumps(
+        {"request": {"method": "POST", "urlPath": "/2010-04-01/\x7f"}, "response": {"status": 201}}
+    ),
     "types": json.dumps([{"scope": 1, "method": [], "path": {}, "response": None}]),
     "nulls": "http_interactions: [null, {request: null, response: null}, 5]\n",
     "outside": json.dumps(

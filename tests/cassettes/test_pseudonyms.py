@@ -57,6 +57,7 @@ def test_what_would_become_one_goes_on_to_another(monkeypatch: pytest.MonkeyPatc
     [
         ("+14105550100", r"\+1\d{10}"),
         ("(410) 555-0100", r"\(\d{3}\) \d{3}-\d{4}"),
+        ("410      555      0100", r"\d{3} {6}\d{3} {6}\d{4}"),
         ("410.555.0100", r"\d{3}\.\d{3}\.\d{4}"),
         ("+442079460018", r"\+44\d{10}"),
         ("whatsapp:+14105550100", r"whatsapp:\+1\d{10}"),

@@ -34,6 +34,7 @@ from ringback.cassettes.format_readers import (
     cut,
 )
 from ringback.cassettes.matching import FORM_TYPE, parse_fields
+from ringback.cassettes.vcr_format import NO_URI
 from ringback.contract.yaml_files import too_deep
 from ringback.exchange import Answer, Request, Source
 
@@ -272,7 +273,7 @@ def _interaction(parts: Parts) -> ForeignInteraction:
     if b"<%" in answered and _has_erb(answered.decode("utf-8", "replace")):
         changes.append("the answer's body has ERB (<%= … %>), kept as it stands")
     uri = urlsplit(str(parts.url))
-    if uri.scheme not in ("http", "https") or not uri.hostname:
+    if uri.scheme not in ("http", "https") or not uri.hostname or NO_URI.search(str(parts.url)):
         raise LeftOutError(f"its URL is none of http or https: {cut(parts.url)}")
     request = Request(
         str(parts.method).lstrip(":").upper(),

@@ -136,9 +136,9 @@ def same_spelling(spelled: str, digits: str) -> str:
 
 
 def _with_digits(value: str, old: str, new: str) -> str:
-    found = list(re.finditer(_SEPARATOR.join(old), value))
-    last = found[-1]
-    return value[: last.start()] + same_spelling(last[0], new) + value[last.end() :]
+    """`value` with `new` in the places of its last digits, which are `old`, whatever stands between them."""
+    places = [at for at, char in enumerate(value) if char.isdecimal()][-len(old) :]
+    return value[: places[0]] + same_spelling(value[places[0] :], new)
 
 
 def _feistel(digits: str, key: bytes) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _MISSING: Final = object()
 _SCALARS: Final = (str, bytes, int, float, type(None))
-_NO_URI: Final = re.compile(r"[\x00-\x1f\x7f]")
+NO_URI: Final = re.compile(r"[\x00-\x1f\x7f]")
 _KINDS: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
     (type(None), "empty"),
     (bool, "true or false"),
@@ -104,7 +104,7 @@ def _request_problem(request: Mapping[str, Any]) -> str:
         complete = uri.scheme in ("http", "https") and uri.hostname and (uri.port or True)
     except ValueError:
         complete = False
-    if not complete or _NO_URI.search(request["uri"]):
+    if not complete or NO_URI.search(request["uri"]):
         return "`request.uri` is no URL of http or https"
     unknown = [name for name in request if name not in {"method", "uri", "headers", "body"}]
     return f"`request.{unknown[0]}` is nothing that a request has" if unknown else ""
