@@ -54,9 +54,9 @@ def main(arguments: list[str]) -> int:
     """Run the checks and the tests; 0 if all passed."""
     every, quick = "--every-python" in arguments, "--quick" in arguments
     rest = [argument for argument in arguments if argument not in {"--every-python", "--quick"}]
-    python = str(environment("check"))
     if "--trust" in rest:
-        return _trust(python, [argument for argument in rest if argument != "--trust"])
+        return _trust([argument for argument in rest if argument != "--trust"])
+    python = str(environment("check"))
     steps = [] if rest else _checks(python)
     if quick:
         steps.append([*_pytest(python, rest or QUICK), "-m", "not slow"])
@@ -88,10 +88,10 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _trust(python: str, rest: list[str]) -> int:
+def _trust(rest: list[str]) -> int:
     """Run the trust suite at its large scale, with each major version of mitmproxy; 0 if all passed."""
     other = _other_python()
-    pythons = [python, *([str(environment("check", other))] if other else [])]
+    pythons = [str(environment("trust", python)) for python in (sys.executable, other) if python]
     large = os.environ | {"TRUST_SCALE": "large"}
     codes = []
     for one in pythons:
