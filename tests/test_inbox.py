@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import stat
 import subprocess
 import threading
@@ -36,6 +37,12 @@ SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.t
 OVERRIDE = "\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe"
 EMOJI = "\N{GRINNING FACE}" * 1600
 COUNT = 10_000
+HOSTILE_REQUEST = {
+    "method": "GET`id`",
+    "host": "api.twilio.com",
+    "target": "/2010-04-01/Accounts/x;touch$IFS'x';$(id)/Messages.json",
+    "form": [["To", "';touch x;'"], ["a;b", "$1"], ["Body", "\x1b[201~\nid\n"]],
+}
 AXE = "axe-core@4.11.0"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 TAKEN = "RINGBACK_SCREENSHOTS" in os.environ  # tests run without the variables of whoever runs them
@@ -173,6 +180,18 @@ def test_hostile_texts_stay_texts(running: Serving) -> None:
         assert await page.value("document.querySelectorAll('main img, main script').length") == 0
         assert await page.value("document.title") == "Ringback Inbox"
         assert await page.value("document.documentElement.scrollWidth") == 1280
+        copied = await page.value(f"curl({json.dumps(HOSTILE_REQUEST)})")
+        assert not re.search("[\0-\x09\x0b-\x1f]", copied)
+        script = f"curl() {{ printf '%s\\0' \"$@\"; }}; {copied}"
+        words = (await asyncio.to_thread(subprocess.check_output, ["sh", "-c", script])).decode()
+        url = f"https://api.twilio.com{HOSTILE_REQUEST['target']}"
+        assert words.split("\0") == [
+            *("-X", "GET`id`", url, "-u", ":"),
+            *("--data-urlencode", "To=';touch x;'"),
+            *("--data-raw", "a%3Bb=%241"),
+            *("--data-raw", "Body=%1B%5B201%7E%0Aid%0A"),
+            "",
+        ]
 
     assert [told for told in drive(running, scene).troubles if "503" not in told] == []
 
@@ -193,7 +212,7 @@ def test_a_failed_request_reports_why(running: Serving) -> None:
         assert "[hidden]" in cells
         assert TOKEN not in await page.value("document.body.textContent")
         curl = await page.value("curl(state.details)")
-        assert curl.startswith("curl -X POST 'https://api.twilio.com/2010-04-01/Accounts/AC")
+        assert curl.startswith("curl -X 'POST' 'https://api.twilio.com/2010-04-01/Accounts/AC")
         assert f"--data-urlencode 'To={FAILING}'" in curl
         assert TOKEN not in curl
 

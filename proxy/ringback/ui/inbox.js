@@ -37,6 +37,7 @@ const state = {
   instance: null, last: 0, records: [], view: "messages", search: "", terms: [], session: "",
   conversation: null, chosen: null, shown: PAGE, details: null,
   callbacks: new Map(), // the last status callback of each request, by its number
+  changes: 0, // of what is known about requests that are here already
   drift: new Set(), // the numbers of live answers that differ from the documentation
 };
 let items = []; // what the list shows: records, or conversations
@@ -96,6 +97,7 @@ function kind(record) {
 
 function prepare(record) {
   record.failed = record.status >= 400;
+  record.view = record.method === "POST" ? kind(record) : "other";
   record.to = field(record, "To", "PhoneNumber", "AreaCode");
   record.from = field(record, "From", "MessagingServiceSid");
   record.what = field(record, "Body", "Url", "Twiml", "ApplicationSid", "ContentSid");
@@ -136,21 +138,34 @@ function matches(record) {
   return (!state.session || record.session === state.session) && state.terms.every((term) => term(record));
 }
 
-function inView(record, view) {
-  if (view === "all") return true;
-  if (view === "failed") return record.failed;
-  return kind(record) === view && record.method === "POST";
+// One look at every request, the newest first: a new one among 10,000 must not be felt.
+function look() {
+  const counts = { messages: 0, calls: 0, numbers: 0, failed: 0, all: 0, other: 0 };
+  const sessions = new Set();
+  const chosen = [];
+  const { records, view } = state;
+  for (let at = records.length - 1; at >= 0; at -= 1) {
+    const record = records[at];
+    sessions.add(record.session);
+    if (!matches(record)) continue;
+    counts.all += 1;
+    counts[record.view] += 1;
+    if (record.failed) counts.failed += 1;
+    if (view === "all" || (view === "failed" ? record.failed : record.view === view)) chosen.push(record);
+  }
+  return { counts, sessions, chosen };
 }
 
+// The conversations of these requests, the newest first as they are.
 function conversations(records) {
   const found = new Map();
   for (const record of records) {
     const key = record.to || "(no To)";
-    let one = found.get(key);
-    if (!one) found.set(key, one = { key, records: [] });
-    one.records.push(record);
+    const one = found.get(key);
+    if (one) one.records.push(record);
+    else found.set(key, { key, newest: record, records: [record] });
   }
-  return [...found.values()].sort((a, b) => b.records.at(-1).number - a.records.at(-1).number);
+  return [...found.values()];
 }
 
 // -- what is seen
@@ -163,14 +178,13 @@ function schedule() {
 }
 
 function render() {
-  const seen = state.records.filter(matches);
-  renderViews(seen);
-  renderSessions();
-  const chosen = seen.filter((record) => inView(record, state.view));
+  const { counts, sessions, chosen } = look();
+  renderViews(counts);
+  renderSessions([...sessions]);
   const threads = state.view === "messages";
   document.querySelector("main").classList.toggle("wide", !threads);
   $("thread").hidden = !threads;
-  items = threads ? conversations(chosen) : chosen.reverse();
+  items = threads ? conversations(chosen) : chosen;
   if (threads) {
     if (!items.some((one) => one.key === state.conversation)) state.conversation = null;
     if (state.conversation === null && items.length) state.conversation = items[0].key;
@@ -180,7 +194,7 @@ function render() {
   if (!state.details) renderDetail();
 }
 
-function renderViews(seen) {
+function renderViews(counts) {
   const nav = $("views");
   if (!nav.children.length) {
     for (const [view, label] of VIEWS) {
@@ -191,15 +205,13 @@ function renderViews(seen) {
   }
   for (const button of nav.children) {
     const view = button.dataset.view;
-    const count = seen.reduce((sum, record) => sum + (inView(record, view) ? 1 : 0), 0);
-    button.querySelector(".count").textContent = count;
+    button.querySelector(".count").textContent = counts[view];
     if (view === state.view) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");
   }
 }
 
-function renderSessions() {
-  const names = [...new Set(state.records.map((record) => record.session))];
+function renderSessions(names) {
   const select = $("session");
   const shown = [...select.options].slice(1).map((option) => option.value);
   if (state.session && !names.includes(state.session)) names.push(state.session);
@@ -241,7 +253,7 @@ function renderList() {
 
 function row(item, at) {
   const thread = item.records !== undefined;
-  const record = thread ? item.records.at(-1) : item;
+  const record = thread ? item.newest : item;
   const key = thread ? item.key : String(item.number);
   const current = thread ? item.key === state.conversation : item.number === state.chosen;
   const title = thread ? item.key : record.to || `${record.method} ${record.resource}`;
@@ -266,12 +278,17 @@ function renderThread(thread) {
   const pane = $("thread");
   if (!thread) {
     pane.replaceChildren(make("p", { class: "empty", text: "Choose a conversation." }));
+    delete pane.dataset.shown;
     return;
   }
+  const records = thread.records.slice(0, state.shown).reverse();
+  // What it shows has not changed: a new request elsewhere.
+  const shown = [thread.key, thread.records.length, records.at(-1).number, records.length, state.chosen, state.changes].join();
+  if (pane.dataset.shown === shown) return;
+  pane.dataset.shown = shown;
   const atEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
   const other = pane.dataset.key !== thread.key;
   pane.dataset.key = thread.key;
-  const records = thread.records.slice(-state.shown);
   const list = make("ol", { class: "bubbles" });
   if (records.length < thread.records.length) {
     const earlier = () => { state.shown += PAGE; schedule(); };
@@ -462,12 +479,17 @@ function copy(label, text) {
   return button;
 }
 
+// Whatever a stranger sent is one word of the shell, without the control characters that a terminal obeys.
 function curl(record) {
-  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const account = /\/Accounts\/([^/.]+)/.exec(record.target);
-  const parts = [`curl -X ${record.method} ${quoted(`https://${record.host}${record.target}`)}`];
-  parts.push(`-u ${account ? account[1] : "$TWILIO_ACCOUNT_SID"}:"$TWILIO_AUTH_TOKEN"`);
-  for (const [name, value] of record.form || []) parts.push(`--data-urlencode ${quoted(`${name}=${value}`)}`);
+  const quoted = (text) => `'${text.replace(/[\0-\x1f\x7f-\x9f]/g, encodeURIComponent).replaceAll("'", "'\\''")}'`;
+  const account = /\/Accounts\/(AC[0-9a-fA-F]{32})(?![0-9a-zA-Z])/.exec(record.target);
+  const parts = [`curl -X ${quoted(record.method)} ${quoted(`https://${record.host}${record.target}`)}`];
+  parts.push(`-u ${account ? account[1] : '"$TWILIO_ACCOUNT_SID"'}:"$TWILIO_AUTH_TOKEN"`);
+  for (const [name, value] of record.form || []) {
+    const plain = /^[\w.-]+$/.test(name) && !/[\0-\x1f\x7f-\x9f]/.test(value);
+    if (plain) parts.push(`--data-urlencode ${quoted(`${name}=${value}`)}`);
+    else parts.push(`--data-raw ${quoted(new URLSearchParams([[name, value]]).toString())}`);
+  }
   return parts.join(" \\\n  ");
 }
 
@@ -548,6 +570,7 @@ function reset(instance) {
   state.details = null;
   state.chosen = null;
   state.callbacks.clear();
+  state.changes += 1;
   state.drift.clear();
   schedule();
 }
@@ -562,6 +585,7 @@ function takeCallback(callback) {
 
 // Show a request that is open anew: more is known about it.
 async function refresh(number) {
+  state.changes += 1;
   schedule();
   if (state.chosen !== number || !state.details) return;
   const response = await fetch(`requests/${number}`);
