@@ -345,6 +345,8 @@ def test_a_row_with_a_wrong_outcome_is_reported(row: dict[str, Any], told: str) 
         ("192.168.0.9", True),
         ("fd12::1", True),
         ("fd00:ec2::254", False),
+        ("fd20:ce::254", False),
+        ("fd00:42::42", False),
         ("169.254.169.254", False),
         ("::ffff:169.254.169.254", False),
         ("fe80::1%eth0", False),

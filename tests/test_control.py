@@ -20,6 +20,7 @@ from ringback.contract import Answer, Names, Request, load
 from ringback.contract.render import SeededStamps
 from ringback.control import ROUTES, Control
 from ringback.exchange import Source, Stream
+from ringback.journal import Journal
 from ringback.responder import Responder
 from support.clients import GOOD, post, respond
 
@@ -284,12 +285,37 @@ def test_nothing_else_is_found(responder: Responder, path: str) -> None:
         ("requests/wait?code=x", "code='x'"),
         ("events?since=x", "since='x'"),
         ("requests?body~=" + "x" * 500, "longer than"),
+        ("requests/wait?count=10001", "from 1 to 10000"),
     ],
 )
 def test_a_wrong_parameter_is_reported(responder: Responder, path: str, words: str) -> None:
     got = call(responder, "GET", path)
     assert got.status == 400
     assert words in json.loads(got.body)["error"]
+
+
+def test_more_clients_than_a_proxy_can_serve_are_refused(
+    responder: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MOST_WAITING", 0)
+    for path in ("requests/wait", "events"):
+        got = call(responder, "GET", path)
+        assert (got.status, "wait or follow already" in json.loads(got.body)["error"]) == (503, True)
+
+
+def test_nobody_waits_where_nothing_is_kept(responder: Responder) -> None:
+    responder.journal = Journal(0)
+    got = call(responder, "GET", "requests/wait?timeout=60")
+    assert (got.status, "--journal 0" in json.loads(got.body)["error"]) == (400, True)
+
+
+def test_a_fault_of_the_api_is_an_answer(
+    responder: Responder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(responder.journal, "callbacks", None)
+    got = call(responder, "GET", "callbacks")
+    assert (got.status, json.loads(got.body)) == (500, {"error": "unexpected error: see the proxy's log"})
+    assert "Ringback failed on GET /ringback/callbacks" in caplog.text
 
 
 # -- what it changes
@@ -329,6 +355,16 @@ def test_a_wrong_row_is_reported(responder: Responder, rows: Any, words: str) ->
     got = call(responder, "PUT", "contract/rows", rows)
     assert (got.status, words in json.loads(got.body)["error"]) == (400, True), got.body
     assert "tmp" not in got.body.decode()
+
+
+def test_rows_have_a_bound_and_a_name(responder: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
+    got = call(responder, "PUT", "contract/rows?session=../x", ROW)
+    assert (got.status, "a session is named by" in json.loads(got.body)["error"]) == (400, True)
+    monkeypatch.setattr(control, "_MOST_SESSIONS", 1)
+    for session, status in (("a", 200), ("a", 200), ("b", 400)):
+        assert call(responder, "PUT", f"contract/rows?session={session}", ROW).status == status
+    call(responder, "POST", "reset?session=a")
+    assert call(responder, "PUT", "contract/rows?session=b", ROW).status == 200
 
 
 def test_a_user_name_is_bound_to_one_cassette_after_the_other(responder: Responder) -> None:

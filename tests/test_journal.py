@@ -6,12 +6,8 @@ import asyncio
 import base64
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -25,7 +21,6 @@ from support.clients import ACCOUNT, FORM_TYPE, GOOD, basic, post, respond
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 NAMES = Names("api.twilio.com")
-REQUESTS = int(os.environ.get("RINGBACK_MEMORY_REQUESTS", "24000"))
 
 
 @pytest.fixture
@@ -279,44 +274,3 @@ def test_a_file_that_cannot_be_written_ends_no_answer(responder: Responder, jour
     assert respond(responder, message(), NAMES).status == 201
     assert respond(responder, message(), NAMES).status == 201
     assert len(journal) == 2
-
-
-# Answers many requests, no two alike, by every way into the journal; prints the memory in use after the
-# journal is full, and at the end.
-FILLING = """
-import os, sys
-from ringback.contract import Names, load
-from ringback.responder import Responder
-from support.clients import basic, post
-responder, names = Responder(load()), Names("api.twilio.com")
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-count = int(sys.argv[1])
-for number in range(count):
-    to = "+141055501%02d" % (number % 100)
-    form = {"From": "+15005550006", "To": to, "Body": "number %d " % number * 10}
-    if number % 7 == 0:
-        form["To"] = "+15005550001"
-    asked = post("Messages", form, extension=".json?%d" % number if number % 11 == 0 else ".json")
-    token = (basic(token="token-%d" % number), *asked.headers[1:])
-    asked = asked.__class__(asked.method, asked.host, asked.target, token, asked.body)
-    responder.handle(asked, names, user="session-%d" % (number % 3000))
-    if number == 11_000:
-        before = resident()
-print(len(responder.journal), before, resident())
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
-def test_memory_is_flat() -> None:
-    """With RINGBACK_MEMORY_REQUESTS=200000 for longer."""
-    command = [sys.executable, "-c", FILLING, str(REQUESTS)]
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
-    kept, before, after = map(int, done.stdout.split())
-    assert kept == 10_000
-    assert after < before * 1.2, (
-        f"{before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after {REQUESTS} requests"
-    )

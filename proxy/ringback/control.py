@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import logging
 import re
 import tempfile
 from collections import Counter, deque
@@ -21,7 +22,7 @@ from urllib.parse import parse_qsl
 
 from ringback import __version__, contract
 from ringback.contract import ContractError
-from ringback.exchange import Answer, Headers, Request, Source, Stream, basic_auth, is_large
+from ringback.exchange import Answer, Headers, Poll, Request, Source, Stream, basic_auth, is_large
 from ringback.net import BusyError, LinearPattern, is_loopback
 from ringback.records import Filter, Record, cited_by, created_by, row_of
 from ringback.tally import prometheus
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
     from ringback.records import Callback, Entry
     from ringback.responder import Responder
 
+logger = logging.getLogger(__name__)
+
 PREFIX: Final = "/ringback/"
 MAX_WAIT: Final = 300.0  # seconds of a long poll
 DEFAULT_WAIT: Final = 5.0
 DEFAULT_LIMIT: Final = 100
+MOST_WAITING: Final = 1_000  # clients of the long poll and of the event stream together
 KEEP_ALIVE: Final = 15.0  # seconds after which a silent event stream sends a comment
 
 _JSON: Final = "application/json"
@@ -59,11 +63,18 @@ _SAFE_HEADERS: Final = (
     ("Content-Security-Policy", _POLICY),
 )
 _PHRASES: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
-_PHRASES_MORE: Final = {429: "Too Many Requests", 503: "Service Unavailable", 504: "Gateway Timeout"}
+_PHRASES_MORE: Final = {
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
 _LONGEST_PATTERN: Final = 200
 _BATCH: Final = 50  # entries of one chunk of the event stream
 _BATCH_SIZE: Final = 256 * 1024  # bytes of them, about
+_UNREAD: Final = 2_000  # callbacks, and drifts, that a client of the event stream may be behind
 _FEW: Final = 200  # entries that are taken apart at once
+_MOST_SESSIONS: Final = 10_000  # that have rows of their own
 _SESSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LONGEST_COMMAND: Final = 2000  # characters
 _FILTERS: Final = ("resource", "to", "from", "body", "body~", "code", "rule", "session", "source", "since")
@@ -76,7 +87,7 @@ def at_once(response: Response) -> Answer:
     """Return `response` if it is an answer, else a refusal: for servers that can neither wait nor stream."""
     if isinstance(response, Answer):
         return response
-    if asyncio.iscoroutine(response):
+    if isinstance(response, Poll):
         response.close()
     return _problem(503, "this listener neither waits nor streams: ask at the proxy's own port")
 
@@ -141,6 +152,7 @@ class Control:
         self.ca: Path | None = None
         self.responder = responder
         self._password = password
+        self._made: dict[int, bytes] = {}  # events, by number
         if responder.state.shared:
             responder.state.follow(responder.journal.take, self._change)
 
@@ -164,15 +176,18 @@ class Control:
             known = {"path": request.path}
             stamp = self.responder.stamps.of(request)
             return contract.refuse(self.responder.contract, "proxy.not-found", "json", stamp, **known)
+        answer: Response
         try:
             query = _query(request, route.parameters) if path != "health" else {}
-            answer: Response
             if number is not None:
                 answer = self._request(number)
             else:
                 answer = getattr(self, route.handle)(request, query)
         except UsageError as error:
-            return _problem(400, str(error))
+            answer = _problem(400, str(error))
+        except Exception:
+            logger.exception("Ringback failed on %s %s", request.method, request.path)
+            answer = _problem(500, "unexpected error: see the proxy's log")
         return _fit(request, answer)
 
     # -- who may ask
@@ -231,13 +246,15 @@ class Control:
     def _clear(self, _request: Request, query: dict[str, str]) -> Answer:
         return _json({"deleted": self.responder.journal.clear(query.get("session"))})
 
-    async def _wait(self, _request: Request, query: dict[str, str]) -> Answer:
-        try:
-            wanted = _filter(query)
-            count = _integer(query, "count", 1, 1, 100_000)
-            timeout = _seconds(query)
-        except UsageError as error:
-            return _problem(400, str(error))
+    def _wait(self, _request: Request, query: dict[str, str]) -> Response:
+        capacity = self.responder.journal.capacity
+        if not capacity:
+            raise UsageError("this proxy keeps no requests to wait for: it was started with --journal 0")
+        count = _integer(query, "count", 1, 1, capacity)
+        wanted, timeout = _filter(query), _seconds(query)
+        return self._crowded() or Poll(self._waited(wanted, count, timeout))
+
+    async def _waited(self, wanted: Filter, count: int, timeout: float) -> Answer:  # noqa: ASYNC109 - the client's own limit
         records = await self.responder.journal.wait(wanted, count, timeout)
         made = self._envelope("requests", [record.as_dict() for record in records])
         if len(records) >= count:
@@ -248,22 +265,28 @@ class Control:
         )
         return _json(made, 504)  # browsers ask again by themselves after a 408
 
-    def _events(self, request: Request, query: dict[str, str]) -> Stream:
+    def _crowded(self) -> Answer | None:
+        """Refuse one more client that waits: each costs a little time for every request."""
+        if len(self.responder.journal.listeners) < MOST_WAITING:
+            return None
+        return _problem(503, f"{MOST_WAITING:,} clients wait or follow already")
+
+    def _events(self, request: Request, query: dict[str, str]) -> Response:
         since = _integer(query, "since", 0, 0)
         instance, _, number = (request.header("Last-Event-ID") or "").partition("-")
         if instance:
             same = instance == self.responder.journal.instance
             since = int(number) if same and number.isascii() and number.isdigit() else 0
         headers = (("Content-Type", "text/event-stream; charset=utf-8"), *_SAFE_HEADERS)
-        return Stream(200, "OK", headers, self._follow(since))
+        return self._crowded() or Stream(200, "OK", headers, self._follow(since))
 
     async def _follow(self, last: int) -> AsyncIterator[bytes]:
         """Yield every entry after `last` as an event, those of now and those to come."""
         journal = self.responder.journal
         came = asyncio.Event()
         dropped = False
-        callbacks = deque(journal.callbacks())
-        drifted = deque(journal.drift)
+        callbacks = deque(journal.callbacks(), _UNREAD)
+        drifted = deque(journal.drift, _UNREAD)
 
         def listen(entry: Entry | None) -> None:
             nonlocal dropped
@@ -290,7 +313,7 @@ class Control:
                 entries = _portion(journal.after(last))
                 if entries:
                     last = entries[-1].number
-                    yield "".join([_event(journal.instance, entry) for entry in entries]).encode()
+                    yield b"".join([self._event(entry) for entry in entries])
                     await asyncio.sleep(0)  # others have their turn
                     continue
                 if callbacks:
@@ -315,6 +338,18 @@ class Control:
         journal = self.responder.journal
         known = {"instance": journal.instance, "last": journal.last, "version": __version__}
         return known | {"callbacks": self.responder.callbacks is not None}
+
+    def _event(self, entry: Entry) -> bytes:
+        """Return an entry as an event, made once for all who follow."""
+        made = self._made.get(entry.number)
+        if made is None:
+            journal = self.responder.journal
+            data = json.dumps(journal.record(entry).as_dict())
+            made = f"id: {journal.instance}-{entry.number}\nevent: request\ndata: {data}\n\n".encode()
+            self._made[entry.number] = made
+            if len(self._made) > 2 * _BATCH:
+                del self._made[next(iter(self._made))]
+        return made
 
     # -- status callbacks
 
@@ -430,6 +465,10 @@ class Control:
     def _put_rows(self, request: Request, query: dict[str, str]) -> Response:
         rows = _body(request)
         session = query.get("session", "")
+        if session and not _SESSION.fullmatch(session):
+            raise UsageError('a session is named by letters, digits, ".", "_" and "-"')
+        if session not in self.responder.rows and len(self.responder.rows) >= _MOST_SESSIONS:
+            raise UsageError(f"{_MOST_SESSIONS:,} sessions have rows already: reset those that have ended")
         if is_large(request):
             return self._put_many_rows(session, rows)
         return self._lay_over(session, _overlaid(self.responder.contract, rows), rows)
@@ -474,7 +513,8 @@ class Control:
         state["callbacks"] = responder.callbacks is not None
         if responder.state.shared:
             state["shared_state"] = "away" if responder.state.away else "ok"
-        return _json({**state, "journal": len(responder.journal), "instance": responder.journal.instance})
+        state |= {"journal": len(responder.journal), "listeners": len(responder.journal.listeners)}
+        return _json({**state, "instance": responder.journal.instance})
 
     def _ca(self, _request: Request, _query: dict[str, str]) -> Answer:
         with suppress(OSError):
@@ -533,7 +573,7 @@ def _cassette_file(name: object) -> Path | None:
     """Return the file of a cassette below the working directory, or None where none is named."""
     if name is None:
         return None
-    path = Path(str(name))
+    path = Path(str(name).replace("\0", ""))
     if path.suffix not in {".yaml", ".yml", ".json"} or not path.resolve().is_relative_to(Path.cwd()):
         raise UsageError('"file" is a cassette below the working directory of the proxy')
     return path
@@ -653,10 +693,6 @@ def _portion(entries: list[Entry]) -> list[Entry]:
         if size > _BATCH_SIZE and place:
             return entries[:place]
     return entries[:_BATCH]
-
-
-def _event(instance: str, entry: Entry) -> str:
-    return f"id: {instance}-{entry.number}\nevent: request\ndata: {json.dumps(entry.record().as_dict())}\n\n"
 
 
 def _brief(record: Record) -> str:

@@ -12,10 +12,10 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 
     Result = TypeVar("Result")
 
@@ -239,6 +239,24 @@ class Stream:
     reason: str
     headers: Headers
     chunks: AsyncIterator[bytes]
+
+
+class Poll:
+    """An answer that is waited for and that nobody needs once its client has gone; cancelled then.
+
+    Args:
+        answer: The answer, to be awaited once, or closed.
+    """
+
+    def __init__(self, answer: Coroutine[Any, Any, Answer]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, None, Answer]:
+        return self._answer.__await__()
+
+    def close(self) -> None:
+        """Give it up before anybody waits."""
+        self._answer.close()
 
 
 def first_header(headers: Headers, name: str) -> str | None:

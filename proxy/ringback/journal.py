@@ -16,7 +16,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes, urlencode
 
 import msgspec
@@ -39,6 +39,8 @@ HIDDEN: Final = "[hidden]"
 _CALLBACKS: Final = 2_000  # status callbacks kept
 _DRIFTED: Final = 2_000  # live answers whose differences are kept
 _AT_ONCE: Final = 10  # entries that are taken apart before others have their turn
+_HEADS: Final = 256  # heads of requests that are remembered, and targets for each
+_LONG_TARGET: Final = 512  # characters; longer ones are not remembered
 _MAX_BODY: Final = 64 * 1024  # bytes kept of one request or answer
 _SHORTEST_SECRET: Final = 8  # characters; a token such as `x` would hide half of every text
 # Header fields whose values are kept; of the others only the name is, because any of them may hold a secret.
@@ -63,7 +65,7 @@ _FOREIGN: Final = frozenset({"live", "cassette"})
 _SECRET_FIELDS: Final = frozenset({"set-cookie", "www-authenticate"})
 _UNRESERVED: Final = re.compile(rb"[A-Za-z0-9._~-]+")
 # Letters, digits and `-._~` in percent encoding, which they do not need.
-_NEEDLESS: Final = re.compile(rb"%(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|2[DdEe]|5[Ff]|7[Ee])")
+_NEEDLESS: Final = re.compile(r"%(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|2[DdEe]|5[Ff]|7[Ee])")
 
 
 class Journal:
@@ -108,7 +110,8 @@ class Journal:
         self._bytes = 0
         self._max_bytes = max_bytes
         self._needles: tuple[bytes, ...] = ()
-        self._probes: tuple[bytes, ...] = ()
+        self._heads: dict[int, _Head] = {}
+        self._taken: tuple[Entry, Record] | None = None
         self._file = file
         self.hide(*hidden)
 
@@ -126,7 +129,7 @@ class Journal:
     def hide(self, *hidden: str) -> None:
         """Keep none of these secrets either, from now on."""
         self._needles = tuple(needle for secret in hidden for needle in _spellings(secret))
-        self._probes = _probes(self._needles)
+        self._heads.clear()
 
     def __iter__(self) -> Iterator[Entry]:
         """Iterate over the entries, oldest first."""
@@ -137,29 +140,37 @@ class Journal:
         if not self.capacity:
             return
         self.last += 1
-        headers, needles, probes, planted = _headers(request.headers)
+        head = self._heads.get(id(request.headers))
+        if head is None or head.headers is not request.headers:
+            head = self._head(request.headers)
+        body, target = request.body, request.target
         entry = Entry(
             self.last,
             time.time(),
             session,
             request.method,
             request.host,
-            request.target,
-            headers,
-            request.body[:_MAX_BODY],
+            target,
+            head.shown,
+            body if len(body) <= _MAX_BODY else body[:_MAX_BODY],
             answer.status,
             answer.headers,
-            answer.body[:_MAX_BODY],
+            answer.body if len(answer.body) <= _MAX_BODY else answer.body[:_MAX_BODY],
             answer.source,
         )
-        if self._needles:
-            needles += self._needles
-            probes += self._probes
-        if planted or _holds(entry, needles, probes):
-            entry = _without(entry, needles)
+        if head.planted or _holds(entry, head):
+            entry = _without(entry, head.needles)
         self._take(entry)
         if self.share is not None:
             self.share("request", entry.packed())
+
+    def _head(self, headers: Headers) -> _Head:
+        """Return what is known of a request's header fields, for this very tuple and those equal to it."""
+        if len(self._heads) >= _HEADS:
+            self._heads.clear()
+        known = _headers(headers, self._needles)
+        found = self._heads[id(headers)] = known._replace(headers=headers)
+        return found
 
     def take(self, kind: str, payload: bytes) -> None:
         """Keep what another replica answered, or drop what it dropped; see `share`."""
@@ -172,14 +183,16 @@ class Journal:
                 self._take(entry)
 
     def _take(self, entry: Entry) -> None:
-        self._entries.append(entry)
+        entries = self._entries
+        entries.append(entry)
         self._bytes += entry.size
-        while len(self._entries) > self.capacity or self._bytes > self._max_bytes:
-            self._bytes -= self._entries.popleft().size
+        while len(entries) > self.capacity or self._bytes > self._max_bytes:
+            self._bytes -= entries.popleft().size
         if self._file is not None:
-            self._write(entry.record().as_dict(details=True))
-        for listener in tuple(self.listeners):
-            listener(entry)
+            self._write(self.record(entry).as_dict(details=True))
+        if self.listeners:
+            for listener in tuple(self.listeners):
+                listener(entry)
 
     def add_callback(self, callback: Callback, *, secret: str = "") -> None:
         """Keep a status callback, without the token that signed it and other secrets."""
@@ -197,8 +210,8 @@ class Journal:
 
     def add_drift(self, number: int, findings: list[dict[str, str]], request: Request) -> None:
         """Keep what differs in the live answer to `request`, which has that number, without secrets."""
-        needles = _headers(request.headers)[1]
-        self.drift[number] = [_cleaned(one, self._needles + needles) for one in findings]
+        needles = self._head(request.headers).needles
+        self.drift[number] = [_cleaned(one, needles) for one in findings]
         while len(self.drift) > _DRIFTED:
             del self.drift[next(iter(self.drift))]
         for listener in tuple(self.drift_listeners):
@@ -237,13 +250,23 @@ class Journal:
 
     async def search(self, wanted: Filter) -> AsyncIterator[Record]:
         """Yield the records that match, newest first, and let others have their turn in between."""
+        async for entry in self._search(wanted):
+            yield self.record(entry)
+
+    async def _search(self, wanted: Filter) -> AsyncIterator[Entry]:
         for place, entry in enumerate(tuple(reversed(self._entries))):
             if entry.number <= wanted.since:
                 break
             if place % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if wanted.may_match(entry) and wanted.matches(record := entry.record()):
-                yield record
+            if wanted.may_match(entry) and wanted.matches(self.record(entry)):
+                yield entry
+
+    def record(self, entry: Entry) -> Record:
+        """Take `entry` apart, once for all who look at it at the same time."""
+        if self._taken is None or self._taken[0] is not entry:
+            self._taken = entry, entry.record()
+        return self._taken[1]
 
     def clear(self, session: str | None = None) -> int:
         """Drop the entries, all or a session's; return how many. Numbers go on."""
@@ -275,26 +298,26 @@ class Journal:
         Returns:
             The records that match, oldest first: fewer than `count` if the time ran out.
         """
-        found: list[Record] = []
+        found: list[Entry] = []
         came = asyncio.Event()
 
         def listen(entry: Entry | None) -> None:
-            if entry is not None and wanted.may_match(entry) and wanted.matches(record := entry.record()):
-                found.append(record)
-                came.set()
+            if entry is not None and wanted.may_match(entry) and wanted.matches(self.record(entry)):
+                found.append(entry)
+                if len(found) >= count:
+                    came.set()
 
         self.listeners.add(listen)
         try:
-            before = [record async for record in self.search(wanted)]
+            before = [entry async for entry in self._search(wanted)]
             found[:0] = before[::-1]  # those that came meanwhile stand behind
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    while len(found) < count:
+                    if len(found) < count:
                         await came.wait()
-                        came.clear()
         finally:
             self.listeners.discard(listen)
-        return found
+        return [entry.record() for entry in found]  # entries of the journal cost nothing while waiting
 
     def _write(self, line: dict[str, Any]) -> None:
         assert self._file is not None
@@ -308,16 +331,38 @@ class Journal:
 # -- secrets
 
 
-@lru_cache(256)
-def _headers(headers: Headers) -> tuple[Headers, tuple[bytes, ...], tuple[bytes, ...], bool]:
-    """Return the redacted header fields of a request, the secrets, their probes, and whether one remains."""
+class _Head(NamedTuple):
+    """What is known of a request's header fields.
+
+    Attributes:
+        headers: The fields as they came: their identity tells one head from another cheaply.
+        shown: The fields as they are kept.
+        needles: The secrets in them and this proxy's own, as they may be written elsewhere.
+        probes: A part of each needle.
+        planted: Whether a secret remains in what is kept.
+        harmless: Targets without a secret.
+    """
+
+    headers: Headers
+    shown: Headers
+    needles: tuple[bytes, ...]
+    probes: tuple[str, ...]
+    planted: bool
+    harmless: set[str]
+
+
+@lru_cache(_HEADS)
+def _headers(headers: Headers, own: tuple[bytes, ...]) -> _Head:
+    """Look at a request's header fields; `own` are the needles of this proxy's secrets."""
     authorization = first_header(headers, "Authorization") or ""
     pair = basic_auth(authorization, errors="replace")
     value = authorization.partition(" ")[2].strip()
     needles = _spellings(pair[1] if pair else "") + _spellings(value)
     shown = tuple([(name, text if name.lower() in _SHOWN else HIDDEN) for name, text in headers])
     written = "\n".join([f"{name}: {text}" for name, text in shown]).encode("utf-8", "surrogateescape")
-    return shown, needles, _probes(needles), any(needle in written for needle in needles)
+    needles += own
+    planted = any(needle in written for needle in needles)
+    return _Head(headers, shown, needles, _probes(needles), planted, set())
 
 
 def _spellings(secret: str) -> tuple[bytes, ...]:
@@ -329,12 +374,13 @@ def _spellings(secret: str) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys((plain, escaped, quote(secret, safe="", errors="replace").encode(), coded)))
 
 
-def _probes(needles: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _probes(needles: tuple[bytes, ...]) -> tuple[str, ...]:
     """Return the longest part of each needle that no client need encode: a cheap first look for it."""
-    return tuple(dict.fromkeys(max(_UNRESERVED.findall(needle), key=len, default=b"") for needle in needles))
+    parts = [max(_UNRESERVED.findall(needle), key=len, default=b"") for needle in needles]
+    return tuple([part.decode("ascii") for part in dict.fromkeys(parts)])
 
 
-def _may_hold(asked: bytes, probes: tuple[bytes, ...]) -> bool:
+def _may_hold(asked: str, probes: tuple[str, ...]) -> bool:
     """Report whether a needle may stand in `asked`.
 
     A secret stands there with its probe as it is, unless a client encoded what needs no encoding.
@@ -342,19 +388,26 @@ def _may_hold(asked: bytes, probes: tuple[bytes, ...]) -> bool:
     for probe in probes:
         if probe in asked:
             return True
-    return b"%" in asked and _NEEDLESS.search(asked) is not None
+    return "%" in asked and _NEEDLESS.search(asked) is not None
 
 
-def _holds(entry: Entry, needles: tuple[bytes, ...], probes: tuple[bytes, ...]) -> bool:
+def _holds(entry: Entry, head: _Head) -> bool:
     """Report whether a secret stands in what was asked, or in an answer that is not made from that alone."""
-    asked = entry.body + b"\n" + entry.target.encode("utf-8", "surrogateescape")
-    texts = [asked, unquote_to_bytes(asked)] if _may_hold(asked, probes) else []
+    texts = []
+    if _may_hold(entry.body.decode("latin-1"), head.probes):  # texts are searched faster than bytes
+        texts += [entry.body, unquote_to_bytes(entry.body)]
+    if entry.target not in head.harmless:
+        if _may_hold(entry.target, head.probes):
+            target = entry.target.encode("utf-8", "surrogateescape")
+            texts += [target, unquote_to_bytes(target)]
+        elif len(head.harmless) < _HEADS and len(entry.target) < _LONG_TARGET:
+            head.harmless.add(entry.target)
     if entry.source.kind in _FOREIGN:
         if first_header(entry.answer_headers, "Set-Cookie"):
             return True
         texts += [entry.answer, repr(entry.answer_headers).encode(), repr(entry.source).encode()]
-    for needle in needles:
-        for text in texts:
+    for text in texts:
+        for needle in head.needles:
             if needle in text:
                 return True
     return False

@@ -22,7 +22,10 @@ LOOPBACK_6: Final = "::1"
 _PRIVATE: Final = tuple(
     ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
-_METADATA: Final = frozenset({ipaddress.ip_address("fd00:ec2::254")})
+# Local services of clouds: Amazon's, Google's and Scaleway's metadata and credentials.
+_METADATA: Final = tuple(
+    ipaddress.ip_network(network) for network in ("fd00:ec2::/32", "fd20:ce::/32", "fd00:42::/32")
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -52,11 +55,9 @@ def is_private(address: str) -> bool:
     except ValueError:
         return False
     found = getattr(found, "ipv4_mapped", None) or found
-    if found in _METADATA:
+    if any(found in network for network in _METADATA):
         return False
-    return found.is_loopback or any(
-        found.version == network.version and found in network for network in _PRIVATE
-    )
+    return found.is_loopback or any(found in network for network in _PRIVATE)
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = False) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -56,6 +59,34 @@ def test_events_come_while_the_connection_stays_open(running: Serving) -> None:
         send(running, "alice")
         assert next(line for line in lines if line.startswith(b"event")) == b"event: request"
         assert b'"session": "alice"' in next(lines)
+
+
+@pytest.mark.parametrize("path", ["requests/wait?timeout=300", "events"])
+def test_nobody_waits_for_a_client_that_has_gone(running: Serving, path: str) -> None:
+    def listeners(count: int) -> None:
+        for _ in range(3000):
+            if (found := running.health()["listeners"]) == count:
+                return
+            threading.Event().wait(0.02)
+        pytest.fail(f"{found} listeners, not {count}")
+
+    before = running.health()["listeners"]
+    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:
+        client.sendall(f"GET /ringback/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        listeners(before + 1)
+    listeners(before)
+
+
+def test_what_follows_a_wait_on_its_connection_is_answered_after_it(running: Serving) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=60) as client:
+        for path in ("requests/wait?timeout=0.5", "session"):
+            client.sendall(f"GET /ringback/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        read = b""
+        while b'"cassette"' not in read:
+            data = client.recv(65536)
+            assert data, read
+            read += data
+    assert re.findall(rb"HTTP/1\.1 (\d+)", read) == [b"504", b"200"]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,10 @@ _GSM_SINGLE: Final = 160
 _GSM_PART: Final = 153
 _UCS2_SINGLE: Final = 70
 _UCS2_PART: Final = 67
-_TYPES: dict[Format, str] = {"json": "application/json", "xml": "application/xml"}
+_TYPES: dict[Format, tuple[str, str]] = {
+    "json": ("Content-Type", "application/json"),
+    "xml": ("Content-Type", "application/xml"),
+}
 
 
 class AnswerStamp(msgspec.Struct, frozen=True):
@@ -274,9 +277,9 @@ class Writer(msgspec.Struct, frozen=True):
             varying = f"RQ{stamp.request}" if reference == "$request_id" else f"{stamp.duration:.3f}"
             fixed[place] = (name, varying)
         headers = (
-            ("Date", http_date(stamp.now)),
-            ("Content-Type", _TYPES[self.format]),
-            ("Content-Length", str(len(body))),
+            _date(stamp.now),
+            _TYPES[self.format],
+            _length(len(body)),
             *extra,
             *fixed,
         )
@@ -332,6 +335,17 @@ def _dates(moment: datetime) -> tuple[str, str]:
     """Both ways of writing a moment; answers of the same second share them."""
     moment = moment.astimezone(UTC)
     return format_datetime(moment), format_datetime(moment, usegmt=True)
+
+
+# Answers share the fields that repeat: the journal keeps thousands of answers, and each object costs.
+@lru_cache(16)
+def _date(moment: datetime) -> tuple[str, str]:
+    return "Date", http_date(moment)
+
+
+@lru_cache(2048)
+def _length(length: int) -> tuple[str, str]:
+    return "Content-Length", str(length)
 
 
 @lru_cache(64)

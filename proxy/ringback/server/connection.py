@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache, partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from ringback.exchange import basic_auth
+from ringback.exchange import Poll, basic_auth
 from ringback.net import is_loopback
 from ringback.responder import password_required, plain_answer
 from ringback.server.destination import Destination, canonical_host_name, reverse_request_refusal
@@ -122,11 +122,12 @@ class ServerState:
         for task in self._tasks:
             task.cancel()
 
-    def start_task(self, work: Coroutine[None, None, None]) -> None:
+    def start_task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run `work` beside everything else; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
+        return task
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -278,6 +279,7 @@ class HttpConnection(asyncio.Protocol):
         self.state = state
         self.destination = destination
         self._eof = False
+        self._polling: asyncio.Task[None] | None = None
         self._writable: asyncio.Event | None = None
         handle = state.handler(destination, transport, tls=self.tls)
         self.http = Http1(handle, state.responder, state.heads(destination, sni, scheme), once=once)
@@ -288,6 +290,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection; an answer that is still awaited is recorded all the same."""
         self.state.connections.discard(self)
+        if self._polling is not None:
+            self._polling.cancel()
         if self._writable is not None:
             self._writable.set()
 
@@ -305,9 +309,9 @@ class HttpConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """Keep the connection while an answer is awaited."""
+        """Keep the connection while an answer is awaited, unless that is a poll: its client has gone."""
         self._eof = True
-        return self.http.pending is not None
+        return self.http.pending is not None and self._polling is None
 
     def data_received(self, data: bytes) -> None:
         """Answer every request that is complete."""
@@ -317,22 +321,29 @@ class HttpConnection(asyncio.Protocol):
             self.transport.write(out)
         elif self.http.in_request:
             tcp_quickack(self.transport.get_extra_info("socket"))
-        self._go_on()
+        if self._polling is None:
+            self._go_on()
+        elif self.http.pending is not None:
+            self.transport.pause_reading()
 
     # -- answers that have to be awaited
 
     def _go_on(self) -> None:
         """Wait for an answer that is pending, send a stream, or close what is done."""
         if self.http.stream is not None:
-            self.state.start_task(self._stream(self.http.stream))
+            self._polling = self.state.start_task(self._stream(self.http.stream))
         elif self.http.pending is not None:
-            self.transport.pause_reading()
-            self.state.start_task(self._await(self.http.pending))
+            task = self.state.start_task(self._await(self.http.pending))
+            if isinstance(self.http.pending, Poll):
+                self._polling = task  # and read on: else nobody sees that the client goes
+            else:
+                self.transport.pause_reading()
         elif self.http.closed:
             self._close()
 
     async def _await(self, pending: Awaitable[Answer]) -> None:
         answer = await pending
+        self._polling = None
         self.idle = 0
         out = self.http.resume(answer)
         if self.transport.is_closing():
@@ -399,7 +410,10 @@ class TlsConnection(HttpConnection):
         """Decrypt, and answer every request that is complete."""
         self.idle = 0
         self._incoming.write(data)
-        self._process()
+        if self._polling is None:
+            self._process()
+        else:
+            self.transport.pause_reading()
 
     def _process(self) -> None:
         done = False
