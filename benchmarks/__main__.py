@@ -41,6 +41,7 @@ from benchmarks.subjects import (
     Workplace,
 )
 from benchmarks.targets import targets_table
+from ringback.cli.output import Step, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,9 +209,12 @@ def _measure(options: argparse.Namespace, place: Workplace) -> dict[str, Any]:
     bench = Bench(place, plan, tuple(subjects), options.quick)
     found: dict[str, Any] = {"machine": _machine(), "plan": vars(plan)}
     names = options.only or (QUICK if options.quick else [name for name in MEASURES if name not in ASKED_FOR])
-    for name in names:
+    for number, name in enumerate(names, 1):
         title, measure = MEASURES[name]
-        found[name], lines = measure(bench)
+        with progress(f"{title}, {number} of {len(names)}") as step:
+            _steps.append(step)
+            found[name], lines = measure(bench)
+            _steps.clear()
         _print(title, lines)
     _print("Against the targets", targets_table(found))
     return found
@@ -240,8 +244,14 @@ def _install_peers(directory: Path | None) -> Path:
     return directory
 
 
+_steps: list[Step] = []  # the bar of the measure that is going on
+
+
 def _say(text: str) -> None:
-    if sys.stderr.isatty() or os.environ.get("BENCHMARKS_SAY"):
+    """Show what is measured now: in the bar on a terminal, else as a line if BENCHMARKS_SAY is set."""
+    for step in _steps:
+        step(title=text)
+    if os.environ.get("BENCHMARKS_SAY"):
         print(text, file=sys.stderr, flush=True)
 
 

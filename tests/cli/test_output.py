@@ -6,10 +6,14 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+import click
+
 from ringback.cli import output
 from ringback.cli.output import progress, show_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
 HEADINGS = ("name", "exchanges", "last recorded")
@@ -82,6 +86,48 @@ def test_a_bar_is_shown_after_two_seconds_and_goes(
         monkeypatch.setattr(output, "PROGRESS_AFTER", 0.0)
         step()
     assert re.search(r"checking .*2/2", re.sub("\\x1b\\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err))
+
+
+class AtOnce:
+    """A timer that is over when it starts."""
+
+    def __init__(self, _seconds: float, function: Callable[[], None]) -> None:
+        self.start = function
+
+    def cancel(self) -> None:
+        pass
+
+
+def test_one_step_that_takes_long_is_seen_and_piped_output_goes_where_it_was_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output.threading, "Timer", AtOnce)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+
+    @progress("merging", 1)
+    def merge() -> None:
+        click.echo("into a file")
+
+    merge()
+    seen = capsys.readouterr()
+    assert "merging" in seen.err
+    assert "0/1" in seen.err
+    assert seen.out == "into a file\n"
+
+
+def test_a_bar_has_no_colour_where_nobody_wants_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output.threading, "Timer", AtOnce)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with progress("checking", 2) as step:
+        step(title="the second")
+    seen = capsys.readouterr().err
+    assert "the second" in seen
+    assert re.search("\\x1b\\[[0-9;]*3[0-9;]*m", seen) is None
 
 
 def test_no_bar_where_no_terminal_is(

@@ -58,6 +58,7 @@ for _one in (*COMMANDS, compact):
 
 @command.command("list")
 @READABLE
+@output.progress("reading cassettes")
 def list_cassettes(directory: Path) -> None:
     """List the cassettes in a directory, with all below it."""
     _check_directory(directory)
@@ -82,6 +83,7 @@ def list_cassettes(directory: Path) -> None:
 @click.argument("name", shell_complete=complete_cassette)
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @READABLE
+@output.progress("reading the cassette")
 def show(name: str, number: int | None, directory: Path) -> None:
     """Show the interactions of cassette NAME, one a line; or interaction NUMBER in full, without secrets.
 
@@ -227,6 +229,7 @@ def _as_json(
     help="Write it here instead of stdout.",
 )
 @READABLE
+@output.progress("writing interactions")
 def export(
     name: str, numbers: tuple[int, ...], form: str | None, output: Path | None, directory: Path
 ) -> None:

@@ -106,6 +106,7 @@ def _opened(url: str) -> RemoteCassettes:
 )
 @click.option("--interrupted", is_flag=True, help="Take in recordings afresh that were interrupted.")
 @table_option("cassettes", parameter="directory")
+@output.progress("taking segments in")
 def compact(name: str, target: Path | None, directory: Path | str, *, interrupted: bool) -> None:
     """Make one vcrpy file of all that recorders have written of the cassette NAME, and remove the segments.
 
@@ -285,6 +286,7 @@ def _redaction(ctx: click.Context, fields: str | None) -> Redaction:
     nargs=-1,
     required=True,
 )
+@output.progress("merging cassettes")
 def merge(paths: tuple[Path, ...]) -> None:
     """Write the interactions of all FILEs into the first one, redacted.
 
@@ -301,6 +303,7 @@ def merge(paths: tuple[Path, ...]) -> None:
 @click.argument("name")
 @click.argument("numbers", metavar="NUMBER...", type=click.IntRange(min=1), nargs=-1, required=True)
 @WRITABLE
+@output.progress("rewriting the cassette")
 def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
     """Take the interactions NUMBER (as `show` counts them) out of the cassette NAME."""
     path = cassette_path(directory, name)
@@ -323,6 +326,7 @@ def delete(name: str, numbers: tuple[int, ...], directory: Path) -> None:
 @click.option("--dry-run", is_flag=True, help="Name them only.")
 @WRITABLE
 @click.pass_context
+@output.progress("searching cassettes")
 def prune(  # noqa: PLR0913 - one parameter for each option
     ctx: click.Context,
     wanted: tuple[str, ...],
@@ -390,6 +394,7 @@ def _breaks(rule: str, one: LocatedInteraction, loaded: ReadCassette) -> bool:
 @table_option("connect_timeout")
 @table_option("timeout")
 @WRITABLE
+@output.progress("asking the live API again")
 def refresh(name: str, numbers: tuple[int, ...], directory: Path, **options: Any) -> None:
     """Send the requests of the interactions NUMBER to the live API again, and record the new answers.
 
@@ -482,6 +487,7 @@ async def _asked_again(
 @_REDACT
 @WRITABLE
 @click.pass_context
+@output.progress("reading recordings")
 def import_files(
     ctx: click.Context, paths: tuple[Path, ...], name: str | None, fields: str | None, directory: Path
 ) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from rich.console import Console
@@ -49,9 +50,20 @@ def wrap(line: str, width: int) -> str:
     )
 
 
+class Step(Protocol):
+    """Moves a progress bar on."""
+
+    def __call__(self, count: int = 1, title: str = "") -> None:
+        """Add `count` steps, and change the title if one is given."""
+        ...  # pragma: no cover - a protocol
+
+
 @contextmanager
-def progress(title: str, count: int | None = None) -> Iterator[Callable[[], None]]:
+def progress(title: str, count: int | None = None) -> Iterator[Step]:
     """Show on a terminal how far something is that takes longer than two seconds; elsewhere nothing.
+
+    The bar appears after that time even where no step has ended, so that one large step is seen too. As a
+    decorator it stands for a whole function.
 
     Args:
         title: Names it.
@@ -61,25 +73,39 @@ def progress(title: str, count: int | None = None) -> Iterator[Callable[[], None
         A function to call after each step.
     """
     if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda *_, **__: None
         return
     from rich.console import Console  # noqa: PLC0415 - only where a person looks
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 - as above
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    columns = [TextColumn("{task.description}"), BarColumn()]
+    columns += [*([MofNCompleteColumn()] if count else []), TimeElapsedColumn()]
+    # Output that goes into a file must not be led into the bar's console, which is the terminal.
+    to_terminal = sys.stdout is not None and sys.stdout.isatty()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=to_terminal)
     task = bar.add_task(title, total=count)
-    begun = time.monotonic()
+    begun, lock, ended = time.monotonic(), threading.Lock(), threading.Event()
 
-    def step() -> None:
-        bar.advance(task)
-        if not bar.live.is_started and time.monotonic() - begun >= PROGRESS_AFTER:
-            bar.start()
+    def show() -> None:
+        with lock:
+            if not ended.is_set() and not bar.live.is_started:
+                bar.start()
 
+    def step(count: int = 1, title: str = "") -> None:
+        bar.update(task, advance=count, description=title or None)
+        if time.monotonic() - begun >= PROGRESS_AFTER:
+            show()
+
+    timer = threading.Timer(PROGRESS_AFTER, show)
+    timer.daemon = True
+    timer.start()
     try:
         yield step
     finally:
-        bar.stop()
+        timer.cancel()
+        with lock:
+            ended.set()
+            bar.stop()
 
 
 class LogHandler(logging.Handler):
