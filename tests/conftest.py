@@ -24,6 +24,19 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
 )
 hypothesis.settings.load_profile("untimed")
+TIMEOUT = 300  # seconds for a test that names no time of its own
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make warnings errors in these tests, and not in those of a reader who tries pytest in a checkout."""
+    config.addinivalue_line("filterwarnings", "error")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test an end; pyproject.toml names none, for the reason above."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def place(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A copy of one application, beside the rows that it names."""
-    shutil.copy(EXAMPLES / "retry.yaml", tmp_path)
+    for file in ("pytest.ini", "retry.yaml"):
+        shutil.copy(EXAMPLES / file, tmp_path)
     shutil.copytree(
         EXAMPLES / request.param,
         tmp_path / request.param,
@@ -107,7 +108,7 @@ def test_the_go_application_beside_a_proxy_that_runs(place: Path, product: Produ
 
 def test_the_list_of_examples_is_complete() -> None:
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    ignored = {"README.md", "retry.yaml", "__pycache__"}
+    ignored = {"README.md", "pytest.ini", "retry.yaml", "__pycache__"}
     assert [
         one.name for one in EXAMPLES.iterdir() if one.name not in ignored and one.name not in listed
     ] == []
