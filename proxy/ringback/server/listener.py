@@ -179,11 +179,14 @@ class Handshake(asyncio.Protocol):
         host = hello.sni if hello.sni and self.state.is_twilio(hello.sni) else destination.host
         if not self.state.is_twilio(host):
             host = API
-        self._become(
-            TlsConnection(
+        try:
+            connection = TlsConnection(
                 self.state, self.transport, destination, sni=hello.sni, host=canonical_host_name(host)
             )
-        )
+        except OSError as error:  # of the temporary file that OpenSSL reads a certificate from
+            self._drop(f"no certificate can be made for {host}: {error}")
+            return
+        self._become(connection)
 
     def _answer_plain(self, destination: Destination, scheme: str = "http", *, once: bool = False) -> None:
         self._become(HttpConnection(self.state, self.transport, destination, scheme=scheme, once=once))

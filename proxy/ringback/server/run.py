@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import importlib
+import logging
+import math
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ringback.contract import values
 from ringback.control import Control
@@ -32,8 +36,12 @@ if TYPE_CHECKING:
     from ringback.server.connection import MitmproxyEngine
     from ringback.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 _BACKLOG: Final = 1024  # connections that wait to be accepted: a load test opens many at once
 IDLE_TIMEOUT: Final = 600.0  # seconds
+_EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_REPORTED_EACH: Final = 60.0  # seconds
 
 
 class StartError(Exception):
@@ -120,6 +128,7 @@ async def serve(config: ProxyConfig) -> AsyncIterator[RunningProxy]:
     engine = _Engine(config, control, state.ports)
     state.engine = engine.get
     servers: list[asyncio.Server] = []
+    asyncio.get_running_loop().set_exception_handler(_Exhaustion(servers).handle)
     try:
         state.start()
         ports = await _open_listeners(config, state, servers)
@@ -147,6 +156,29 @@ async def serve(config: ProxyConfig) -> AsyncIterator[RunningProxy]:
         state.stop()
         await engine.stop()
         responder.close()
+
+
+class _Exhaustion:
+    """Reports that there are no descriptors left in one line, and not with a traceback for each connection.
+
+    asyncio stops accepting for a second then; clients wait in the system's queue.
+    """
+
+    def __init__(self, servers: list[asyncio.Server]) -> None:
+        self._servers = servers
+        self._reported = -math.inf
+
+    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report what a callback of the loop raised."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            if loop.time() - self._reported >= _REPORTED_EACH:
+                self._reported = loop.time()
+                reason = os.strerror(error.errno or 0)
+                logger.warning("new connections wait: %s; ulimit -n raises a limit of open files", reason)
+        elif not (isinstance(error, ValueError) and all(not server.sockets for server in self._servers)):
+            # Not a listener that was closed while asyncio waited to accept again.
+            loop.default_exception_handler(context)
 
 
 async def _open_listeners(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 import tempfile
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 RECORD: Final = 0x16  # the type of the TLS record that begins a handshake
 MAX_HELLO: Final = 64 * 1024  # bytes of a ClientHello that are waited for
@@ -179,6 +182,10 @@ class LeafIssuer:
         from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID  # noqa: PLC0415 - see __init__
 
         issuer = self._intermediate
+        end = issuer.not_valid_after_utc
+        if datetime.now(UTC) > end:
+            logger.warning("the CA's certificate ended on %s: start Ringback anew, which makes another", end)
+        begin = max(issuer.not_valid_before_utc, min(datetime.now(UTC), end) - timedelta(days=2))
         name = [x509.NameAttribute(NameOID.COMMON_NAME, host)] if len(host) < 64 else []
         key_id = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key())
         leaf = (
@@ -187,8 +194,8 @@ class LeafIssuer:
             .subject_name(x509.Name(name))
             .public_key(issuer.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(max(issuer.not_valid_before_utc, datetime.now(UTC) - timedelta(days=2)))
-            .not_valid_after(issuer.not_valid_after_utc)
+            .not_valid_before(begin)
+            .not_valid_after(end)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=not name)
             .add_extension(
