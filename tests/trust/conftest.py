@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.upstream import upstream_ca
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["upstream_ca"]
 
 ROW = "promise"
 
