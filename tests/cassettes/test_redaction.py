@@ -7,6 +7,7 @@ import gzip
 import json
 import zlib
 from dataclasses import replace
+from itertools import product
 from operator import itemgetter
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -18,7 +19,8 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ringback.cassettes import vcr_format
+from ringback.cassettes import redaction, vcr_format
+from ringback.cassettes.bodies import rewrite_body
 from ringback.cassettes.files import CodingError
 from ringback.cassettes.matching import plain_key
 from ringback.cassettes.redaction import (
@@ -481,3 +483,76 @@ def test_a_token_of_the_digits_of_its_account_leaves_a_placeholder(digits: str) 
     other = "8d7c6b5a" * 4
     assert clean.text(f"AC{other}{digits}").startswith(ACCOUNT_PLACEHOLDER)
     assert digits not in clean.text(f"x{digits} {digits}x")
+
+
+# Names and values of members: harmless, secret, and secret only beside others.
+NAMES = (
+    *(
+        "sid",
+        "body",
+        "page_token",
+        "to-ken",
+        "authToken",
+        "PASSWORD",
+        "passwd",
+        "api_key",
+        "accessKey",
+        "pwd",
+    ),
+    *(
+        "private_key",
+        "cookie",
+        "Session-Id",
+        "Authorization",
+        "credentials",
+        "client_secret",
+        f"x {TOKEN}",
+        SID,
+    ),
+)
+VALUES = (
+    *(
+        "",
+        "Hello",
+        "SM" + "1a" * 16,
+        "ab" * 16,
+        "AB" * 16,
+        "1" * 33,
+        SID,
+        f"AC{'0' * 32}",
+        f"{SID}{'ab' * 16}",
+    ),
+    *("Basic QUMxMjM0NTY3OA==", "BEARER abcdefgh1", "https://user:pw@example.com", "https://example.com/a"),
+    *(
+        JWT,
+        "-----BEGIN" + " PRIVATE KEY-----",
+        TOKEN,
+        f"a{TOKEN}b",
+        "token=abcdef",
+        "\\u0074oken=abcdef",
+        "REDACTED",
+    ),
+    *("https:\\/\\/user:pw@example.com", "pa\u017f\u017fword: abcdef", "\xe9", "token", "key", "@", "://"),
+)
+
+
+def test_the_quick_look_at_an_answer_finds_what_the_search_of_each_string_finds() -> None:
+    clean = NOTHING.redact(request())
+    quick = 0
+    for name, value in product(NAMES, VALUES):
+        for body in (
+            f'{{"{name}": "{value}", "to": null}}',
+            f'{{"a": {{"{value}": ["{name}"]}}}}',
+            f'{{{value}: {name}, "b": "{value} {value}"',
+        ):
+            data = body.encode()
+            assert clean.answer(answer(data)).body == rewrite_body(data, clean.text)
+            quick += redaction._has_account_sids_at_most(data)
+    assert quick > 100
+
+
+def test_the_quick_look_is_enough_for_an_answer_as_twilio_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "rewrite_body", None)
+    body = {"sid": "SM" + "1a" * 16, "account_sid": SID, "uri": f"/2010-04-01/Accounts/{SID}/Messages.json"}
+    got = NOTHING.redact(request()).answer(answer(body))
+    assert json.loads(got.body) == json.loads(json.dumps(body).replace(SID, ACCOUNT_PLACEHOLDER))

@@ -32,7 +32,7 @@ from ringback.cassettes.redaction import (
 )
 from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
 from ringback.cassettes.vcr_format import FIELD_RECORDED
-from ringback.exchange import LARGE
+from ringback.exchange import LARGE, is_large
 from ringback.state import Uses
 from ringback.tally import many
 
@@ -53,6 +53,7 @@ Repeats: TypeAlias = Literal["last", "error"]
 
 _MOST_JUDGED: Final = 5000  # unused interactions that are judged one by one
 _LONGEST_LABEL: Final = 120  # characters
+_MOST_WAITING: Final = 256  # requests whose match key is kept until they are answered
 _MOST_REPORTED: Final = 10  # different reasons why something was not recorded
 
 
@@ -123,6 +124,7 @@ class Cassette:
         self.name = name
         self.replayed = self.missed = self.recorded = self.failed = self.refused = self.old = 0
         self._unanswered: Counter[str] = Counter()  # by match key
+        self._waiting_keys: dict[int, tuple[Request, str]] = {}  # those of requests that wait, by identity
         self.put_aside = ""
         self._settings = settings
         self._executor = executor
@@ -305,12 +307,25 @@ class Cassette:
             request: The request.
             waits: False if it has one, and with it all that are equal to it; or can never have any.
         """
-        key = matching.plain_key(request).without(self._settings.ignored).digest
+        key = self._waiting_key(request, keep=waits)
         with self._lock:
             if waits:
                 self._unanswered[key] += 1
             else:
                 self._unanswered.pop(key, None)
+
+    def _waiting_key(self, request: Request, *, keep: bool) -> str:
+        """Return what `request` is counted by; `keep` it for the second call with the same one."""
+        with self._lock:
+            known = self._waiting_keys.pop(id(request), None)
+        if known is None or known[0] is not request:
+            known = request, matching.plain_key(request).without(self._settings.ignored).digest
+        if keep and not is_large(request):
+            with self._lock:
+                self._waiting_keys[id(request)] = known
+                if len(self._waiting_keys) > _MOST_WAITING:  # those whose answer never came
+                    del self._waiting_keys[next(iter(self._waiting_keys))]
+        return known[1]
 
     @property
     def unanswered(self) -> int:

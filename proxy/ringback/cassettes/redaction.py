@@ -29,6 +29,7 @@ from ringback.exchange import (
     CACHED_TEXTS,
     LARGE,
     Answer,
+    Request,
     basic_auth,
     cached_text,
     header_value,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.matching import Fields, MatchKey
     from ringback.cassettes.vcr_format import Interaction
-    from ringback.exchange import Headers, Request
+    from ringback.exchange import Headers
 
 ACCOUNT_PLACEHOLDER: Final = "AC" + 32 * "0"
 REDACTED: Final = "REDACTED"
@@ -173,7 +174,7 @@ def _substituted(found: Iterator[re.Match[str]], put: Callable[[re.Match[str]], 
     return "".join([*parts, text[end:]]) if end else text
 
 
-_ACCOUNT_SID: Final = re.compile(rf"(?!{ACCOUNT_PLACEHOLDER})AC[0-9a-fA-F]{{32}}")
+_ACCOUNT_SID: Final = re.compile("AC(?!0{32})[0-9a-fA-F]{32}")
 PATTERNS: Final[dict[str, re.Pattern[str] | WebTokens | WordedPattern]] = {
     "account SID": _ACCOUNT_SID,
     "private key": re.compile(
@@ -230,6 +231,7 @@ def is_secret_name(name: str) -> bool:
     return _SECRET_NAME.fullmatch(plain_name(name)) is not None
 
 
+@cached_text
 def is_secret_header(name: str) -> bool:
     """Report whether the response header field `name` is left out for its name."""
     lower = name.lower()
@@ -242,6 +244,34 @@ def _is_suspect(text: str) -> bool:
     # One search of a large text would keep everybody waiting; each of these is short.
     folded = _folded(text)
     return any(word in folded for word in _SUSPECT_WORDS) or _HEX_RUN.search(text) is not None
+
+
+# A word of each pattern and of each secret's name, without punctuation and capitals.
+_HINTS: Final = (
+    *(b"accesskey", b"apikey", b"authorization", b"basic", b"bearer", b"cookie", b"credential", b"eyj"),
+    *(b"passw", b"privatekey", b"pwd", b"secret", b"sessionid", b"token"),
+)
+_LETTERS: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PUNCTUATION: Final = bytes(byte for byte in range(256) if byte not in _LETTERS)
+_SPACED: Final = bytes(byte if byte in _LETTERS else 0x20 for byte in range(256))
+
+
+def _has_account_sids_at_most(body: bytes) -> bool:
+    """Report whether a JSON body has surely nothing with the shape of a secret, account SIDs apart.
+
+    Nothing in it is escaped, so that each of its strings stands there as it is; and what every pattern and
+    every secret's name needs is nowhere. A quick look at an answer as Twilio gives them: most have no more.
+    """
+    if len(body) > LARGE or body[:1] != b"{" or not body.isascii() or b"\\" in body:
+        return False
+    if b"://" in body and b"@" in body:
+        return False
+    squeezed = body.lower().translate(None, _PUNCTUATION)
+    for hint in _HINTS:
+        if hint in squeezed:
+            return False
+    words = [word for word in body.translate(_SPACED).split() if len(word) == 32]
+    return all(word.strip(b"0123456789abcdefABCDEF") for word in words)
 
 
 def redact_patterns(text: str) -> str:
@@ -319,8 +349,14 @@ def _without_secrets(text: str, name: str, secrets: re.Pattern[str] | None) -> s
     return redact_patterns(text if secrets is None else secrets.sub(REDACTED, text))
 
 
-# Most strings of an exchange stand in every one of its kind.
-_cached_without_secrets = lru_cache(CACHED_TEXTS)(_without_secrets)
+@lru_cache(16)
+def _cleaner(secrets: frozenset[str]) -> Callable[[str, str], str]:
+    """Return a function that takes `secrets` out of short texts, and keeps its last results.
+
+    Most strings of an exchange stand in every one of its kind.
+    """
+    pattern = _secret_pattern(secrets)
+    return lru_cache(CACHED_TEXTS // 4)(lambda text, name: _without_secrets(text, name, pattern))
 
 
 class RedactedExchange:
@@ -333,7 +369,9 @@ class RedactedExchange:
     def __init__(self, request: Request, redaction: Redaction) -> None:
         self._redaction = redaction
         secrets, caller = secrets_in_headers(request.headers)
-        self._secrets = _secret_pattern(secrets | redaction.secrets if redaction.secrets else secrets)
+        known = secrets | redaction.secrets if redaction.secrets else secrets
+        self._secrets, self._spellings = _secret_pattern(known), _spellings(known)
+        self._clean = _cleaner(known)
         self._account = caller or _account_in(request.path)
         self._back: dict[str, str] = {}  # a whole value as it is written, and as the caller sent it
         self._asked = request
@@ -360,7 +398,8 @@ class RedactedExchange:
             for name, value in self._asked.headers
             if name.lower() in KEPT_REQUEST_HEADERS
         )
-        return replace(self._asked, target=self._target, headers=headers, body=self._body)
+        asked = self._asked
+        return Request(asked.method, asked.host, self._target, headers, self._body, asked.scheme)
 
     def text(self, text: str, name: str = "") -> str:
         """`text`, which stands under `name`, without secrets and with pseudonyms."""
@@ -369,7 +408,7 @@ class RedactedExchange:
                 return REDACTED
             return _without_secrets(self._replacements.put(text, name), "", self._secrets)
         if len(text) <= CACHED_LENGTH:
-            return _cached_without_secrets(text, name, self._secrets)
+            return self._clean(text, name)
         return _without_secrets(text, name, self._secrets)
 
     def answer(self, answer: Answer) -> Answer:
@@ -378,13 +417,21 @@ class RedactedExchange:
         Raises:
             CodingError: The content coding cannot be opened.
         """
-        body = rewrite_body(bodies.decode(answer.body, answer.header("Content-Encoding")), self.text)
+        body = self._redact_body(bodies.decode(answer.body, answer.header("Content-Encoding")))
         headers = tuple(
-            (name, self.text(value))
-            for name, value in answer.headers
-            if name.lower() != "content-encoding" and not is_secret_header(name)
+            [(name, self.text(value)) for name, value in answer.headers if not _is_left_out(name)]
         )
-        return framed(replace(answer, reason=self.text(answer.reason), headers=headers, body=body))
+        return framed(
+            Answer(answer.status, self.text(answer.reason), headers, body, answer.source, answer.delay)
+        )
+
+    def _redact_body(self, body: bytes) -> bytes:
+        """Return an answer's decoded body without secrets."""
+        if not self._replacements and _has_account_sids_at_most(body):
+            text = body.decode()
+            if not any(spelling in text for spelling in self._spellings):
+                return _ACCOUNT_SID.sub(ACCOUNT_PLACEHOLDER, text).encode()
+        return rewrite_body(body, self.text)
 
     def restore(self, answer: Answer) -> Answer:
         """A recorded `answer` with the caller's own account and values in the places of the redacted ones.
@@ -444,15 +491,28 @@ def framed(answer: Answer) -> Answer:
     Fields that no HTTP message can have, as a file that people edit may, are left out, and so is the body of
     an answer that has none by its status.
     """
-    kept = tuple(
-        (name, value)
-        for name, value in answer.headers
-        if name.lower() not in _FRAMING and _FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)
-    )
+    kept = [
+        (name, value) for name, value in answer.headers if _is_written(name) and _FIELD_VALUE.fullmatch(value)
+    ]
+    body = answer.body
     if answer.status in _BODILESS:
-        return replace(answer, reason=header_value(answer.reason), headers=kept, body=b"")
-    kept += (("Content-Length", str(len(answer.body))),)
-    return replace(answer, reason=header_value(answer.reason), headers=kept)
+        body = b""
+    else:
+        kept.append(("Content-Length", str(len(body))))
+    reason = header_value(answer.reason)
+    return Answer(answer.status, reason, tuple(kept), body, answer.source, answer.delay)
+
+
+@cached_text
+def _is_left_out(name: str) -> bool:
+    """Report whether the field `name` of an answer is not written, whatever its value."""
+    return name.lower() == "content-encoding" or is_secret_header(name)
+
+
+@cached_text
+def _is_written(name: str) -> bool:
+    """Report whether a field may have this name, and is not about the connection that it came on."""
+    return name.lower() not in _FRAMING and _FIELD_NAME.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=256)  # a client sends the same fields every time
@@ -483,17 +543,23 @@ def _account_in(path: str) -> str | None:
 
 
 @lru_cache(maxsize=256)  # a client sends the same credentials every time
-def _secret_pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
-    """Finds each secret as it is, percent-encoded, and in Base64."""
-    spellings = set()
+def _spellings(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Return each secret as it is, percent-encoded, and in Base64; the longest first."""
+    found = set()
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             encoded = base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode().rstrip("=")
-            spellings |= {secret, quote(secret, safe=""), quote_plus(secret), encoded}
-    if not spellings:
+            found |= {secret, quote(secret, safe=""), quote_plus(secret), encoded}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+@lru_cache(maxsize=256)
+def _secret_pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
+    """Find each spelling of each secret."""
+    spelled = _spellings(secrets)
+    if not spelled:
         return None
-    longest = sorted(spellings, key=len, reverse=True)
-    return re.compile("|".join(_NOT_IN_SID * bool(_HEX.fullmatch(one)) + re.escape(one) for one in longest))
+    return re.compile("|".join(_NOT_IN_SID * bool(_HEX.fullmatch(one)) + re.escape(one) for one in spelled))
 
 
 def redacted(one: Interaction, redaction: Redaction) -> Interaction:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 import yaml.resolver
 
-from ringback.exchange import cached_text
+from ringback.exchange import CACHED_LENGTH, CACHED_TEXTS, cached_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,10 @@ def _block(data: Mapping[str, Any], indent: int, lines: list[str]) -> None:
             lines.append(f"{start}\n")
             _block(value, indent + 2, lines)
         elif isinstance(value, list) and value:
+            one = value[0]
+            if len(value) == 1 and isinstance(one, str) and len(one) <= CACHED_LENGTH:
+                lines.append(_single(name, one, indent))  # as most header fields are, in every recording
+                continue
             lines.append(f"{start}\n")
             lines += [f"{margin}- {_item(one, indent + 2)}\n" for one in value]
         elif value is None:
@@ -70,6 +74,13 @@ def _block(data: Mapping[str, Any], indent: int, lines: list[str]) -> None:
             lines.append(f"{start} {value}\n")
         else:
             raise UnusualError
+
+
+@lru_cache(CACHED_TEXTS)
+def _single(name: str, value: str, indent: int) -> str:
+    """Return the lines of a list of one text."""
+    margin = " " * indent
+    return f"{margin}{_key(name)}:\n{margin}- {_scalar(value, indent + 2, indent + 2)}\n"
 
 
 def _item(value: object, indent: int) -> str:

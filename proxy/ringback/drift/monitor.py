@@ -311,6 +311,9 @@ def outcome_difference(expected: Answer, live: Answer) -> str | None:
     Returns:
         The description, or None where there is no difference.
     """
+    fails = b'"code"' in expected.body or b"RestException" in expected.body
+    if expected.status == live.status < 400 and not fails:
+        return None  # without a look at either body: a success is a success
     try:
         code = error_code(_decoded(live, LARGEST_ERROR).body)
     except CodingError:

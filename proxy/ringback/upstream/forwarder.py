@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -142,6 +142,7 @@ class Gateway:
     def __init__(self, client: UpstreamClient, routes: Routes, verdicts: Verdicts | None = None) -> None:
         self._client = client
         self._routes = routes
+        self._source = Source("live", origin=routes.origin)
         self._proofs = Proofs(self._send, verdicts, routes.origin or "")
         self.probes = 0
 
@@ -183,15 +184,19 @@ class Gateway:
     async def _exchange(self, request: Request) -> Answer:
         answer = await self._client.exchange(self._routes.of(request.host), request)
         said = answer.header("Ringback-Source")
-        mocked = self.origin is not None and said is not None and said.startswith(MOCK)
+        mocked = self._source.origin is not None and said is not None and said.startswith(MOCK)
         if said is not None and not mocked and not said.startswith("live"):
             # HTTPS_PROXY may still name an offline one: its answers must not pass for the live API's.
             raise UpstreamError("upstream.proxy", "another Ringback answered in place of the live API")
         # Nobody but this process says where an answer came from.
         fields = tuple(
-            (name, value) for name, value in answer.headers if not name.lower().startswith(PROVENANCE_PREFIX)
+            [
+                (name, value)
+                for name, value in answer.headers
+                if not name.lower().startswith(PROVENANCE_PREFIX)
+            ]
         )
-        return replace(answer, headers=fields, source=Source("live", origin=self.origin))
+        return Answer(answer.status, answer.reason, fields, answer.body, self._source)
 
 
 class Forwarder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
@@ -188,6 +189,7 @@ class Routes:
             return None
         return str(at)
 
+    @lru_cache(64)  # noqa: B019 - a process has few of these objects, and as long as it runs
     def of(self, host: str) -> UpstreamRoute:
         """Return the route to the API host `host`: always TLS, except to a mock upstream whose URL says http.
 
