@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 from xml.sax.saxutils import escape
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -59,3 +60,13 @@ def test_whatever_comes_back_is_compared_and_reported(
     made = build_report(CLAIM_SET, [comparison], [], ReportFrame("live", "x"))
     for form in FORMATS:
         assert write(made, form).encode()
+
+
+@pytest.mark.timeout(60)  # the square of these numbers would take minutes
+def test_an_answer_of_many_fields_is_compared_in_a_moment() -> None:
+    headers = tuple((f"X-New-{number}", "x") for number in range(50_000))
+    body = json.dumps({"sid": "x", **{f"account_{number}": "AC" for number in range(50_000)}}).encode()
+    item = next(probe for probe in CLAIM_SET.probes if "example.message.sent" in probe.claims)
+    comparison = look(item, lambda answer: replace(answer, body=body, headers=headers))
+    findings = collect_findings(CLAIM_SET, [comparison])
+    assert {"Messages.answer", "header.x-new-0"} <= {found.rule for found in findings}

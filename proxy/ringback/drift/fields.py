@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ringback.contract import values
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _ALIKE: Final = 0.5  # how alike two names must be for a field to count as renamed
 _TRUTH: Final = ("true", "false")
 _NEW: Final = "not mentioned"
+_MOST_NEW: Final = 100  # new fields of one object, or header fields of one answer, that are looked at
 TRIAL_ACCOUNT: Final = "account.trial"  # known of an account whose bodies begin with the notice
 
 
@@ -93,7 +95,7 @@ class _FieldChecker:
     def level(self, fields: Sequence[Field], tree: Tree, prefix: str) -> None:
         """One object and what is in it."""
         claimed = {field.json for field in fields}
-        new = {name: inner for name, inner in tree.items() if name not in claimed}
+        new = dict(islice(((name, inner) for name, inner in tree.items() if name not in claimed), _MOST_NEW))
         for field in fields:
             pointer = f"{prefix}/{field.json}"
             seen = tree.get(field.json)
@@ -482,9 +484,9 @@ def check_headers(known: HeaderFile, observation: Observation, form: str, notes:
             _header_rule(field.name), _header_difference(field, value, form), API_HEADERS if own else None
         )
     names = _known_headers(known)
-    for name, value in answer.headers:
-        lower = name.lower()
-        if lower not in names and not lower.startswith(PROVENANCE_PREFIX):
+    new = (pair for pair in answer.headers if pair[0].lower() not in names)
+    for name, value in islice(new, _MOST_NEW):
+        if not name.lower().startswith(PROVENANCE_PREFIX):
             observed = f"{name}: {value.replace(observation.account, '{account}')[:_SHOWN]}"
             notes.add(
                 _header_rule(name),
