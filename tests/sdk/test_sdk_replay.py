@@ -15,6 +15,7 @@ from support.launching import needs
 from support.maven import jars
 from support.product import CACHE, alone_in, product
 from support.sdks import MissingError, absent, node_sdk, output, python_sdk
+from support.unreached import RUBY_RUNS, csharp_program, php_sdk, ruby_sdk
 from support.upstream import arguments, module_upstream, twilio, upstream_ca
 
 if TYPE_CHECKING:
@@ -90,6 +91,66 @@ public class Replay {{
 """
 
 
+RUBY_PROGRAM = f"""
+require 'twilio-ruby'
+client = Twilio::REST::Client.new(ENV['TWILIO_ACCOUNT_SID'], ENV['TWILIO_AUTH_TOKEN'])
+messages = Twilio::VERSION.start_with?('4.') ? client.account.messages : client.messages
+['one & two', "Gr\\u00fc\\u00dfe \\u{{1f600}}"].each do |body|
+  messages.create(media_url: {list(MEDIA)!r}, body: body, to: '+14105550100', from: '+15005550006').sid
+end
+"""
+PHP_PROGRAM = f"""<?php
+require "$argv[1]/vendor/autoload.php";
+$client = new Twilio\\Rest\\Client(getenv('TWILIO_ACCOUNT_SID'), getenv('TWILIO_AUTH_TOKEN'));
+foreach (['one & two', "Gr\\u{{fc}}\\u{{df}}e \\u{{1f600}}"] as $body) {{
+    $client->messages->create('+14105550100',
+        ['mediaUrl' => {list(MEDIA)!r}, 'body' => $body, 'from' => '+15005550006']);
+}}
+"""
+CSHARP_PROGRAM = f"""
+using System;
+using System.Collections.Generic;
+using Twilio;
+using Twilio.Rest.Api.V2010.Account;
+using Twilio.Types;
+
+static class Replay
+{{
+    static void Main()
+    {{
+        TwilioClient.Init(Environment.GetEnvironmentVariable("TWILIO_ACCOUNT_SID"),
+            Environment.GetEnvironmentVariable("TWILIO_AUTH_TOKEN"));
+        foreach (var body in new[] {{ "one & two", "Gr\\u00fc\\u00dfe \\U0001f600" }})
+            MessageResource.Create(to: new PhoneNumber("+14105550100"), from: new PhoneNumber("+15005550006"),
+                body: body, mediaUrl: new List<Uri> {{ new Uri("{MEDIA[0]}"), new Uri("{MEDIA[1]}") }});
+    }}
+}}
+"""
+
+
+def _ruby(generation: str) -> tuple[list[str], dict[str, str]]:
+    sdk = ruby_sdk(generation)
+    with alone_in(CACHE / "ruby-replay") as place:
+        (place / "replay.rb").write_text(RUBY_PROGRAM)
+    program = [sdk.runtime, "-e", RUBY_RUNS, f"~> {generation}.0", str(place / "replay.rb")]
+    return program, sdk.environment
+
+
+def _php(generation: str) -> tuple[list[str], dict[str, str]]:
+    sdk = php_sdk(generation)
+    with alone_in(CACHE / "php-replay") as place:
+        (place / "replay.php").write_text(PHP_PROGRAM)
+    quiet = ["-d", "display_errors=stderr", "-d", "error_reporting=1"]
+    return [needs("php"), *quiet, str(place / "replay.php"), str(sdk)], {}
+
+
+def _csharp(generation: str, product: Product, directory: Path) -> tuple[list[str], dict[str, str]]:
+    directory.mkdir()
+    (directory / "Replay.cs").write_text(CSHARP_PROGRAM)
+    command, more = csharp_program(product, generation, directory / "Replay.cs", directory)
+    return list(map(str, command)), more
+
+
 def _python(generation: str) -> tuple[list[str], dict[str, str]]:
     sdk = python_sdk(generation)
     return [sdk.runtime, "-c", PYTHON], sdk.environment
@@ -140,17 +201,33 @@ SDKS: dict[str, Callable[[], tuple[list[str], dict[str, str]]]] = {
     "node-2": lambda: _node("2"),
     "go-1": _go,
     "java-13": _java,
+    "ruby-7": lambda: _ruby("7"),
+    "ruby-4": lambda: _ruby("4"),
+    "php-8": lambda: _php("8"),
+    "php-6": lambda: _php("6"),
 }
+CSHARP = "csharp-7"  # compiled for each test: what it runs on must trust the CA of the product
+
+
+def program(name: str, product: Product, directory: Path) -> tuple[list[str], dict[str, str]]:
+    """The command that sends by the SDK `name`, and its variables."""
+    return _csharp("7", product, directory / "program") if name == CSHARP else SDKS[name]()
 
 
 def numbered(seen: Seen) -> bytes:
     return twilio(201, None, sid="SM" + "1" * 32, body=dict(seen.form)["Body"])
 
 
-def recorded(name: str, product: Product, upstream: LoopbackUpstream, directory: Path) -> Path:
-    """The cassette of what the SDK `name` sends."""
+def recorded(
+    name: str,
+    sends: tuple[list[str], dict[str, str]],
+    product: Product,
+    upstream: LoopbackUpstream,
+    directory: Path,
+) -> Path:
+    """The cassette of what the SDK `name` sends by the command and variables `sends`."""
     upstream.rule = numbered
-    command, more = SDKS[name]()
+    command, more = sends
     options = [*arguments(upstream, "auto"), "--cassettes", str(directory), "--cassette", name]
     done = product.run(command, more=more, options=options)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -161,16 +238,19 @@ def recorded(name: str, product: Product, upstream: LoopbackUpstream, directory:
 def python_cassette(
     product: Product, module_upstream: LoopbackUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    return recorded("python-9", product, module_upstream, tmp_path_factory.mktemp("python") / "cassettes")
+    directory = tmp_path_factory.mktemp("python") / "cassettes"
+    return recorded("python-9", SDKS["python-9"](), product, module_upstream, directory)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SDKS if name != "python-9"])
+@pytest.mark.parametrize("name", [*(name for name in SDKS if name != "python-9"), CSHARP])
 def test_what_python_recorded_replays_with_every_sdk_and_the_other_way_round(
-    name: str, product: Product, module_upstream: LoopbackUpstream, python_cassette: Path
+    name: str, product: Product, module_upstream: LoopbackUpstream, python_cassette: Path, tmp_path: Path
 ) -> None:
     shelf = Shelf(python_cassette.parent)
-    files = {"python-9": python_cassette, name: recorded(name, product, module_upstream, shelf.directory)}
+    sends = program(name, product, tmp_path)
+    own = recorded(name, sends, product, module_upstream, shelf.directory)
+    files = {"python-9": python_cassette, name: own}
     sent = {
         one: [placed.interaction.request for placed in verify.load(file).placed]
         for one, file in files.items()
@@ -180,7 +260,7 @@ def test_what_python_recorded_replays_with_every_sdk_and_the_other_way_round(
         for one, other in itertools.permutations(files, 2):
             for request in sent[other]:
                 assert found(library.open(one), request).status == 201
-    command, more = SDKS[name]()
+    command, more = sends
     strict = ["--strict", "--fail-on-unused", "--cassettes", str(shelf.directory), "--cassette", "python-9"]
     done = product.run(command, more=more, options=strict)
     assert done.returncode == 0, done.stdout + done.stderr
