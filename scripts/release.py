@@ -4,8 +4,8 @@ python3 scripts/release.py           from the last commit, into dist/
 python3 scripts/release.py --notes   print the changelog's section of this version
 
 Each is built twice, from a clean copy of the commit, and both builds must be equal. Then come twine,
-check-wheel-contents, an installation of both wheels in a fresh environment with a first request, and a bill
-of materials (CycloneDX) of that environment.
+check-wheel-contents, an installation of both wheels in a fresh environment with a first request, a bill of
+materials (CycloneDX) of that environment, and a formula for Homebrew.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> int:
         parts = len(json.loads(bill.read_text(encoding="utf-8"))["components"])
     for file, digest in first.items():
         print(f"{digest}  {file}")
+    (dist / "ringback.rb").write_text(formula(first[f"ringback-{version()}.tar.gz"]), encoding="utf-8")
     print(f"{bill.name}: {parts} components")
     return 0
 
@@ -72,7 +73,7 @@ def notes(wanted: str) -> str:
     """The section of a version in the changelog.
 
     Raises:
-        SystemExit: It has none.
+        SystemExit: It has none, or what is under "Unreleased" would be published without a note.
     """
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     found = re.search(
@@ -80,7 +81,24 @@ def notes(wanted: str) -> str:
     )
     if found is None:
         sys.exit(f'CHANGELOG.md has no section "## {wanted}"')
+    left = re.search(r"^## Unreleased\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    if left and left[1].strip():
+        sys.exit(f'CHANGELOG.md has notes under "Unreleased": move them to "## {wanted}"')
     return found[1].strip()
+
+
+def formula(digest: str) -> str:
+    """The formula for Homebrew of this version.
+
+    Args:
+        digest: The SHA-256 of the source archive, which the release's page has under its name.
+    """
+    host, name = os.environ.get("GITHUB_SERVER_URL", ""), os.environ.get("GITHUB_REPOSITORY", "")
+    repository = f"{host}/{name}" if host and name else "https://example.org/ringback"
+    text = (ROOT / "deploy" / "homebrew" / "ringback.rb.in").read_text(encoding="utf-8")
+    for place, value in (("REPOSITORY", repository), ("VERSION", version()), ("SHA256", digest)):
+        text = text.replace(f"@{place}@", value)
+    return text
 
 
 def _build(python: str, copy: Path, target: Path) -> dict[str, str]:
