@@ -1,10 +1,11 @@
 """One command for every figure: `python -m benchmarks`.
 
     python -m benchmarks --quick               bare mitmdump and Ringback, seconds
-    python -m benchmarks                       all measures but the three below, ten minutes or more
+    python -m benchmarks                       all measures but those below, ten minutes or more
     python -m benchmarks --only recording      one measure; may be given several times
     python -m benchmarks --only protocols      a Go program, with HTTP/2 and without (needs go)
     python -m benchmarks --only memory         memory after a million answers
+    python -m benchmarks --only install        from nothing to the first answer (needs package registries)
     python -m benchmarks --peers               mockttp and talkback as well (npm fetches them)
     python -m benchmarks.cassettes             the cost of a cassette by its size, beside vcrpy
 
@@ -27,7 +28,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import measures, report
+from benchmarks import install, measures, report
 from benchmarks.measures import Plan
 from benchmarks.subjects import (
     BARE,
@@ -152,6 +153,11 @@ def _memory(bench: Bench) -> Found:
     return held, [f"{line}{held['after'] / held['idle']:.2f}"]
 
 
+def _install(bench: Bench) -> Found:
+    table = install.installs(bench.place, _say)
+    return _plain(table), install.installs_table(table)
+
+
 # name: title, function
 MEASURES: dict[str, tuple[str, Callable[[Bench], Found]]] = {
     "rates": ("Answers a second", _rates),
@@ -167,9 +173,10 @@ MEASURES: dict[str, tuple[str, Callable[[Bench], Found]]] = {
     "journal": ("The journal", _journal),
     "protocols": ("HTTP/2 or not", _protocols),
     "memory": ("Memory", _memory),
+    "install": ("From nothing to the first answer", _install),
 }
 QUICK = ("rates", "start", "clients")
-ASKED_FOR = ("protocols", "memory")  # they need Go, or take minutes by themselves
+ASKED_FOR = ("protocols", "memory", "install")  # need Go or registries, or take minutes by themselves
 
 
 def main() -> None:
