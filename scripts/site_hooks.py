@@ -7,7 +7,10 @@ import posixpath
 import re
 from typing import Any
 
+from mkdocs.utils import get_relative_url
+
 _LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)\s#]+)(#[^)\s]*)?\)")
+_IMAGE = re.compile(r'(<img src=")(?![a-z]+:|/)([^"]+)')
 
 
 def repository() -> str:
@@ -29,7 +32,10 @@ def on_files(files: Any, config: Any) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Let links out of docs/ lead into the repository, or be plain text where it has no address."""
+    """Let links out of docs/ lead into the repository, or be plain text where it has no address.
+
+    The address of an image in HTML, which mkdocs leaves alone, becomes that of the page's place on the site.
+    """
     folder = posixpath.dirname(page.file.src_uri)
 
     def replace(link: re.Match[str]) -> str:
@@ -40,4 +46,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return f"{link[1]} (`{target}`)" if target not in link[1] else link[1]
         return f"[{link[1]}]({repository()}/blob/main/{target}{link[3] or ''})"
 
-    return _LINK.sub(replace, markdown)
+    def place(image: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, image[2]))
+        return f"{image[1]}{get_relative_url(target, page.url)}"
+
+    return _IMAGE.sub(place, _LINK.sub(replace, markdown))
