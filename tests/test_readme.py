@@ -77,7 +77,7 @@ def test_options_it_names_exist() -> None:
         for parameter in _parameters(ringback.get_command(click.Context(ringback), name))
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
-    known |= {"--every-python", "--help", "--ringback", "--set"}
+    known |= {"--every-python", "--help", "--ringback", "--set", "--test"}  # of pytest, node, …
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert named - known == set()
 
