@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import tempfile
@@ -159,6 +158,8 @@ class WorkThread:
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - few runs need it
 
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="ringback-work")
+        import asyncio  # noqa: PLC0415 - who reads settings needs no event loop
+
         self._under_way += 1
         try:
             async with asyncio.timeout(self._seconds if limited else None):
