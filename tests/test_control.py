@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jsonschema
+import openapi_spec_validator
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from ringback import control
 from ringback.contract import Answer, Names, Request, load
@@ -274,6 +276,23 @@ def test_nothing_else_is_found(responder: Responder, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "method, path, allowed",
+    [
+        ("GET", "outcome", "POST"),
+        ("POST", "requests", "HEAD, GET, DELETE"),
+        ("DELETE", "requests/1", "HEAD, GET"),
+        ("POST", "", "HEAD, GET"),
+    ],
+)
+def test_another_method_is_told_which_there_are(
+    responder: Responder, method: str, path: str, allowed: str
+) -> None:
+    got = call(responder, method, path)
+    assert (got.status, got.header("Allow")) == (405, allowed)
+    assert json.loads(got.body) == {"error": f"here is no {method}, but {allowed}"}
+
+
+@pytest.mark.parametrize(
     "path, words",
     [
         ("requests?code=x", "code='x' is not a whole number"),
@@ -440,10 +459,10 @@ def test_metrics_are_prometheus_text(responder: Responder) -> None:
     seconds = re.search(r'ringback_answer_seconds_sum\{source="contract"\} ([0-9.]+)\n', text)
     assert seconds is not None
     assert float(seconds[1]) > 0
-    assert all(
-        re.fullmatch(r'# (HELP|TYPE) .+|ringback_\w+(\{(\w+="[^"]*",?)+\})? [0-9.]+', line)
-        for line in text.splitlines()
-    )
+    families = {one.name: one for one in text_string_to_metric_families(text)}
+    assert families["ringback_answer_seconds"].type == "histogram"
+    answers = families["ringback_answers"].samples
+    assert sum(one.value for one in answers if one.labels["source"] == "contract") == 4
 
 
 def test_labels_of_metrics_are_bounded(responder: Responder) -> None:
@@ -497,6 +516,7 @@ def test_every_operation_is_described_with_its_parameters(described: dict[str, A
             query = {one["name"] for one in given if one["in"] == "query"}
             found[method.upper(), path.removeprefix("/ringback/")] = query
     assert found == {(route.method, route.path): set(route.parameters) for route in ROUTES}
+    openapi_spec_validator.validate(described)
 
 
 @pytest.mark.parametrize(

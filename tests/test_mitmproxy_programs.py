@@ -11,12 +11,16 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 
+from ringback.callbacks import signature
 from support.programs import API, PROGRAMS, SID, command, environment, free_port, running
 
 if TYPE_CHECKING:
@@ -79,6 +83,51 @@ def test_settings_count(tmp_path: Path) -> None:
             sids.append([started.post("Messages", FORM).json()["sid"] for _ in range(2)])
     assert sids[0] == sids[1]
     assert sids[0][0] != sids[0][1]
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Takes status callbacks into `taken`: their fields, and whether the signature is right."""
+
+    taken: ClassVar[list[tuple[dict[str, str], bool]]] = []
+
+    def do_POST(self) -> None:
+        form = parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        url = f"http://{self.headers['Host']}{self.path}"
+        right = self.headers["X-Twilio-Signature"] == signature(url, form, "a-test-token")
+        self.taken.append((dict(form), right))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_statuses_are_reported_but_not_to_the_proxy_itself(tmp_path: Path) -> None:
+    Receiver.taken.clear()
+    options = ["--set", "ringback_callbacks=true", "--set", "ringback_callbacks_delay=0"]
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as receiver,
+        running("mitmdump", tmp_path, *options) as started,
+    ):
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        own = started.addresses[0][1]
+        for port in (receiver.server_port, own):
+            sent = started.post("Messages", FORM | {"StatusCallback": f"http://127.0.0.1:{port}/status"})
+            assert sent.status_code == 201
+        found: list[dict[str, Any]] = []
+        for _ in range(3000):
+            listed = httpx.get(f"http://127.0.0.1:{own}/ringback/callbacks", trust_env=False)
+            found = listed.json()["callbacks"]
+            if len(found) == 6:
+                break
+            time.sleep(0.02)
+        receiver.shutdown()
+    assert [(form["MessageStatus"], right) for form, right in Receiver.taken] == [
+        ("queued", True),
+        ("sent", True),
+        ("delivered", True),
+    ]
+    assert {one["error"] for one in found} == {None, f"port {own} is this proxy's own"}
 
 
 def test_mitmweb_shows_the_verdict(tmp_path: Path) -> None:
@@ -149,7 +198,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"nothing listens on {port}: {log.read_text()}")
 
 
-@pytest.mark.parametrize("option", [("--callbacks",), ("--reverse", "0"), ("--journal", "5")])
+@pytest.mark.parametrize("option", [("--reverse", "0"), ("--journal", "5")])
 def test_what_the_addon_does_not_know_is_refused_beside_web(option: tuple[str, ...], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ringback", "serve", "--web", *option]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)

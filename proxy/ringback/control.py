@@ -64,6 +64,7 @@ _SAFE_HEADERS: Final = (
 )
 _PHRASES: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
 _PHRASES_MORE: Final = {
+    405: "Method Not Allowed",
     429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -173,6 +174,9 @@ class Control:
             return _fit(request, _page(*file))
         route, number = _route(method, path)
         if route is None:
+            possible = _methods(path)
+            if possible:
+                return _problem(405, f"here is no {request.method}, but {possible}", (("Allow", possible),))
             known = {"path": request.path}
             stamp = self.responder.stamps.of(request)
             return contract.refuse(self.responder.contract, "proxy.not-found", "json", stamp, **known)
@@ -548,6 +552,14 @@ def _route(method: str, path: str | None) -> tuple[Route | None, int | None]:
     if below != path and method == "GET" and re.fullmatch(r"[0-9]{1,15}", below):
         return _BY_KEY["GET", "requests/{n}"], int(below)
     return None, None
+
+
+def _methods(path: str | None) -> str:
+    """Return the methods that a path of the API has, or an empty string if there is none."""
+    if path is not None and re.fullmatch(r"requests/[0-9]{1,15}", path):
+        path = "requests/{n}"
+    found = [route.method for route in ROUTES if route.path == path] or (["GET"] if path in _UI_FILES else [])
+    return ", ".join(["HEAD", *found] if "GET" in found else found)
 
 
 def _query(request: Request, allowed: tuple[str, ...]) -> dict[str, str]:

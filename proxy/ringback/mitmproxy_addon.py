@@ -225,6 +225,12 @@ def rebound(options: Options, bound: Sequence[str]) -> list[str] | None:
     return modes
 
 
+def _listening() -> list[tuple[str, int]]:
+    """Return the addresses that mitmproxy listens on, and their ports."""
+    server = ctx.master.addons.get("proxyserver")
+    return [(address[0], address[1]) for address in server.listen_addrs()] if server else []
+
+
 logger = logging.getLogger(__name__)
 
 _SECURED = {
@@ -311,11 +317,15 @@ class RingbackAddon:
         """Move a listener that mitmproxy opened on every interface before this addon was loaded."""
         if self._embedded:
             return
-        server = ctx.master.addons.get("proxyserver")
-        bound = [address[0] for address in server.listen_addrs()] if server else []
+        bound = [host for host, _ in _listening()]
         modes = rebound(ctx.options, bound) if self.settings.password is None else None
         if modes and self.broken is None:
             ctx.options.update(mode=modes)
+
+    def _spare_own_ports(self) -> None:
+        """Let no status callback go to this proxy; its listeners may have changed."""
+        if self.responder.callbacks is not None and not self._embedded:
+            self.responder.callbacks.own_ports = {port for _, port in _listening()}
 
     def done(self) -> None:
         """Finish recordings, and close the connections to the live API."""
@@ -326,6 +336,7 @@ class RingbackAddon:
 
     def client_connected(self, client: Client) -> None:
         """Serve nobody while the options are refused, and no other machine without a password."""
+        self._spare_own_ports()
         if self.broken is not None:
             client.error = self.broken
         elif flows.is_reverse(client) or flows.is_transparent(client):

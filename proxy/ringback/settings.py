@@ -549,26 +549,22 @@ class Settings:
         False,
         "Report statuses to a request's StatusCallback: to loopback and private addresses alone. URLs that "
         "are not public pass then.",
-        commands=_PROXY,
     )
     callbacks_to: tuple[str, ...] = _option(
         (),
         "Report to this host too, wherever it is. May be given several times.",
         _host,
         metavar="HOST",
-        commands=_PROXY,
     )
     callbacks_delay: float = _option(
         0.2,
         "How long to wait before each status.",
         _Number(float, 0, 3600),
         metavar="SECONDS",
-        commands=_PROXY,
     )
     callbacks_hold: bool = _option(
         False,
         "Stop at `sent`, for calls at `ringing`, until the Inbox or the API says how it ends.",
-        commands=_PROXY,
     )
     traces: bool = _option(
         False,

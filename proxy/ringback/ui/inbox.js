@@ -44,6 +44,8 @@ let items = []; // what the list shows: records, or conversations
 let scheduled = false;
 let source = null;
 let fresh = 0;
+let polling = false; // whether requests are asked for, instead of an event stream
+let lastCallback = 0; // the number of the newest one
 
 // -- elements
 
@@ -570,12 +572,14 @@ function reset(instance) {
   state.details = null;
   state.chosen = null;
   state.callbacks.clear();
+  lastCallback = 0;
   state.changes += 1;
   state.drift.clear();
   schedule();
 }
 
 function takeCallback(callback) {
+  lastCallback = Math.max(lastCallback, callback.number);
   const before = state.callbacks.get(callback.request);
   if (before && before.number >= callback.number) return; // known, and told again after a reconnection
   state.callbacks.set(callback.request, callback);
@@ -614,6 +618,7 @@ function told(text, on) {
 }
 
 function connect() {
+  polling = false;
   if (source) source.close();
   source = new EventSource(`events?since=${state.last}`);
   source.addEventListener("hello", (event) => {
@@ -642,7 +647,17 @@ function connect() {
   });
 }
 
+// Where the listener does not stream, statuses are asked for as well, while the page polls.
+async function pollCallbacks() {
+  if (!polling) return;
+  try {
+    const response = await fetch(`callbacks?since=${lastCallback}`);
+    if (response.ok) for (const one of (await response.json()).callbacks) takeCallback(one);
+  } catch { /* poll() reports it */ }
+}
+
 async function poll() {
+  polling = true;
   try {
     const seconds = state.instance ? 20 : 0;
     const response = await fetch(`requests/wait?since=${state.last}&timeout=${seconds}`);
@@ -664,6 +679,8 @@ setInterval(() => {
   if (fresh) $("news").textContent = fresh === 1 ? "1 new request" : `${fresh} new requests`;
   fresh = 0;
 }, 3000);
+
+setInterval(pollCallbacks, 2000);
 
 $("theme").append(icon("theme"));
 const wished = window.matchMedia("(prefers-color-scheme: dark)");
