@@ -82,6 +82,7 @@ class Workplace:
         # mitmproxy's own programs get the same CA: its key is cheaper than the RSA one that they would make.
         shutil.copytree(confdir, self.directory / "confdir", dirs_exist_ok=True)
         self._run("-m", "benchmarks.peers.replayed", str(self.directory / "replayed.flow"))
+        self._run("-m", "compileall", "-q", str(ROOT / "proxy" / "ringback"))  # as pip does
 
     @property
     def ca(self) -> Path:
@@ -92,6 +93,7 @@ class Workplace:
         """For every process: this one's without proxies and settings of ours."""
         kept = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
         kept = {name: value for name, value in kept.items() if not name.startswith("RINGBACK_")}
+        kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
         path = os.pathsep.join([str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
         home = {"RINGBACK_HOME": str(self.directory / "home"), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         node = {"NODE_PATH": str(self.node / "node_modules")} if self.node else {}
