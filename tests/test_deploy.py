@@ -17,7 +17,8 @@ import yaml
 
 from ringback.control import Control
 from ringback.exchange import Answer, Request
-from ringback.launch.ca import default_directory, ensure_authority, make_chain
+from ringback.launch.ca import default_directory, ensure_authority
+from ringback.launch.certificates import make_chain
 from ringback.settings import options_of
 from support.clients import GOOD, post, respond
 

@@ -21,8 +21,8 @@ from ringback.launch.ca import (
     RENEW_BEFORE,
     ROOT_PEM,
     default_directory,
-    read_certificates,
 )
+from ringback.launch.certificates import read_certificates
 from ringback.net import write_atomically
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from ringback.launch import ca
+from ringback.launch import ca, certificates
 from ringback.launch.ca import AuthorityError, default_directory, ensure_authority, rotate_authority
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ringback.launch.ca import Authority
     from support.launching import CannedProxy
 
@@ -127,8 +130,8 @@ def test_many_processes_at_first_use_agree(tmp_path: Path) -> None:
         fingerprints = {process.stdout.read() for process in processes}
     assert len(fingerprints) == 1
     left = sorted(path.name for path in (tmp_path / "ca").iterdir())
-    assert left[-2:] == ["current", "lock"]
-    assert len(left) == 3
+    assert left[-3:] == ["checked", "current", "lock"]
+    assert len(left) == 4
 
 
 def test_a_key_that_others_could_read_is_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -163,6 +166,75 @@ def test_a_damaged_ca_is_replaced_and_said_so(tmp_path: Path, damage: bytes) -> 
     again = ensure_authority(tmp_path, now=NOW)
     assert again.fingerprint != made.fingerprint
     assert "a new CA was made" in again.warnings[0]
+
+
+def test_one_that_was_checked_is_found_without_a_look_at_its_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ensure_authority(tmp_path, now=NOW)
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "read_certificates", None)
+        assert ensure_authority(tmp_path, now=NOW) == made
+    code = (
+        "import sys, pathlib; from ringback.launch.ca import ensure_authority;"
+        "ensure_authority(pathlib.Path(sys.argv[1]));"
+        "print([name for name in sys.modules if name.startswith('cryptography')])"
+    )
+    ensure_authority(tmp_path / "now")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "now")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda noted: noted | {"digest": "0" * 64},
+        lambda noted: noted | {"version": "0.0.1"},
+        lambda noted: noted | {"start": "yesterday"},
+        lambda _: {},
+        lambda _: [],
+        lambda _: None,
+    ],
+    ids=["another digest", "another version", "no date", "nothing", "a list", "null"],
+)
+def test_what_was_noted_of_other_files_does_not_count(
+    tmp_path: Path, change: Callable[[dict[str, str]], object]
+) -> None:
+    made = ensure_authority(tmp_path, now=NOW)
+    noted = tmp_path / "checked"
+    good = noted.read_bytes()
+    noted.write_text(json.dumps(change(json.loads(good))))
+    assert ensure_authority(tmp_path, now=NOW) == made
+    assert noted.read_bytes() == good
+
+
+def test_what_others_may_have_noted_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA without limits is not taken, whatever a file that others may write says."""
+    ensure_authority(tmp_path, now=NOW)
+    noted = tmp_path / "checked"
+    noted.chmod(0o666)
+    looked: list[bytes] = []
+    read = certificates.read_certificates
+    monkeypatch.setattr(certificates, "read_certificates", lambda pem: looked.append(pem) or read(pem))
+    ensure_authority(tmp_path, now=NOW)
+    assert len(looked) == 1
+    assert stat.S_IMODE(noted.stat().st_mode) == 0o600
+
+
+def test_a_directory_that_cannot_be_written_is_checked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a secret that a cluster mounts."""
+    made = ensure_authority(tmp_path, now=NOW)
+    (tmp_path / "checked").unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(ca, "write_atomically", refuse)
+    assert ensure_authority(tmp_path, now=NOW) == made
 
 
 def test_a_missing_file_is_made_up_for(tmp_path: Path) -> None:

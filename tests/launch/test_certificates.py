@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ringback.launch.ca import LIFETIME, Chain, make_chain, read_certificates
+from ringback.launch.certificates import LIFETIME, Chain, make_chain, read_certificates
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 

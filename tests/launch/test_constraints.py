@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ringback.launch.ca import read_certificates
+from ringback.launch.certificates import read_certificates
 from support.launching import Launched, needs
 
 if TYPE_CHECKING:

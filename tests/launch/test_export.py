@@ -7,13 +7,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from ringback.launch.ca import EXPORT_FORMATS, export
+from ringback.launch.ca import EXPORT_NAMES
+from ringback.launch.certificates import EXPORT_FORMATS, export
 from support.launching import needs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ringback.launch.ca import Authority
+
+
+def test_the_command_knows_every_form() -> None:
+    assert set(EXPORT_NAMES) == set(EXPORT_FORMATS)
 
 
 def test_pem_der_and_p12_hold_the_same_certificate(authority: Authority) -> None:

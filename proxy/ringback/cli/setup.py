@@ -18,11 +18,10 @@ from click.shell_completion import get_completion_class
 import ringback
 from ringback.cli.output import print_message
 from ringback.launch.ca import (
-    EXPORT_FORMATS,
+    EXPORT_NAMES,
     TEXT_FORMATS,
     AuthorityError,
     ensure_authority,
-    export,
     rotate_authority,
 )
 from ringback.launch.directory import ancestors, keep
@@ -52,7 +51,7 @@ _MITMWEB_MENDED: Final = (11, 1, 2)  # its API asks for a token from then on
 @click.option(
     "--export",
     "export_format",
-    type=click.Choice(sorted(EXPORT_FORMATS)),
+    type=click.Choice(EXPORT_NAMES),
     help="Write the certificate (never a key) to standard output or --output. "
     "p12 and jks have the password `changeit`; Java takes jks.",
 )
@@ -91,6 +90,8 @@ def ca(
 
 
 def _export(authority: Authority, export_format: str, output: Path | None) -> None:
+    from ringback.launch.certificates import export  # noqa: PLC0415 - few runs need it
+
     content = export(authority.root_pem.read_bytes(), export_format)
     if output is None and export_format not in TEXT_FORMATS and sys.stdout.isatty():
         raise click.UsageError(f"{export_format} is binary: name a file with --output, or redirect")

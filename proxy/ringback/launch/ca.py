@@ -11,33 +11,30 @@ Layout below the directory of the CA::
         mitmproxy-ca.pem                  intermediate key, intermediate, root (0600)
         mitmproxy-ca-cert.pem             the root: the one certificate that clients trust
         mitmproxy-dhparam.pem             so that mitmproxy has nothing of its own to write here
+    checked                               what was found when these files were checked, with their digest
     lock                                  held while one is made
+
+The certificates themselves are made and checked in `certificates.py`, which takes a quarter of the time of a
+start to import; a CA that was checked before needs no more than the digest of its files.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import platformdirs
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-from ringback import system
+from ringback import __version__, system
 from ringback.launch.directory import private_temporary
-from ringback.launch.trust import JKS_PASSWORD, jks
 from ringback.net import write_atomically
 
 if TYPE_CHECKING:
@@ -45,35 +42,14 @@ if TYPE_CHECKING:
 
 DOMAIN = "twilio.com"
 
-# Browsers' limit is 398 days; a day less leaves room for either way of counting.
-LIFETIME = timedelta(days=397)
-# Containers and virtual machines wake up with clocks that are behind.
-BACKDATE = timedelta(days=1)
-
-# Excluding all addresses matters: a constraint on DNS names alone lets a leaf for any IP address through.
-CONSTRAINTS = x509.NameConstraints(
-    permitted_subtrees=[x509.DNSName(DOMAIN)],
-    excluded_subtrees=[x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0"))],
-)
-
-_CA_USAGE = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
 MITMPROXY_PEM = "mitmproxy-ca.pem"
 ROOT_PEM = "mitmproxy-ca-cert.pem"
 DHPARAM_PEM = "mitmproxy-dhparam.pem"
 CURRENT = "current"
+CHECKED = "checked"
 LOCK = "lock"
+EXPORT_NAMES: Final = ("der", "jks", "p12", "pem")
+TEXT_FORMATS: Final = frozenset({"pem"})
 
 RENEW_BEFORE = timedelta(days=30)
 
@@ -89,123 +65,6 @@ YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi
 ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==
 -----END DH PARAMETERS-----
 """
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A root and the intermediate that signs leaves.
-
-    Attributes:
-        root: What clients trust.
-        intermediate: What signs the leaves.
-        intermediate_key: The only private key that is ever stored.
-    """
-
-    root: x509.Certificate
-    intermediate: x509.Certificate
-    intermediate_key: ec.EllipticCurvePrivateKey
-
-    def for_mitmproxy(self) -> bytes:
-        """Join the PEM text of `mitmproxy-ca.pem`: key, signing certificate, its issuer."""
-        key = self.intermediate_key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        pem = serialization.Encoding.PEM
-        return key + self.intermediate.public_bytes(pem) + self.root.public_bytes(pem)
-
-
-def make_chain(now: datetime) -> Chain:
-    """Make a new root and intermediate, valid for `LIFETIME` from a day before `now` (an aware datetime).
-
-    P-256, because mitmproxy's leaves share their CA's key and every client of the last ten years takes it.
-    """
-    root_key = ec.generate_private_key(ec.SECP256R1())
-    intermediate_key = ec.generate_private_key(ec.SECP256R1())
-    # Trust stores that hold two generations tell them apart by name.
-    stamp = f"{now.astimezone(UTC):%Y-%m-%d} {_key_id(root_key.public_key()).digest.hex()[:8]}"
-    root_name = _name(f"Ringback local root {stamp}")
-
-    root = (
-        _builder(root_name, root_name, root_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_key_id(root_key.public_key()), critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
-    intermediate = (
-        _builder(_name(f"Ringback local proxy {stamp}"), root_name, intermediate_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_id(intermediate_key.public_key()), critical=False)
-        # Python 3.13 verifies with X509_STRICT, which asks every issued certificate for this.
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(_key_id(root_key.public_key())),
-            critical=False,
-        )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
-    return Chain(root, intermediate, intermediate_key)
-
-
-def read_certificates(pem: bytes) -> tuple[x509.Certificate, x509.Certificate]:
-    """Read intermediate and root back from the text of `mitmproxy-ca.pem`.
-
-    Raises:
-        ValueError: The text is not what `Chain.for_mitmproxy` wrote, or its certificates are not constrained.
-    """
-    certificates = x509.load_pem_x509_certificates(pem)
-    if len(certificates) != 2:
-        raise ValueError(f"holds {len(certificates)} certificates instead of an intermediate and its root")
-    intermediate, root = certificates
-    intermediate.verify_directly_issued_by(root)
-    key = serialization.load_pem_private_key(pem, password=None)
-    if key.public_key() != intermediate.public_key():
-        raise ValueError("holds a key that is not its certificate's")
-    for certificate in certificates:
-        _check_constrained(certificate)
-    return intermediate, root
-
-
-def _check_constrained(certificate: x509.Certificate) -> None:
-    name = certificate.subject.rfc4514_string()
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.NameConstraints)
-    except x509.ExtensionNotFound:
-        raise ValueError(f"holds a certificate ({name}) that is not limited to {DOMAIN}") from None
-    if not extension.critical or extension.value != CONSTRAINTS:
-        raise ValueError(f"holds a certificate ({name}) with other limits than {DOMAIN}")
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Ringback"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
-
-
-def _key_id(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
-    # The SHA-1 form: mitmproxy 11 computes the leaf's authority key id that way whatever the issuer says.
-    return x509.SubjectKeyIdentifier.from_public_key(key)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime
-) -> x509.CertificateBuilder:
-    start = now - BACKDATE
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + LIFETIME)
-        .add_extension(_CA_USAGE, critical=True)
-        .add_extension(CONSTRAINTS, critical=True)
-    )
 
 
 class AuthorityError(Exception):
@@ -240,7 +99,11 @@ class Authority:
 def default_directory() -> Path:
     """Return the CA's directory: below RINGBACK_HOME if that is set, else in the user's data directory."""
     home = os.environ.get("RINGBACK_HOME")
-    return (Path(home).expanduser() if home else platformdirs.user_data_path("ringback")).absolute() / "ca"
+    if home:
+        return Path(home).expanduser().absolute() / "ca"
+    import platformdirs  # noqa: PLC0415 - not where RINGBACK_HOME is set
+
+    return platformdirs.user_data_path("ringback").absolute() / "ca"
 
 
 def ensure_authority(directory: Path | None = None, *, now: datetime | None = None) -> Authority:
@@ -325,9 +188,13 @@ def _current(directory: Path, now: datetime) -> Authority | str:
     link = directory / CURRENT
     confdir = link.resolve()
     key_file = confdir / MITMPROXY_PEM
+    root_pem = confdir / ROOT_PEM
     try:
         pem = _read_private(key_file)
-        intermediate, root = read_certificates(pem)
+        root = root_pem.read_bytes() if root_pem.is_file() else None
+        digest = sha256(pem + b"\0" + (root or b"")).hexdigest()
+        known = _checked(directory, digest)
+        found = known or _validity(pem)
     except FileNotFoundError:
         return ""
     except PermissionError:
@@ -337,24 +204,83 @@ def _current(directory: Path, now: datetime) -> Authority | str:
         ) from None
     except (ValueError, TypeError) as error:
         return f"{key_file} {str(error) or 'is damaged'}; a new CA was made"
-    start = max(intermediate.not_valid_before_utc, root.not_valid_before_utc)
-    end = min(intermediate.not_valid_after_utc, root.not_valid_after_utc)
+    start, end = found.start, found.end
     if start > now or end - now < RENEW_BEFORE:
         return _why_renewed(start, end, now)
-    root_pem = confdir / ROOT_PEM
-    if not root_pem.is_file() or not (confdir / DHPARAM_PEM).is_file():
+    if root is None or not (confdir / DHPARAM_PEM).is_file():
         return f"{confdir} is not complete; a new CA was made"
-    if root_pem.read_bytes() != root.public_bytes(serialization.Encoding.PEM):
-        return f"{root_pem} is damaged; a new CA was made: trust it where you trusted the old one"
+    if known is None:
+        if root != found.root:
+            return f"{root_pem} is damaged; a new CA was made: trust it where you trusted the old one"
+        _keep_checked(directory, digest, found)
     return Authority(
         directory=confdir,
         root_pem=root_pem,
         mitmproxy_pem=key_file,
         lasting_pem=link / ROOT_PEM,
-        fingerprint=root.fingerprint(hashes.SHA256()).hex(":").upper(),
+        fingerprint=found.fingerprint,
         not_before=start,
         not_after=end,
     )
+
+
+@dataclass(frozen=True)
+class _Validity:
+    """Facts that a check of the CA's files has found.
+
+    Attributes:
+        fingerprint: As in `Authority`.
+        start: The latest beginning of its certificates, aware, UTC.
+        end: The earliest end.
+        root: The root as PEM; empty where the check was an earlier one.
+    """
+
+    fingerprint: str
+    start: datetime
+    end: datetime
+    root: bytes = b""
+
+
+def _validity(pem: bytes) -> _Validity:
+    """Check the text of `mitmproxy-ca.pem`.
+
+    Raises:
+        ValueError: It is no CA of Ringback's.
+    """
+    from ringback.launch import certificates  # noqa: PLC0415 - see the module
+
+    intermediate, root = certificates.read_certificates(pem)
+    return _Validity(
+        certificates.fingerprint(root),
+        max(intermediate.not_valid_before_utc, root.not_valid_before_utc),
+        min(intermediate.not_valid_after_utc, root.not_valid_after_utc),
+        certificates.EXPORT_FORMATS["pem"](root),
+    )
+
+
+def _checked(directory: Path, digest: str) -> _Validity | None:
+    """Return what this version of Ringback found in files of this digest, if it has checked them before."""
+    try:
+        noted = json.loads(_read_private(directory / CHECKED))
+        if (noted["version"], noted["digest"]) != (__version__, digest):
+            return None
+        start, end = (datetime.fromisoformat(noted[name]) for name in ("start", "end"))
+        return _Validity(str(noted["fingerprint"]), start.astimezone(UTC), end.astimezone(UTC))
+    except (OSError, ValueError, TypeError, KeyError, AuthorityError):
+        return None  # then they are checked
+
+
+def _keep_checked(directory: Path, digest: str, found: _Validity) -> None:
+    """Note that files of this digest are a good CA; where nothing can be written they are always checked."""
+    noted = {
+        "version": __version__,
+        "digest": digest,
+        "fingerprint": found.fingerprint,
+        "start": found.start.isoformat(),
+        "end": found.end.isoformat(),
+    }
+    with suppress(OSError):
+        write_atomically(directory / CHECKED, json.dumps(noted).encode() + b"\n", mode=0o600)
 
 
 def _why_renewed(start: datetime, end: datetime, now: datetime) -> str:
@@ -387,13 +313,15 @@ def _read_private(path: Path) -> bytes:
 
 def _make(directory: Path, now: datetime) -> None:
     """Write a new CA and make it the current one. The caller holds the lock."""
-    chain = make_chain(now)
+    from ringback.launch import certificates  # noqa: PLC0415 - see the module
+
+    chain = certificates.make_chain(now)
     previous = (directory / CURRENT).resolve().name
     name = f"{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
     for file, content, mode in (
         (MITMPROXY_PEM, chain.for_mitmproxy(), 0o600),
-        (ROOT_PEM, chain.root.public_bytes(serialization.Encoding.PEM), 0o644),
+        (ROOT_PEM, certificates.EXPORT_FORMATS["pem"](chain.root), 0o644),
         (DHPARAM_PEM, FFDHE2048, 0o644),
     ):
         write_atomically(new / file, content, mode=mode, durable=True)
@@ -446,23 +374,3 @@ def _has_home() -> bool:
         return Path.home().is_dir() and Path.home() != Path("/")
     except RuntimeError:
         return False
-
-
-def _p12(root: x509.Certificate) -> bytes:
-    return pkcs12.serialize_key_and_certificates(
-        None, None, None, [root], serialization.BestAvailableEncryption(JKS_PASSWORD.encode())
-    )
-
-
-EXPORT_FORMATS: dict[str, Callable[[x509.Certificate], bytes]] = {
-    "pem": lambda root: root.public_bytes(serialization.Encoding.PEM),
-    "der": lambda root: root.public_bytes(serialization.Encoding.DER),
-    "p12": _p12,
-    "jks": lambda root: jks([root.public_bytes(serialization.Encoding.DER)]),
-}
-TEXT_FORMATS = {"pem"}
-
-
-def export(pem: bytes, name: str) -> bytes:
-    """Convert a PEM certificate to `pem`, `der`, `p12` (browsers, Windows, macOS) or `jks` (Java)."""
-    return EXPORT_FORMATS[name](x509.load_pem_x509_certificate(pem))

@@ -42,6 +42,9 @@ _BACKLOG: Final = 1024  # connections that wait to be accepted: a load test open
 IDLE_TIMEOUT: Final = 600.0  # seconds
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _REPORTED_EACH: Final = 60.0  # seconds
+# Seconds after the start. A client's program takes longer to begin; one that asks sooner has it made for it,
+# and a command that asks for nothing, such as a build without tests, need not pay for it.
+_WARM_AFTER: Final = 0.1
 
 
 class StartError(Exception):
@@ -138,8 +141,7 @@ async def serve(config: ProxyConfig) -> AsyncIterator[RunningProxy]:
         # What has been made so far lives as long as the proxy: the collector need not look at it each time.
         gc.enable()
         gc.freeze()
-        # A client's program takes longer to start than this takes here.
-        asyncio.get_running_loop().call_soon(_warm, contexts)
+        asyncio.get_running_loop().call_later(_WARM_AFTER, _warm, contexts)
         yield RunningProxy(
             config.host,
             ports["http"] or 0,
