@@ -110,8 +110,17 @@ def test_a_failed_program_or_an_unanswered_request_leaves_the_old_cassette(
         upstream.rule = lambda _: RESET
         assert asked(running).status == 424
     assert "kept with its 1 recording, because 1 request had no live answer" in running.stderr()
+    upstream.rule = lambda seen: (
+        RESET if dict(seen.form)["Body"] == "lost" else twilio(201, None, sid="SM" + "7" * 32)
+    )
+    lost = requesting(
+        [*((name, value) for name, value in GOOD["Messages"].items() if name != "Body"), ("Body", "lost")]
+    )
+    done = ringback(home, *online, f"{sent}\n{lost}")
+    assert (done.returncode, done.stdout.split()) == (6, ["201", "424"])
+    assert "its new recording was put aside as cassette default-interrupted-3" in done.stderr
     assert old.read_bytes() == first
-    for number in (1, 2):
+    for number in (1, 2, 3):
         assert len(entries(tmp_path / "cassettes" / f"default-interrupted-{number}.yaml")) == 1
     upstream.rule = lambda _: ERROR
     done = ringback(home, *online, sent)
