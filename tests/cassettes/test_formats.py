@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ringback.cassettes.formats import recognise, to_har, to_ruby_vcr
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
 from ringback.cassettes.vcr_format import FIELD_SOURCE
 from ringback.cassettes.verify import load
 from ringback.cli import ringback
@@ -451,6 +452,49 @@ def test_several_files_make_one_cassette_and_pseudonyms_are_put_in(
     again = run("import", str(paths[0]), "--to", "both")
     assert again.exit_code == 1
     assert "exists: name another cassette with --to" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "uri, taken",
+    [
+        (r"/^https:\/\/api\.twilio\.com\/2010-04-01\/Accounts\/.*\/Messages\.json/", True),
+        (r"%r{\Ahttps://api.twilio.com/2010-04-01/Accounts/[^/]+/Messages.json\z}", False),
+        (r"/\Ahttps:\/\/api.twilio.com\/2010-04-01\/Accounts\/(\w+)\/Messages.json$/i", True),
+        (r"/^https:\/\/api\.twilio\.com\/2010-04-01\/Accounts\/.*\/Messages\.json\?To=1/", True),
+        (r"/^https:\/\/api\.twilio\.com\/2010-04-01\/Accounts\/.*\/Messages.json?To=1/", False),
+        (r"/^https:\/\/api\.twilio\.com\/.*/", False),
+        (r"/Messages\.json/", False),
+        ("/" + "(" * 5000, False),
+    ],
+)
+def test_a_regular_expression_that_leaves_the_account_open_alone_is_a_url(
+    shelf: Shelf, tmp_path: Path, uri: str, *, taken: bool
+) -> None:
+    query = r"\?To=1" in uri
+    file = tmp_path / "theirs.yml"
+    file.write_text(
+        f"""---
+http_interactions:
+- request:
+    method: {"get" if query else "post"}
+    uri: !ruby/regexp {json.dumps(uri)}
+    body: {{encoding: UTF-8, string: '{"" if query else FORM}'}}
+    headers: {{Content-Type: [{URLENCODED}]}}
+  response:
+    status: {{code: 201, message: CREATED}}
+    headers: {{}}
+    body: {{encoding: UTF-8, string: '{{}}'}}
+"""
+    )
+    result = run("import", str(file), "--cassettes", str(shelf.directory))
+    assert result.exit_code == (0 if taken else 2), result.output
+    if not taken:
+        assert "left (1): its URI or body is a regular expression" in result.output
+        return
+    assert "changed (1): its URI is a regular expression; taken is the shortest URL" in result.output
+    (one,) = load(shelf.file("theirs")).placed
+    path = f"/2010-04-01/Accounts/{ACCOUNT_PLACEHOLDER}/Messages.json"
+    assert one.interaction.request.target == path + ("?To=1" if query else "")
 
 
 def test_what_cannot_be_imported_says_why(shelf: Shelf, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from ringback.cassettes.format_readers import (
     cut,
 )
 from ringback.cassettes.matching import FORM_TYPE, parse_fields
+from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
 from ringback.cassettes.vcr_format import NO_URI
 from ringback.contract.yaml_files import too_deep
 from ringback.exchange import Answer, Request, Source
@@ -262,19 +263,22 @@ def _find(data: Any) -> tuple[Format, list[Any]] | None:
 def _interaction(parts: Parts) -> ForeignInteraction:
     asked = as_pairs(parts.asked_headers)
     body = as_bytes(parts.asked_body)
-    for part in (parts.url, parts.asked_body):
-        if isinstance(part, Pattern):
-            raise LeftOutError("its URI or body is a regular expression, which is no recorded request")
-    for one in (str(parts.url), body.decode("utf-8", "replace"), *(value for _, value in asked)):
+    changes = list(parts.changes)
+    url = parts.url
+    if isinstance(url, Pattern):
+        url = _url_of(url)
+        changes.append("its URI is a regular expression; taken is the shortest URL that it is for")
+    if url is None or isinstance(parts.asked_body, Pattern):
+        raise LeftOutError("its URI or body is a regular expression, which is no recorded request")
+    for one in (str(url), body.decode("utf-8", "replace"), *(value for _, value in asked)):
         if _has_erb(one):
             raise LeftOutError("it has ERB (<%= … %>), which Ruby has to render first")
-    changes = list(parts.changes)
     answered = as_bytes(parts.body)
     if b"<%" in answered and _has_erb(answered.decode("utf-8", "replace")):
         changes.append("the answer's body has ERB (<%= … %>), kept as it stands")
-    uri = urlsplit(str(parts.url))
-    if uri.scheme not in ("http", "https") or not uri.hostname or NO_URI.search(str(parts.url)):
-        raise LeftOutError(f"its URL is none of http or https: {cut(parts.url)}")
+    uri = urlsplit(str(url))
+    if uri.scheme not in ("http", "https") or not uri.hostname or NO_URI.search(str(url)):
+        raise LeftOutError(f"its URL is none of http or https: {cut(url)}")
     request = Request(
         str(parts.method).lstrip(":").upper(),
         uri.hostname.rstrip("."),
@@ -288,6 +292,23 @@ def _interaction(parts: Parts) -> ForeignInteraction:
         raise LeftOutError("it has no answer" if status == 0 else f"its status is {status}")
     answer = Answer(status, as_text(parts.reason), as_pairs(parts.headers), answered, Source("cassette"))
     return ForeignInteraction(0, request, answer, _time(parts.recorded), tuple(changes))
+
+
+# A regular expression as Ruby writes it, without its delimiters and anchors; what stands for any account in
+# it; and one that says a text, in which only an escape means another character than it says.
+_RUBY_PATTERN = re.compile(r"/?(?:\^|\\A)?(.*?)(?:\$|\\[zZ])?(?:/[imxounse]*)?", re.DOTALL)
+_ANY_ACCOUNT = re.compile(r"(?<=/Accounts/)\(?(?:\.|\[\^/\]|\\w|\\S)[*+]\??\)?(?=[/.\\])")
+_SAYS_A_TEXT = re.compile(r"(?:\\[^\w\s]|[^\\*+?()\[\]{}|^$])*")
+
+
+def _url_of(pattern: Pattern) -> str | None:
+    """Return the shortest URL that `pattern` is for if nothing but the account is left open in it."""
+    found = _RUBY_PATTERN.fullmatch(pattern.text.strip())
+    text = found[1].replace("\\/", "/") if found else ""
+    text = _ANY_ACCOUNT.sub(ACCOUNT_PLACEHOLDER, text)
+    if not text.startswith(("https:", "http:")) or not _SAYS_A_TEXT.fullmatch(text):
+        return None
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def _has_erb(text: str) -> bool:
