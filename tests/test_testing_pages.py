@@ -20,8 +20,6 @@ from support.product import CACHE, alone_in, finished, product
 from support.sdks import MissingError, absent, install, python_sdk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from support.product import Product
 
 __all__ = ["product"]
@@ -170,6 +168,21 @@ def files(page: str, directory: Path, *names: str) -> None:
         file.write_text(text + "\n", encoding="utf-8")
 
 
+def words_of(page: str, start: str, *program: str, line: int = 0) -> list[str]:
+    """The words of a page's command as it shows it, without `ringback run --`.
+
+    Args:
+        page: The page.
+        start: The words that its reader starts the framework by.
+        program: What this test has in their place.
+        line: Which of the page's commands.
+    """
+    block = (PAGES / page).read_text(encoding="utf-8").partition("```console\n")[2].partition("```")[0]
+    shown = block.splitlines()[line].removeprefix("$ ").removeprefix("ringback run -- ")
+    assert f"{shown} ".startswith(f"{start} "), shown
+    return [*program, *shown[len(start) :].split()]
+
+
 def passed(done: subprocess.CompletedProcess[str], *told: str) -> None:
     """Hold a test run to its success, to what it prints, and to requests that were answered."""
     printed = done.stdout + done.stderr
@@ -192,15 +205,21 @@ def test_pytest(product: Product, tmp_path: Path) -> None:
     files("pytest.md", tmp_path)
     text = (PAGES / "pytest.md").read_text(encoding="utf-8")
     (tmp_path / "pytest.ini").write_text(text.partition("```ini\n")[2].partition("```")[0])
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    passed(finished(command, product.environment(sdk.environment), tmp_path), "8 passed")
+    python = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    passed(
+        finished(words_of("pytest.md", "pytest", *python), product.environment(sdk.environment), tmp_path),
+        "8 passed",
+    )
 
 
 def test_unittest(product: Product, tmp_path: Path) -> None:
     sdk = python_sdk("9")
     files("unittest.md", tmp_path)
-    command = [sys.executable, "-m", "unittest"]
-    passed(product.run(command, cwd=tmp_path, more=sdk.environment), "Ran 3 tests", "OK")
+    passed(
+        product.run(words_of("unittest.md", "python", sys.executable), cwd=tmp_path, more=sdk.environment),
+        "Ran 3 tests",
+        "OK",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +227,9 @@ def node_modules() -> Path:
     """Jest, Vitest, Playwright and twilio-node, installed once."""
     needs("node")
     path = CACHE / ("node-testing-" + re.sub(r"[^0-9.]+", "-", "-".join(NODE_PACKAGES)))
-    command = [needs("npm"), "install", "--prefix", str(path), *QUIET, *NODE_PACKAGES]
+    fetch = [needs("npm"), "install", "--prefix", str(path), *QUIET, *NODE_PACKAGES]
     try:
-        install(path, command)
+        install(path, fetch)
     except MissingError as missing:
         absent(missing)
     return path / "node_modules"
@@ -226,18 +245,13 @@ def node_project(node_modules: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "test, command",
-    [
-        ("sms.test.js", ("jest", "--runInBand")),
-        ("sms.spec.mjs", ("vitest", "run", "--no-file-parallelism")),
-    ],
-    ids=["jest", "vitest"],
+    "name, test, line", [("jest", "sms.test.js", 0), ("vitest", "sms.spec.mjs", 1)], ids=["jest", "vitest"]
 )
-def test_jest_and_vitest(test: str, command: Sequence[str], product: Product, node_project: Path) -> None:
+def test_jest_and_vitest(name: str, test: str, line: int, product: Product, node_project: Path) -> None:
     files("jest-vitest.md", node_project, "sms.js", test)
-    assert " ".join(command) in (PAGES / "jest-vitest.md").read_text()
+    words = words_of("jest-vitest.md", f"npx {name}", f"node_modules/.bin/{name}", line=line)
     patient = "--testTimeout=60000"  # a busy machine takes its time
-    done = product.run(["node_modules/.bin/" + command[0], *command[1:], patient], cwd=node_project)
+    done = product.run([*words, patient], cwd=node_project)
     passed(done, "3 passed")
 
 
@@ -246,7 +260,8 @@ def test_playwright(product: Product, node_project: Path) -> None:
         free.bind(("127.0.0.1", 0))
         more = {"CHROMIUM": program(), "PORT": str(free.getsockname()[1])}
     files("playwright.md", node_project)
-    done = product.run(["node_modules/.bin/playwright", "test"], cwd=node_project, more=more)
+    words = words_of("playwright.md", "npx playwright", "node_modules/.bin/playwright")
+    done = product.run(words, cwd=node_project, more=more)
     passed(done, "2 passed")
 
 
@@ -260,7 +275,8 @@ def test_junit(product: Product) -> None:
             (place / "src/test/java/NothingTest.java").write_text(JUNIT)
             maven(place, "test", "-Dtest=NothingTest")
             (place / "fetched").touch()
-        done = product.run([needs("mvn"), "-B", "-o", "test", "-Dtest=SmsTest"], cwd=place)
+        words = words_of("junit.md", "mvn", needs("mvn"), "-B", "-o")
+        done = product.run([*words, "-Dtest=SmsTest"], cwd=place)
     passed(done, "Tests run: 2, Failures: 0, Errors: 0, Skipped: 0")
 
 
@@ -276,7 +292,7 @@ def test_go(product: Product) -> None:
                 if done.returncode:
                     (place / "go.sum").unlink(missing_ok=True)
                     pytest.skip(f"go {command[0]} cannot fetch twilio-go: {done.stderr.strip()[:300]}")
-        done = product.run([go, "test", "-p", "1", "-v", "./..."], cwd=place)
+        done = product.run(words_of("go.md", "go test", go, "test", "-v"), cwd=place)
     passed(done, "PASS: TestOneCodeIsSent", "PASS: TestAPersonWhoUnsubscribed")
 
 
@@ -284,15 +300,17 @@ def test_rspec(product: Product, tmp_path: Path) -> None:
     files("rspec.md", tmp_path)
     (tmp_path / "sdk").mkdir()
     (tmp_path / "sdk" / "twilio-ruby.rb").write_text(TWILIO_RUBY)
-    done = product.run([needs("rspec"), "-I", "sdk", "sms_spec.rb"], cwd=tmp_path)
+    words = words_of("rspec.md", "bundle exec rspec", needs("rspec"), "-I", "sdk")
+    done = product.run([*words, "sms_spec.rb"], cwd=tmp_path)
     passed(done, "2 examples, 0 failures")
 
 
 def test_phpunit(product: Product, tmp_path: Path) -> None:
     files("phpunit.md", tmp_path)
     (tmp_path / "twilio.php").write_text(TWILIO_PHP)
-    command = [needs("phpunit"), "--do-not-cache-result", "--bootstrap", "twilio.php", "SmsTest.php"]
-    passed(product.run(command, cwd=tmp_path), "OK (2 tests")
+    program = (needs("phpunit"), "--do-not-cache-result", "--bootstrap", "twilio.php")
+    words = [*words_of("phpunit.md", "vendor/bin/phpunit", *program), "SmsTest.php"]
+    passed(product.run(words, cwd=tmp_path), "OK (2 tests")
 
 
 @pytest.mark.slow

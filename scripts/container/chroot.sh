@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 place=${1:-$(mktemp -d)}
+mkdir -p "$place"
 root=$place/root
 password=of-this-run-alone
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | head -n 1)
