@@ -2,6 +2,7 @@
 
 python3 scripts/release.py           from the last commit, into dist/
 python3 scripts/release.py --notes   print the changelog's section of this version
+python3 scripts/release.py --fold    move the notes under "Unreleased" into that section, dated today
 
 Each is built twice, from a clean copy of the commit, and both builds must be equal. Then come twine,
 check-wheel-contents, an installation of both wheels in a fresh environment with a first request, a bill of
@@ -19,10 +20,18 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = (".", "plugins/pytest")
+_HEADINGS = (
+    "Added",
+    "Changed",
+    "Removed",
+    "Fixed",
+    "Security",
+)  # in this order, as Keep a Changelog has them
 TOOLS = ("build", "check-wheel-contents", "cyclonedx-bom", "twine")
 
 
@@ -30,6 +39,11 @@ def main(arguments: list[str]) -> int:
     """Build and check; 0 if all is well."""
     if arguments == ["--notes"]:
         print(notes(version()))
+        return 0
+    if arguments == ["--fold"]:
+        file = ROOT / "CHANGELOG.md"
+        today = datetime.now(UTC).date().isoformat()
+        file.write_text(folded(file.read_text(encoding="utf-8"), version(), today), encoding="utf-8")
         return 0
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
@@ -85,6 +99,41 @@ def notes(wanted: str) -> str:
     if left and left[1].strip():
         sys.exit(f'CHANGELOG.md has notes under "Unreleased": move them to "## {wanted}"')
     return found[1].strip()
+
+
+def folded(text: str, wanted: str, day: str) -> str:
+    """The changelog with the notes under "Unreleased" in the section of a version, under the same headings.
+
+    Args:
+        text: The changelog.
+        wanted: The version; a section that it does not have yet is made.
+        day: Its date.
+    """
+    head, mark, rest = text.partition("## Unreleased\n")
+    parts = re.split(r"^(?=## )", rest, flags=re.MULTILINE)
+    new, older = _by_heading(parts[0]), parts[1:]
+    if older and re.match(rf"## {re.escape(wanted)}\b", older[0]):
+        for heading, lines in _by_heading(older.pop(0).partition("\n")[2]).items():
+            new[heading] = lines + new.get(heading, [])
+    order = [
+        "",
+        *(one for one in _HEADINGS if one in new),
+        *(one for one in new if one and one not in _HEADINGS),
+    ]
+    section = "\n".join("\n".join([*([f"### {one}"] if one else []), *new.get(one, []), ""]) for one in order)
+    return f"{head}{mark}\n## {wanted} ({day})\n{section.lstrip()}\n{''.join(older)}".rstrip() + "\n"
+
+
+def _by_heading(section: str) -> dict[str, list[str]]:
+    """The lines of a section below each of its headings, and those before the first under an empty one."""
+    found: dict[str, list[str]] = {}
+    heading = ""
+    for line in section.splitlines():
+        if line.startswith("### "):
+            heading = line.removeprefix("### ")
+        elif line.strip():
+            found.setdefault(heading, []).append(line)
+    return found
 
 
 def formula(digest: str) -> str:

@@ -71,6 +71,20 @@ def test_the_notes_of_a_version_are_its_section(tmp_path: Path, monkeypatch: pyt
         release.notes("1.2.0")
 
 
+def test_notes_are_folded_into_the_version_under_its_headings() -> None:
+    folded = script("release").folded
+    before, after = "# Log\n\n## Unreleased\n", "## 0.9.0\n- z\n"
+    old = (
+        f"{before}### Fixed\n- c\n\n### Changed\n- b\n\n"
+        f"## 1.0.0 (2026-01-01)\nFirst.\n\n### Changed\n- a\n\n{after}"
+    )
+    new = f"{before}\n## 1.0.0 (2026-02-03)\nFirst.\n\n### Changed\n- a\n- b\n\n### Fixed\n- c\n\n{after}"
+    assert folded(old, "1.0.0", "2026-02-03") == new
+    assert folded(new, "1.0.0", "2026-02-03") == new
+    made = folded(old, "1.1.0", "2026-02-03")
+    assert "## Unreleased\n\n## 1.1.0 (2026-02-03)\n### Changed\n- b\n\n### Fixed\n- c\n\n## 1.0.0" in made
+
+
 # What a formula says to Homebrew, printed as JSON; the steps of `install` and of `test` are printed, not run.
 HOMEBREW = """
 require "json"
