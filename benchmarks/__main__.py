@@ -223,7 +223,9 @@ def _measure(options: argparse.Namespace, place: Workplace) -> dict[str, Any]:
             found[name], lines = measure(bench)
             _steps.clear()
         _print(title, lines)
-    _print("Against the targets", targets_table(found))
+    targets = targets_table(found)
+    if len(targets) > len(("heading", "rule")):
+        _print("Against the targets", targets)
     return found
 
 
