@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from ringback.cli import ringback
+from ringback.cli.drift import history
 from support.proxying import environment, serve, wait_ready
 from support.scripts import script
 
@@ -174,13 +175,14 @@ def _first_requests(variables: dict[str, str]) -> subprocess.CompletedProcess[st
 def test_the_reusable_workflow_names_options_that_exist() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "drift.yml").read_text(encoding="utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
-    (run,) = (
+    runs = [
         step["run"] for step in workflow["jobs"]["drift"]["steps"] if "ringback drift" in step.get("run", "")
-    )
-    command = ringback.get_command(click.Context(ringback), "drift")
-    assert command is not None
-    words = run.replace("\\\n", " ").split()
-    command.make_parser(click.Context(command)).parse_args(words[words.index("drift") + 1 :])
+    ]
+    drift = ringback.get_command(click.Context(ringback), "drift")
+    assert drift is not None
+    for run, command, named in zip(runs, (drift, history), ("drift", "history"), strict=True):
+        words = run.replace("\\\n", " ").split()
+        command.make_parser(click.Context(command)).parse_args(words[words.index(named) + 1 :])
 
 
 def test_every_shell_script_is_checked() -> None:

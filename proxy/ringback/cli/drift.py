@@ -21,6 +21,7 @@ from ringback.cassettes.files import READ_SUFFIXES
 from ringback.cli.options import argued, as_words, complete_rule, table_option
 from ringback.cli.output import print_message, progress
 from ringback.drift import ACCEPTED_FILE
+from ringback.net import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ringback.contract import Answer, Request
     from ringback.drift.claims import ClaimProbe, ClaimSet
     from ringback.drift.compare import Comparison
+    from ringback.drift.history import DriftHistory
     from ringback.drift.report.builder import AcceptedFinding, NotCompared, Report
     from ringback.drift.sources import Asked
     from ringback.upstream.forwarder import Gateway
@@ -50,6 +52,20 @@ def _number(_context: click.Context, _option: click.Parameter, value: float | No
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number of requests")
     return value
+
+
+def _place(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """`value`, a directory or the address of a store that can be written to."""
+    from ringback.cassettes.object_store import check_url, is_url  # noqa: PLC0415 - `--help` is fast
+
+    if value is not None and is_url(value):
+        try:
+            check_url(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        if value.startswith("http"):
+            raise click.BadParameter("a history needs s3://, gs://, az:// or a directory")
+    return value or None
 
 
 class _WithSubcommands(click.Command):
@@ -117,6 +133,12 @@ class _WithSubcommands(click.Command):
 @click.option(
     "--assume-test", is_flag=True, help="Take every recording for one that was made with test credentials."
 )
+@click.option(
+    "--history",
+    metavar="PLACE",
+    callback=_place,
+    help="Keep the report here too: a directory, or s3://BUCKET/PATH and the like.",
+)
 @table_option("contract", parameter="contracts")
 @table_option("upstream")
 @table_option("upstream_ca")
@@ -138,6 +160,7 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     ringback drift --format html --output drift.html --format terminal
     ringback drift accept FINGERPRINT --reason TEXT --expires 2027-06-30
     ringback drift schema           the JSON report's schema
+    ringback drift history PLACE    what the runs with --history PLACE say together
     """  # noqa: D301 - click wants a real backspace
     from ringback.drift.report.builder import AcceptedError, read_accepted  # noqa: PLC0415 - `--help` is fast
 
@@ -145,12 +168,32 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     _warn_idle(argued(_LIVE_ALONE if paths else _RECORDINGS_ALONE), recordings=bool(paths))
     if not paths:
         _check_cassette(options["cassette"], [output for _, output in wanted if output is not None])
+    place = options.pop("history")
     with usage_errors(AcceptedError):
         entries = read_accepted(options.pop("accepted"))
+    history = _opened(place) if place else None
     report = _recordings(paths, entries, options) if paths else _live(entries, options)
     for form, output in wanted:
         _write(report, form, output)
+    if history is not None:
+        _keep(history, report)
     sys.exit(report.exit_code)
+
+
+def _opened(place: str) -> DriftHistory:
+    from ringback.drift.history import DriftHistory, HistoryError  # noqa: PLC0415 - as above
+
+    with usage_errors(HistoryError):
+        return DriftHistory(place, print_message)
+
+
+def _keep(history: DriftHistory, report: Report) -> None:
+    from ringback.drift.history import HistoryError  # noqa: PLC0415 - as above
+    from ringback.drift.report import write  # noqa: PLC0415 - as above
+
+    with usage_errors(HistoryError):
+        name = history.add(write(report, "json"), report.made or datetime.now(UTC))
+    print_message(f"kept as {history.place}/{name}")
 
 
 @contextmanager
@@ -208,11 +251,53 @@ def schema() -> None:
     click.echo(text(), nl=False)
 
 
+@click.command()
+@click.argument("place", metavar="PLACE", callback=_place)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "json", "html", "metrics"]),
+    default="terminal",
+    show_default=True,
+    help="Form of the report; metrics is Prometheus' text.",
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="File of the report; stdout by default."
+)
+def history(place: str, form: str, output: Path | None) -> None:
+    """Show what the drift runs kept at PLACE found: each finding's first and last day."""
+    from ringback.cli.output import show_table  # noqa: PLC0415 - as above
+    from ringback.drift import history as parts  # noqa: PLC0415 - as above
+
+    opened = _opened(place)
+    with usage_errors(parts.HistoryError):
+        found = parts.timeline(opened.runs())
+    if form == "terminal" and output is None:
+        rows = [
+            (one.rule, one.severity, str(one.first.date()), str(one.last.date()), str(one.seen), one.state)
+            for one in found.findings
+        ]
+        if rows:
+            show_table(("rule", "severity", "first day", "last day", "runs", "now"), rows)
+        click.echo(parts.sentence(found))
+        return
+    forms = {"json": parts.as_json, "html": parts.as_html, "metrics": parts.as_metrics}
+    text = forms.get(form, lambda made: parts.sentence(made) + "\n")(found)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_atomically(output, text.encode())  # a collector of metrics may read it at any time
+    except OSError as error:
+        print_message(f"{output}: cannot be written: {error.strerror}", colour="red")
+        sys.exit(EXIT_INCOMPLETE)
+
+
 def _today() -> date:
     return datetime.now(UTC).date() - timedelta(days=1)  # a day that has not ended everywhere
 
 
-SUBCOMMANDS: Final = {"accept": accept, "schema": schema}
+SUBCOMMANDS: Final = {"accept": accept, "schema": schema, "history": history}
 
 
 # -- recordings
