@@ -11,7 +11,8 @@ wanted=(
   mono-mcs mono-runtime libmono-system-net-http4.0-cil ca-certificates-mono
   ruby-rspec phpunit # pages of docs/testing
   fish
-  iproute2 iptables # transparent mode
+  iproute2 iptables # transparent mode, and hosts of their own
+  redis-server      # shared state
   chromium          # reports as a person sees them
 )
 if [ "${1:-}" = every ]; then

@@ -528,6 +528,10 @@ class Control:
 
     def _metrics(self, _request: Request, _query: dict[str, str]) -> Answer:
         text = prometheus(self.responder.tally, len(self.responder.journal))
+        if self.responder.state.shared:
+            text += "# HELP ringback_shared_state_up 0 while this replica goes on alone.\n"
+            text += "# TYPE ringback_shared_state_up gauge\n"
+            text += f"ringback_shared_state_up {int(not self.responder.state.away)}\n"
         return _answer(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
 
     def _listed(self, name: str, items: list[dict[str, Any]]) -> Answer:

@@ -63,8 +63,8 @@ class Network:
         finally:
             made.remove()
 
-    def add(self, host: str) -> str:
-        """Add a host, and return its address."""
+    def add(self, host: str, public: str = "") -> str:
+        """Add a host, and return its address: `public`, or one of the network's own."""
         number = len(self.addresses) + 2
         address, name, there = f"10.77.0.{number}", self._name(host), f"v{number}"
         self._ip("netns", "add", name)
@@ -75,8 +75,12 @@ class Network:
         self._ip("-n", self._name("bridge"), "link", "set", there, "master", "br0", "up")
         self._ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
         self._ip("-n", name, "link", "set", "eth0", "up")
-        self._ip("-n", name, "route", "add", "default", "via", "10.77.0.1")  # where nobody is
-        return address
+        self._ip("-n", name, "route", "add", "default", "dev", "eth0")  # every address is on this wire
+        if public:
+            self._ip("-n", name, "address", "add", f"{public}/32", "dev", "lo")
+            self._ip("-n", name, "neigh", "add", "proxy", public, "dev", "eth0")
+            self.addresses[host] = public
+        return self.addresses[host]
 
     def command(self, host: str, *command: str) -> list[str]:
         """Return `command` as it runs on `host`."""
