@@ -150,8 +150,14 @@ def s3_server(host: str = "127.0.0.1") -> Iterator[Store]:  # noqa: C901 - a cla
                 Content_Type="application/xml",
             )
 
-    server = ThreadingHTTPServer((host, 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 256  # of connections that wait: a fleet opens many at once
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing of a client that was killed."""
+
+    server = Server((host, 0), Handler)
     store.url = f"http://{host}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -187,11 +187,15 @@ class RemoteCassettes:
                 self._pull_file(name)
             return
         for _ in range(_TRIES):
+            if self._stop.is_set():
+                return
             began = monotonic()
             found = self.objects()
             self._keep(_LISTING, _listing(one for objects in found.values() for one in objects))
             try:
                 for name in {*found, *self._composed} if names is None else names:
+                    if self._stop.is_set():
+                        return
                     self._take(name, found.get(name, frozenset()), began)
             except _ChangedError:
                 continue
@@ -282,14 +286,29 @@ class RemoteCassettes:
         return {name: frozenset(objects) for name, objects in found.items()}
 
     def _contents(self, objects: Collection[StoredObject]) -> dict[StoredObject, bytes]:
-        """Return the bytes of objects, several fetched at once: each takes tens of milliseconds."""
-        with ThreadPoolExecutor(_AT_ONCE, "ringback-fetch") as pool:
-            return dict(zip(objects, pool.map(self._content, objects), strict=True))
+        """Return the bytes of objects; those that are not here are fetched, several at once."""
+        found = {one: self._copy(one) for one in objects}
+        missing = [one for one, data in found.items() if data is None]
+        if len(missing) > 1:
+            with ThreadPoolExecutor(_AT_ONCE, "ringback-fetch") as pool:
+                found.update(zip(missing, pool.map(self._content, missing), strict=True))
+        else:
+            found.update((one, self._content(one)) for one in missing)
+        return {one: data for one, data in found.items() if data is not None}
+
+    def _copy(self, one: StoredObject) -> bytes | None:
+        """Return the local copy of an object with its ETag, if there is one."""
+        with suppress(OSError):
+            return (self._cache / _cached(one)).read_bytes()
+        return None
 
     def _content(self, one: StoredObject) -> bytes:
         """Return an object's bytes, from the local copy if its ETag is the same."""
-        with suppress(OSError):
-            return (self._cache / _cached(one)).read_bytes()
+        copy = self._copy(one)
+        if copy is not None:
+            return copy
+        if self._stop.is_set():
+            raise _ChangedError
         try:
             got = self._bucket.get(one.path)
         except GoneError:
