@@ -44,7 +44,7 @@ def test_the_commands_shown_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
         *((request({"To": "+14105550100", "From": "+15005550006", "Body": "x"}), answer()) for _ in range(5))
     )
     (shelf.directory.parent / "other").mkdir()
-    lines = block("sh").splitlines()
+    lines = [line.removeprefix("$ ") for line in block("console").splitlines()]
     assert len(lines) == 12
     (shelf.directory.parent / "theirs").mkdir()
     theirs = [(request(), answer(), "")]

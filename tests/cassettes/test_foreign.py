@@ -225,7 +225,7 @@ def test_a_miss_names_the_line_in_vcrpys_layout_too(shelf: Shelf) -> None:
     line = [at for at, text in enumerate(file.read_text().splitlines(), 1) if text.startswith("- ")][1]
     with shelf.library() as library:
         text = missed(library.open(), request({"Body": "others"})).text
-    assert f"The nearest is recording 2 at {file}:{line} (not replayed yet)" in text
+    assert f"The nearest is interaction 2 at {file}:{line} (not replayed yet)" in text
 
 
 @pytest.mark.parametrize(

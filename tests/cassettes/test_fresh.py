@@ -99,7 +99,7 @@ def test_what_is_replaced_is_reported(shelf: Shelf) -> None:
     shelf.write(*((A, answer(number=number)) for number in range(4)))
     with shelf.library("online") as library:
         record(library.open(), (A, answer(number=9)))
-    assert shelf.reported == [f"{shelf.file()}: recorded afresh, 4 recordings replaced by 1"]
+    assert shelf.reported == [f"{shelf.file()}: recorded afresh, 4 interactions replaced by 1"]
     shelf.reported.clear()
     with shelf.library("online") as library:
         record(library.open("first"), (A, answer(number=9)))
@@ -110,8 +110,8 @@ def test_what_is_replaced_is_reported(shelf: Shelf) -> None:
     "data, held",
     [
         (b"interactions: []\nversion: 1\n", None),
-        (b"a: b", "unreadable recordings"),
-        (b"version: 1\ninteractions:\n- 5\n", "unreadable recordings"),
+        (b"a: b", "unreadable interactions"),
+        (b"version: 1\ninteractions:\n- 5\n", "unreadable interactions"),
     ],
 )
 def test_so_is_an_old_one_of_any_kind(shelf: Shelf, data: bytes, held: str | None) -> None:
@@ -129,7 +129,7 @@ def test_an_old_one_with_another_ending_is_named(shelf: Shelf) -> None:
     )
     with shelf.library("online") as library:
         record(library.open(), (A, answer(number=9)))
-    assert shelf.reported == [f"{shelf.file()}: recorded afresh, 2 recordings of {other} replaced by 1"]
+    assert shelf.reported == [f"{shelf.file()}: recorded afresh, 2 interactions of {other} replaced by 1"]
 
 
 def test_a_recording_that_may_not_be_whole_is_kept_beside(shelf: Shelf) -> None:
@@ -144,7 +144,7 @@ def test_a_recording_that_may_not_be_whole_is_kept_beside(shelf: Shelf) -> None:
     assert names(shelf) == ["default-interrupted-1.yaml", "default.yaml", "first.yaml"]
     (reported,) = shelf.reported
     assert reported == (
-        f"{shelf.file()}: kept with its 4 recordings, because sh ended with exit code 1; the new one has 1 "
+        f"{shelf.file()}: kept with its 4 interactions, because sh ended with exit code 1; the new one has 1 "
         f"and is cassette 'default-interrupted-1': record again, or use it by `mv {beside} {shelf.file()}`"
     )
 

@@ -110,7 +110,7 @@ def test_what_is_partial_for_another_reason_keeps_it_too(tmp_path: Path) -> None
     asyncio.run(replay.record(OTHER, ANSWER, None))
     replay.partial = "sh ended with exit code 1"
     replay.close()
-    assert "kept with its 1 recording, because sh ended with exit code 1" in reported[0]
+    assert "kept with its 1 interaction, because sh ended with exit code 1" in reported[0]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "x.yaml", ".x", "x\n"])

@@ -26,9 +26,10 @@ def test_a_miss_shows_the_nearest_side_by_side(shelf: Shelf) -> None:
         again = missed(cassette, request({"To": "+14105550101", "Body": "hello", "MediaUrl": ""}))
         assert again.nearest is not None
         assert again.nearest.used
+    target = "/2010-04-01/Accounts/{account}/Messages.json"
     assert miss.text.split("\n") == [
-        f"No recording for POST /2010-04-01/Accounts/{{account}}/Messages.json in cassette default ({file}).",
-        f"The nearest is recording 2 at {file}:{line} (not replayed yet). They differ in:",
+        f"No interaction for POST {target} in cassette default ({file}).",
+        f"The nearest is interaction 2 at {file}:{line} (not replayed yet). They differ in:",
         "  field     this request    recorded",
         '  To        "+14105550101"  "+14105550100"',
         '  MediaUrl  ""              (absent)',
@@ -111,9 +112,11 @@ def test_the_line_for_a_header_says_why(shelf: Shelf) -> None:
     shelf.write((A, answer()))
     with shelf.library(repeats="error") as library:
         cassette = library.open()
-        assert missed(cassette, B).reason.startswith("cassette default has no recording of this request; ")
+        assert missed(cassette, B).reason.startswith("cassette default has no interaction of this request; ")
         found(cassette, A)
-        assert missed(cassette, A).reason == "cassette default: the one recording of this request is used up"
+        assert (
+            missed(cassette, A).reason == "cassette default: the one interaction of this request is used up"
+        )
         assert missed(library.open("new"), A).reason.startswith("cassette new is empty or does not exist")
 
 
@@ -121,4 +124,4 @@ def test_other_requests_that_are_nothing_like_it_are_counted(shelf: Shelf) -> No
     shelf.write((A, answer()), (A, answer()))
     with shelf.library() as library:
         miss = missed(library.open(), B)
-    assert "It has 2 recordings of other requests." in miss.text.split("\n")
+    assert "It has 2 interactions of other requests." in miss.text.split("\n")

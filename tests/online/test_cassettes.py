@@ -104,12 +104,12 @@ def test_a_failed_program_or_an_unanswered_request_leaves_the_old_cassette(
     first = old.read_bytes()
     done = ringback(home, *online, f"{sent}\nraise SystemExit(7)")
     assert done.returncode == 7
-    assert f"kept with its 1 recording, because {sys.executable} ended with exit code 7" in done.stderr
+    assert f"kept with its 1 interaction, because {sys.executable} ended with exit code 7" in done.stderr
     with serve(home, tmp_path, *arguments(upstream, "online"), *there) as running:
         asked(running)
         upstream.rule = lambda _: RESET
         assert asked(running).status == 424
-    assert "kept with its 1 recording, because 1 request had no live answer" in running.stderr()
+    assert "kept with its 1 interaction, because 1 request had no live answer" in running.stderr()
     upstream.rule = lambda seen: (
         RESET if dict(seen.form)["Body"] == "lost" else twilio(201, None, sid="SM" + "7" * 32)
     )
@@ -124,7 +124,7 @@ def test_a_failed_program_or_an_unanswered_request_leaves_the_old_cassette(
         assert len(entries(tmp_path / "cassettes" / f"default-interrupted-{number}.yaml")) == 1
     upstream.rule = lambda _: ERROR
     done = ringback(home, *online, sent)
-    assert f"{old}: recorded afresh, 1 recording replaced by 1" in done.stderr
+    assert f"{old}: recorded afresh, 1 interaction replaced by 1" in done.stderr
     assert "code: 400" in old.read_text()
 
 

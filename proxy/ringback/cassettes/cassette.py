@@ -64,12 +64,12 @@ class CassetteSettings:
     Attributes:
         directory: Where the cassettes are.
         mode: `offline` replays, `auto` adds what is new, `online` records afresh.
-        repeats: What a request gets after its last recording: that one again, or nothing.
+        repeats: What a request gets after its last interaction: that one again, or nothing.
         ignored: Fields that do not count when requests are compared.
         max_age: Days after which an interaction is old; 0 for never.
         redaction: What the user asked to be taken out; without its key, which is fetched when it is needed.
         fetch_key: Gives the key of pseudonyms.
-        clock: Gives the time that is noted with a recording.
+        clock: Gives the time that is noted with an interaction.
         report: Called with each line that the user should see.
         remote: The store whose local copies the directory has, or None.
         uses: Gives the places of replay of a cassette.
@@ -90,7 +90,7 @@ class CassetteSettings:
 
 @dataclass(frozen=True, slots=True)
 class UnusedInteraction:
-    """A recording that no request of this cassette was answered from.
+    """An interaction that no request of this cassette was answered from.
 
     Attributes:
         number: Which interaction of the cassette, 1-based.
@@ -203,7 +203,7 @@ class Cassette:
         return clean.restore(answer)
 
     def rewind(self) -> None:
-        """Answer each request from its first recording on again; what was used stays used."""
+        """Answer each request from its first interaction on again; what was used stays used."""
         with self._lock:
             for key, use in self._uses.items():
                 self._reached[key] = max(use, self._reached.get(key, 0))
@@ -433,7 +433,7 @@ class Cassette:
     # --- what the recorder reports, from its thread ---
 
     def _take_in(self, inode: int, batch: Sequence[WrittenInteraction]) -> Sequence[str]:
-        """Make what was appended known to `lookup`; returns the names of the recordings."""
+        """Make what was appended known to `lookup`; returns the names of the interactions."""
         with self._lock:
             self.recorded += len(batch)
             total = self.recorded
@@ -481,9 +481,9 @@ class CassetteDirectory:
     """Cassettes in a directory, used in one mode. Thread-safe; a context manager that closes itself.
 
     Args:
-        directory: Where they are; made with the first recording.
+        directory: Where they are; made with the first interaction.
         mode: `offline` replays, `auto` adds what is new, `online` records afresh.
-        repeats: After its last recording a request gets that one again (`last`), or misses (`error`).
+        repeats: After its last interaction a request gets that one again (`last`), or misses (`error`).
         ignored: Fields that do not count when requests are compared.
         max_age: Days after which an interaction counts as old; 0 for never.
         redact: Form fields whose values get pseudonyms; a cassette that exists already keeps its own.

@@ -435,7 +435,7 @@ class CassetteReader:
             raise CassetteFormatError(self.path, self.line(number), detail) from None
 
     def answer(self, number: int) -> Answer:
-        """Return the answer of recording `number` (0-based) for replay, with body length and provenance.
+        """Return the answer of interaction `number` (0-based) for replay, with body length and provenance.
 
         Raises:
             CassetteFormatError: The file was changed while it was in use.
@@ -450,7 +450,7 @@ class CassetteReader:
         return known
 
     def text(self, number: int) -> bytes:
-        """Return the YAML of recording `number` in a file of our layout.
+        """Return the YAML of interaction `number` in a file of our layout.
 
         Raises:
             CassetteFormatError: The file was changed while it was in use.
@@ -462,7 +462,7 @@ class CassetteReader:
         return text
 
     def line(self, number: int) -> int:
-        """Return the line of recording `number`, 1-based; 0 where that cannot be told, or after `close`."""
+        """Return the line of interaction `number`, 1-based; 0 where that cannot be told, or after `close`."""
         if self.foreign:
             return self._foreign_line(number)
         if self._handle < 0:

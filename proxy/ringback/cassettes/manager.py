@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Repeats: TypeAlias = Literal["last", "error"]
 
-_SHOWN: Final = 5  # unused recordings that are listed by name
+_SHOWN: Final = 5  # unused interactions that are listed by name
 _BELIEVED: Final = 1.0  # seconds after which a cassette that was not there is looked for again
 _MOST_MISSING: Final = 1024
 
@@ -43,7 +43,7 @@ class CassetteOptions:
     Attributes:
         directory: Where they are.
         name: The one of clients that name none.
-        repeats: What a request gets after its last recording.
+        repeats: What a request gets after its last interaction.
         strict: Whether a miss is an error instead of the contract's affair.
         redact: Form fields that are recorded as pseudonyms.
         match_ignore: Fields, and parts of values, that do not count when requests are compared.
@@ -230,7 +230,7 @@ class CassetteManager:
         return False
 
     def rewind(self, name: str | None) -> None:
-        """Replay from the first recording on again: in the cassette `name`, or in every one."""
+        """Replay from the first interaction on again: in the cassette `name`, or in every one."""
         for cassette in (
             self._cassettes.values() if name is None else filter(None, [self._cassettes.get(name)])
         ):
@@ -344,7 +344,7 @@ def is_worth_recording(status: int, wanted: tuple[str, ...]) -> bool:
 
 
 def _usable() -> Callable[[Request], bool]:
-    """Make the test whether a recorded request passes the gate, so that its recording can be used at all."""
+    """Make the test whether a recorded request passes the gate, so that it can be replayed at all."""
     judge: list[Callable[[Request], bool]] = []  # made with the first unused interaction
 
     def usable(request: Request) -> bool:

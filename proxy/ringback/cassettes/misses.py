@@ -1,4 +1,4 @@
-"""Requests that a cassette has no recording of: the `Miss`, with the nearest recording beside it."""
+"""Requests that a cassette has no interaction of: the `Miss`, with the nearest interaction beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LONGEST: Final = 60  # characters of a value in the comparison
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """The recording that is most like a request.
+    """The interaction that is most like a request.
 
     Attributes:
         number: Which interaction of the cassette, 1-based.
@@ -47,12 +47,12 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Miss:
-    """No recording for this request.
+    """No interaction for this request.
 
     Attributes:
         name: The cassette's name.
         path: Its file, which need not exist.
-        recorded: How many recordings there are of this very request; above 0 they were used up.
+        recorded: How many interactions there are of this very request; above 0 they were used up.
         total: How many interactions the cassette has.
         ignored: Fields that did not count.
         command: The command line that records the cassette, with MODE for the mode; empty for `ringback run`.
@@ -79,12 +79,12 @@ class Miss:
 
     @property
     def used_up(self) -> bool:
-        """True if the request has recordings and all of them have been replayed."""
+        """True if the request has interactions and all of them have been replayed."""
         return self.recorded > 0
 
     @cached_property
     def nearest(self) -> Nearest | None:
-        """The recording that is most like the request; None in an empty cassette, and after it was closed."""
+        """The interaction that is most like the request; None in an empty cassette, and once it is closed."""
         return self._find(self.key)
 
     @property
@@ -97,7 +97,7 @@ class Miss:
 
     @property
     def _all(self) -> str:
-        return "the one recording" if self.recorded == 1 else f"all {self.recorded} recordings"
+        return "the one interaction" if self.recorded == 1 else f"all {self.recorded} interactions"
 
     @property
     def reason(self) -> str:
@@ -107,12 +107,14 @@ class Miss:
             return f"cassette {self.name}: {self._all} of this request {are} used up"
         if not self.total:
             return f"cassette {self.name} is empty or does not exist; record it: {self.next_command}"
-        return f"cassette {self.name} has no recording of this request; record it: {self.next_command}"
+        return f"cassette {self.name} has no interaction of this request; record it: {self.next_command}"
 
     @cached_property
     def text(self) -> str:
-        """Several lines for people: the request and the nearest recording side by side."""
-        lines = [f"No recording for {self.key.method} {self.key.path} in cassette {self.name} ({self.path})."]
+        """Several lines for people: the request and the nearest interaction side by side."""
+        lines = [
+            f"No interaction for {self.key.method} {self.key.path} in cassette {self.name} ({self.path})."
+        ]
         if self.used_up:
             lines.append(f"Replayed already: {self._all} of this request.")
         elif not self.total:
@@ -120,7 +122,7 @@ class Miss:
         elif self.nearest:
             lines += _side_by_side(self.path, self.nearest)
         else:
-            lines.append(f"It has {many(self.total, 'recording')} of other requests.")
+            lines.append(f"It has {many(self.total, 'interaction')} of other requests.")
         if self.ignored.rules:
             lines.append(f"Not compared (match-ignore): {', '.join(self.ignored.rules)}.")
         lines.append(f"To record it: {self.next_command}")
@@ -160,7 +162,7 @@ def _side_by_side(path: Path, nearest: Nearest) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     left = len(nearest.differences) - len(shown)
     return [
-        f"The nearest is recording {nearest.number} at {where} ({used}). They differ in:",
+        f"The nearest is interaction {nearest.number} at {where} ({used}). They differ in:",
         *(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows),
         *([f"  ... and {many(left, 'field')} more"] if left else []),
     ]

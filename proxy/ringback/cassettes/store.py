@@ -461,13 +461,13 @@ def _held(old: Path) -> str:
         try:
             count = len(vcr_format.read_foreign(old)[0])
         except (CassetteError, OSError):
-            return "unreadable recordings"
+            return "unreadable interactions"
     except (CassetteError, OSError):
-        return "unreadable recordings"
+        return "unreadable interactions"
     else:
         os.close(handle)
         count = len(index)
-    return many(count, "recording") if count else ""
+    return many(count, "interaction") if count else ""
 
 
 def _busy(final: Path) -> CassetteBusyError:
@@ -507,7 +507,7 @@ class InteractionWriter:
     Args:
         file: The file.
         redaction: What is taken out.
-        clock: Gives the time that is noted with a recording.
+        clock: Gives the time that is noted with an interaction.
         executor: Where writing is done.
         written: Called with the file's inode and the batch after each fsync; returns the recordings' names.
         failed: Called with each interaction's error.
@@ -533,7 +533,7 @@ class InteractionWriter:
         self._draining = False
 
     def submit(self, request: Request, answer: Answer) -> Future[str]:
-        """Queue an interaction; the future is done when it lasts, with the recording's name or the error."""
+        """Queue an interaction; the future is done when it lasts, with its name or the error."""
         done: Future[str] = Future()
         done.set_running_or_notify_cancel()  # who gives up waiting does not take back what is being written
         with self._lock:

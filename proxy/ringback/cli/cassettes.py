@@ -275,24 +275,24 @@ def _row(directory: Path, path: Path, faults: list[CassetteError]) -> tuple[str,
     named = path.parent == directory and files.is_name(path.stem) and not files.used_instead(path)
     name = path.stem if named else str(inside)
     size = str(path.stat().st_size)
-    recordings = CassetteReader(path)
+    reader = CassetteReader(path)
     try:
-        recordings.open(Redaction())
-        last = recordings.interaction(len(recordings) - 1) if len(recordings) else None
+        reader.open(Redaction())
+        last = reader.interaction(len(reader) - 1) if len(reader) else None
     except (CassetteError, OSError) as error:
         faults.append(error if isinstance(error, CassetteError) else reading_error(path, error))
         return name, "-", size, "-", "-", "-", "broken"
     finally:
-        recordings.close()
-    layout = "vcrpy's" if recordings.foreign else "own"
+        reader.close()
+    layout = "vcrpy's" if reader.foreign else "own"
     return (
         name,
-        str(len(recordings)),
+        str(len(reader)),
         size,
         (last.said(FIELD_RECORDED) if last else None) or "-",
         _kind(last) if last else "-",
-        ",".join(redacted_fields_of(recordings.metadata)) or "-",
-        f"{layout}, torn" if recordings.torn else layout,
+        ",".join(redacted_fields_of(reader.metadata)) or "-",
+        f"{layout}, torn" if reader.torn else layout,
     )
 
 

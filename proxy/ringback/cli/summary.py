@@ -185,7 +185,7 @@ def summary(
         mode: The mode.
         used: What became of the cassettes.
         found: The drift that was seen.
-        list_unused: Whether unused recordings are named, not only counted.
+        list_unused: Whether unused interactions are named, not only counted.
     """
     sources = ", ".join(f"{kind} {count}" for kind, count in sorted(tally.by_source.items()))
     lines = [f"{many(tally.total, 'Twilio request')} answered, {mode}" + (f" ({sources})" if sources else "")]
@@ -256,8 +256,8 @@ def cassettes_fail(
 ) -> bool:
     """Report whether cassettes are a reason to fail.
 
-    They are for a strict miss, for a recording that nobody used where that is asked for, and in a strict run
-    for a recorded request that was refused or answered from a recording that is too old.
+    They are for a strict miss, for an interaction that nobody used where that is asked for, and in a strict
+    run for a recorded request that was refused or answered from an interaction that is too old.
     """
     refused = strict and any(one.refused or one.old for one in used)
     return bool(tally.missed or refused or (fail_on_unused and any(one.unused for one in used)))
