@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -435,6 +435,25 @@ def test_https_needs_a_certificate_that_is_trusted(tmp_path: Path, monkeypatch: 
     assert {error.partition(":")[0] for _, error in distrusted} == {"its certificate is not trusted"}
     assert trusted == [(200, None)] * 3
     assert got == ["/x"] * 3
+
+
+def test_https_to_a_port_without_tls_is_told_as_that() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        with suppress(OSError):
+            await reader.read()  # until the client goes
+        writer.close()
+
+    async def main() -> set[str]:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            responder = opened()
+            send(responder, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/status")
+            errors = {one["error"].partition(":")[0] for one in await finished(responder)}
+            responder.close()
+            return errors
+
+    assert asyncio.run(main()) == {"it speaks no TLS that fits"}
 
 
 def test_a_named_host_is_called_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -534,6 +534,8 @@ async def _status(reader: asyncio.StreamReader) -> int:
 def _reason(problem: Exception) -> str:
     if isinstance(problem, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {problem.verify_message}"
+    if isinstance(problem, ssl.SSLError):
+        return f"it speaks no TLS that fits: {(problem.reason or str(problem)).lower().replace('_', ' ')}"
     if isinstance(problem, h11.ProtocolError):
         return f"it answers no HTTP: {problem}"
     if isinstance(problem, OSError) and (problem.errno or 0) > 0:
