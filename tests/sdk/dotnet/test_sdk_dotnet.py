@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.dotnet import Dotnet, compiled, compiled_for_mono, dotnet, mono, packaged
+from support.dotnet import Dotnet, compiled, compiled_for_mono, dotnet, mono, packaged, packaged_8
 
 if TYPE_CHECKING:
     from support.product import Product
@@ -27,12 +27,14 @@ EXPECTED = (
 NOWHERE = "https://api.doctor.twilio.com/"
 
 
-@pytest.fixture(scope="module", params=["this machine's", "packaged"])
+@pytest.fixture(scope="module", params=["this machine's", "3.1", "8"])
 def runtime(request: pytest.FixtureRequest) -> Dotnet:
-    if request.param == "packaged":
+    if request.param == "3.1":
         return packaged()
+    if request.param == "8":
+        return packaged_8()
     if shutil.which("dotnet") is None:
-        pytest.skip("no dotnet is installed here; the one from PyPI is driven instead")
+        pytest.skip("no dotnet is installed here; those from PyPI are driven instead")
     return dotnet()
 
 
