@@ -18,6 +18,7 @@ import pytest
 
 from support.dotnet import dotnet, mono
 from support.launching import needs
+from support.sdks import node_sdk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,11 +38,14 @@ def _program(place: Path, name: str, script: str) -> None:
     (place / name).chmod(0o755)
 
 
-def _doctor(path: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def _doctor(
+    path: Path, *arguments: str, cwd: Path | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
     home = path.parent / "home"
     home.mkdir(exist_ok=True)
     environment = {"PATH": str(path), "HOME": str(home), "RINGBACK_HOME": str(home)} | more
-    return subprocess.run([*DOCTOR, *arguments], env=environment, capture_output=True, text=True, check=False)
+    command = [*DOCTOR, *arguments]
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def _findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
@@ -102,6 +106,25 @@ def test_a_binding_of_libcurl_is_told_the_line_that_it_needs(path: Path) -> None
         pytest.skip("Ruby has no Typhoeus here (Debian: ruby-typhoeus)")
     assert (found["client"], found["proxied"], found["trusted"]) == ("Typhoeus", True, False)
     assert "cainfo: ENV['SSL_CERT_FILE']" in found["advice"]
+
+
+@pytest.mark.parametrize("generation", ["2", "6"])
+def test_an_sdk_is_driven_as_its_version_is(path: Path, generation: str) -> None:
+    got = node_sdk(generation)
+    (path / "node").symlink_to(got.runtime)
+    done = _doctor(path, "--json", "node", cwd=got.path.parent)
+    found = _findings(done)["twilio"]
+    assert (found["ok"], found["version"].endswith(f"with {got.version}")) == (True, True), found
+
+
+def test_rust_is_tried_only_where_it_is_named(path: Path) -> None:
+    (path / "curl").symlink_to(needs("curl"))
+    _program(path, "cargo", "echo 'error: no way to the registry' >&2; exit 101")
+    assert "Rust" not in {one["runtime"] for one in json.loads(_doctor(path, "--json").stdout)}
+    done = _doctor(path, "--json", "rust")
+    assert (json.loads(done.stdout), done.returncode) == ([], 0)
+    assert "ringback: Rust, ureq 2, native roots: not tried: cargo builds no program" in done.stderr
+    assert "no way to the registry" in done.stderr
 
 
 def test_every_python_is_tried_once(path: Path, tmp_path: Path) -> None:
@@ -196,28 +219,42 @@ def test_a_program_that_cannot_be_run(path: Path) -> None:
     assert _findings(done)["curl"]["ok"] is False
 
 
-def test_an_sdk_that_is_installed_is_tried(path: Path, tmp_path: Path) -> None:
-    """A stand-in with the SDK's interface; the real ones are driven in tests/sdk."""
+# It has the SDK's interface; the real ones are driven in tests/sdk.
+STAND_IN = """
+import base64
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, build_opener
+
+class TwilioHttpClient:
+    def request(self, method, url, data, auth):
+        login = base64.b64encode(":".join(auth).encode()).decode()
+        request = Request(url, urlencode(data).encode(), {"Authorization": "Basic " + login})
+        try:
+            answer = build_opener().open(request)
+        except HTTPError as error:
+            answer = error
+        self.status_code = answer.getcode()
+        self.text = answer.read().decode().replace("is not a valid", PHRASE)
+        return self
+"""
+
+
+@pytest.mark.parametrize("phrase", ["is not a valid", "is a wrong"])
+def test_an_sdk_that_is_installed_is_tried(path: Path, tmp_path: Path, phrase: str) -> None:
     (path / "python3").symlink_to(sys.executable)
     package = tmp_path / "packages" / "twilio" / "http"
     package.mkdir(parents=True)
     (package.parent / "__init__.py").write_text("__version__ = '9.9.9'")
     (package / "__init__.py").touch()
-    (package / "http_client.py").write_text(
-        "from urllib.parse import urlencode\n"
-        "from urllib.request import Request, build_opener\n"
-        "class TwilioHttpClient:\n"
-        "    def request(self, method, url, data, auth):\n"
-        "        import base64\n"
-        "        login = base64.b64encode(':'.join(auth).encode()).decode()\n"
-        "        request = Request(url, urlencode(data).encode(), {'Authorization': 'Basic ' + login})\n"
-        "        answer = build_opener().open(request)\n"
-        "        answer.status_code = answer.status\n"
-        "        return answer\n"
-    )
+    (package / "http_client.py").write_text(STAND_IN.replace("PHRASE", repr(phrase)))
     done = _doctor(path, "--json", "python", PYTHONPATH=str(tmp_path / "packages"))
-    assert _findings(done)["twilio"]["ok"] is True, done.stdout
-    assert _findings(done)["twilio"]["version"].endswith("with 9.9.9")
+    found = _findings(done)["twilio"]
+    assert found["version"].endswith("with 9.9.9")
+    assert found["ok"] is (phrase == "is not a valid"), done.stdout
+    if not found["ok"]:
+        assert found["advice"] == "it was answered, but did not understand the answer"
+        assert "is a wrong phone number" in found["said"]
 
 
 def test_a_dotnet_runtime_needs_no_sdk(path: Path) -> None:

@@ -74,6 +74,11 @@ def test_an_sdk_that_reads_another_code_is_not_well() -> None:
     assert finding.said == "answers read as 200, 0"
 
 
+def test_a_text_that_the_sdk_changed_is_not_well() -> None:
+    finding = _judged("SDK 9.0.0\nanswers read as [201, [21211, 'bad request']]", arrived=True, code=0)
+    assert not finding.ok
+
+
 def test_the_probes_login() -> None:
     assert "Basic " + base64.b64encode(f"{SID}:{TOKEN}".encode()).decode() == BASIC
 

@@ -25,7 +25,7 @@ from ringback.cli.options import table_option
 from ringback.exchange import Request
 from ringback.launch.ca import AuthorityError, ensure_authority
 from ringback.launch.environment import Proxy, ReadyFile, prepare, read_ready_file
-from ringback.launch.probes import ABSENT, CREATED, PROBES, ClientProbe, found
+from ringback.launch.probes import ABSENT, CREATED, MISREAD, PROBES, ClientProbe, NotHereError, found
 from ringback.system import signals
 
 if TYPE_CHECKING:
@@ -36,7 +36,14 @@ if TYPE_CHECKING:
 
 
 # Other names of the runtimes than their own and their programs'.
-_ALSO: Final = {"nodejs": "node.js", "golang": "go", "py": "python", "c#": ".net", "csharp": ".net"}
+_ALSO: Final = {
+    "nodejs": "node.js",
+    "golang": "go",
+    "py": "python",
+    "c#": ".net",
+    "csharp": ".net",
+    "rustc": "rust",
+}
 _ENDING = signals("SIGINT", "SIGTERM", "SIGHUP")
 # `go run` compiles net/http first when its cache is empty.
 PROBE_SECONDS = 180
@@ -86,7 +93,8 @@ def doctor(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
     """Try every client runtime that is found here, or the RUNTIMEs that are named.
 
     Each makes one request with its own HTTP client, and with its Twilio SDK where one is installed, through a
-    proxy that lives no longer than the check. Nothing reaches Twilio.
+    proxy that lives no longer than the check. Nothing reaches Twilio. Rust is tried where it is named: its
+    programs are fetched and compiled first.
 
     \b
     Exit codes:
@@ -105,7 +113,8 @@ def doctor(*, as_json: bool, runtimes: tuple[str, ...]) -> None:
     for number in _ENDING:
         signal.signal(number, _leave)
     authority = _check_authority()
-    findings = list(_findings(wanted or known, authority, progress=not as_json and sys.stderr.isatty()))
+    usual = {probe.runtime.lower() for probe in PROBES if not probe.slow}
+    findings = list(_findings(wanted or usual, authority, progress=not as_json and sys.stderr.isatty()))
     if as_json:
         click.echo(json.dumps([asdict(finding) | {"ok": finding.ok} for finding in findings], indent=2))
     else:
@@ -225,7 +234,12 @@ def run_probe(
     """
     version = _first(_VERSION, _output([path, *probe.version], environment))
     before = _answered(proxy)
-    done = _run([path, *probe.command(directory)], environment)
+    try:
+        arguments = probe.command(directory)
+    except NotHereError as error:
+        click.secho(f"ringback: {probe.runtime}, {probe.client}: not tried: {error}", err=True, fg="yellow")
+        return None
+    done = _run([path, *arguments], environment)
     said = _ANNOUNCED.sub("", done.stdout + done.stderr).strip()
     if probe.sdk and ABSENT in said:
         return None
@@ -252,7 +266,7 @@ def diagnose(  # noqa: PLR0913 - all of them are facts of one run
         return Diagnosis(probe.runtime, version, probe.client, path, proxied, trusted, advice, last)
 
     if arrived:
-        if code == 0 and re.search(rf"\b{CREATED}\b", said):
+        if code == 0 and MISREAD not in said and re.search(rf"\b{CREATED}\b", said):
             return diagnosis(proxied=True, trusted=True)
         return diagnosis(
             proxied=True, trusted=True, advice="it was answered, but did not understand the answer"

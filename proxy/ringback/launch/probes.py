@@ -26,8 +26,11 @@ FORM = "To=%2B14105550100&From=%2B15005550006&Body=doctor"
 BASIC = "Basic QUMwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDowMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMA=="
 CREATED = "201"
 INVALID_CODE = 21211  # Twilio's error for the magic number +15005550001
+INVALID_TEXT = "The 'To' number +15005550001 is not a valid phone number."
 # Said by a program whose SDK is not installed.
 ABSENT = "no SDK"
+# Said by one whose SDK tells of another status, code or text than the answer had.
+MISREAD = "answers read as"
 
 PYTHON = f"""
 try:
@@ -37,21 +40,26 @@ except ImportError:
 print(urlopen(Request({URL!r}, {FORM!r}.encode(), {{"Authorization": {BASIC!r}}})).getcode())
 """
 PYTHON_SDK = f"""
+import json
 import sys
 try:
     import twilio
 except ImportError:
     sys.exit({ABSENT!r})
 print("SDK " + twilio.__version__)
-data = {{"To": "+14105550100", "From": "+15005550006", "Body": "doctor"}}
 try:
     from twilio.http.http_client import TwilioHttpClient
 except ImportError:
     from twilio.rest.resources.base import make_request
-    answer = make_request("POST", {URL!r}, data=data, auth=({SID!r}, {TOKEN!r}))
 else:
-    answer = TwilioHttpClient().request("POST", {URL!r}, data=data, auth=({SID!r}, {TOKEN!r}))
-print(answer.status_code)
+    make_request = TwilioHttpClient().request
+found = []
+for to in ("+14105550100", "+15005550001"):
+    data = {{"To": to, "From": "+15005550006", "Body": "doctor"}}
+    answer = make_request("POST", {URL!r}, data=data, auth=({SID!r}, {TOKEN!r}))
+    body = json.loads(answer.text if hasattr(answer, "text") else answer.content)
+    found.append(answer.status_code if "sid" in body else [body.get("code"), body.get("message")])
+print(201 if found == [201, [{INVALID_CODE}, {INVALID_TEXT!r}]] else "{MISREAD} %r" % (found,))
 """
 NODE = f"""
 const headers = {{ Authorization: {BASIC!r} }};
@@ -68,15 +76,32 @@ try {{
   process.exit(1);
 }}
 console.log('SDK ' + require(file).version);
-const found = require(require('path').join(require('path').dirname(file), 'lib/base/RequestClient'));
-new (found.default || found)()
-  .request({{
-    method: 'POST', uri: {URL!r}, username: {SID!r}, password: {TOKEN!r},
-    headers: {{ 'Content-Type': 'application/x-www-form-urlencoded' }},
-    data: {{ To: '+14105550100', From: '+15005550006', Body: 'doctor' }},
-  }})
-  .then((answer) => console.log(answer.statusCode))
-  .catch((error) => {{ console.error(error); process.exitCode = 1; }});
+let send;
+if (parseInt(require(file).version) < 3) {{
+  const {{ RestClient }} = require(require('path').dirname(file));
+  send = (to) => new Promise((done) => {{
+    new RestClient({SID!r}, {TOKEN!r}, {{ host: {HOST!r} }}).messages.create(
+      {{ to, from: '+15005550006', body: 'doctor' }},
+      (error) => done(error ? [error.code, error.message] : 201)
+    );
+  }});
+}} else {{
+  const found = require(require('path').join(require('path').dirname(file), 'lib/base/RequestClient'));
+  send = async (To) => {{
+    const answer = await new (found.default || found)().request({{
+      method: 'POST', uri: {URL!r}, username: {SID!r}, password: {TOKEN!r},
+      headers: {{ 'Content-Type': 'application/x-www-form-urlencoded' }},
+      data: {{ To, From: '+15005550006', Body: 'doctor' }},
+    }});
+    const body = typeof answer.body === 'string' ? JSON.parse(answer.body) : answer.body;
+    return body.sid ? answer.statusCode : [body.code, body.message];
+  }};
+}}
+(async () => {{
+  const read = JSON.stringify([await send('+14105550100'), await send('+15005550001')]);
+  const right = JSON.stringify([201, [{INVALID_CODE}, {INVALID_TEXT!r}]]);
+  console.log(read === right ? 201 : '{MISREAD} ' + read);
+}})().catch((error) => {{ console.error(error); process.exitCode = 1; }});
 """
 GO = f"""package main
 
@@ -121,18 +146,18 @@ found = ['+14105550100', '+15005550001'].map do |to|
     data = {{ 'To' => to, 'From' => from, 'Body' => 'doctor' }}
     login = [{SID!r}, {TOKEN!r}]
     answer = Twilio::HTTP::Client.new.request({HOST!r}, 443, 'POST', {URL!r}, {{}}, data, {{}}, login)
-    answer.status_code == 201 ? 201 : answer.body['code']
+    answer.status_code == 201 ? 201 : answer.body.values_at('code', 'message')
   else # twilio-ruby 4
     begin
       Twilio::REST::Client.new({SID!r}, {TOKEN!r}, host: {HOST!r}).account.messages.create(
         to: to, from: from, body: 'doctor'
       ).sid && 201
     rescue Twilio::REST::RequestError => error
-      error.code
+      [error.code, error.message]
     end
   end
 end
-puts found == [201, {INVALID_CODE}] ? 201 : "answers read as #{{found.inspect}}"
+puts found == [201, [{INVALID_CODE}, {INVALID_TEXT!r}]] ? 201 : "{MISREAD} #{{found.inspect}}"
 """
 PHP = f"""
 $curl = curl_init({URL!r});
@@ -160,9 +185,11 @@ foreach (array('+14105550100', '+15005550001') as $to) {{
     $answer = $client->request('POST', {URL!r}, array(), $data, array(), {SID!r}, {TOKEN!r});
     list($status, $body) = array($answer->getStatusCode(), $answer->getContent());
   }}
-  $found[] = isset($body['sid']) ? $status : (isset($body['code']) ? $body['code'] : 'nothing');
+  $error = isset($body['code']) ? "$body[code] $body[message]" : 'nothing';
+  $found[] = isset($body['sid']) ? $status : $error;
 }}
-echo $found == array(201, {INVALID_CODE}) ? '201' : 'answers read as ' . implode(', ', $found), "\\n";
+$right = array(201, {INVALID_CODE} . ' ' . {INVALID_TEXT!r});
+echo $found == $right ? '201' : '{MISREAD} ' . implode(', ', $found), "\\n";
 """
 PERL = f"""
 require HTTP::Tiny;
@@ -233,6 +260,27 @@ answer <- httr::POST("{URL}", body = "{FORM}", httr::add_headers(Authorization =
                      httr::content_type("application/x-www-form-urlencoded"))
 cat(httr::status_code(answer), "\n")
 """
+RUST = f"""fn main() {{
+    let request = ureq::post("{URL}")
+        .set("Authorization", "{BASIC}")
+        .set("Content-Type", "application/x-www-form-urlencoded");
+    match request.send_string("{FORM}") {{
+        Ok(answer) => println!("{{}}", answer.status()),
+        Err(error) => {{
+            eprintln!("{{error}}");
+            std::process::exit(1)
+        }}
+    }}
+}}
+"""
+_CARGO = """[package]
+name = "ringback-probe"
+version = "1.0.0"
+edition = "2021"
+
+[dependencies]
+ureq = {{ version = "2", features = [{features}] }}
+"""
 # For Deno and Bun.
 FETCH = f"""
 const headers = {{ Authorization: {BASIC!r} }};
@@ -252,6 +300,10 @@ DOTNET_SETTINGS = """{"runtimeOptions": {
 """
 
 
+class NotHereError(Exception):
+    """An error: what a probe needs is not to be had here; its text says why."""
+
+
 @dataclass(frozen=True)
 class ClientProbe:
     """One request to try.
@@ -264,6 +316,7 @@ class ClientProbe:
         command: Arguments after the program; gets a directory to write into.
         advice: What to look at when its requests do not arrive.
         sdk: Whether it needs an SDK, or a module, that may be missing.
+        slow: Whether it is tried only where its runtime is named: something is fetched or compiled first.
     """
 
     runtime: str
@@ -273,6 +326,7 @@ class ClientProbe:
     command: Callable[[Path], list[str]]
     advice: str
     sdk: bool = False
+    slow: bool = False
 
 
 Command: TypeAlias = Callable[[Path], list[str]]
@@ -303,6 +357,31 @@ def _dotnet(directory: Path) -> list[str]:
     program.write_bytes(resources.files("ringback.launch").joinpath("shims", program.name).read_bytes())
     program.with_suffix(".runtimeconfig.json").write_text(DOTNET_SETTINGS)
     return [str(program), URL, FORM, BASIC]
+
+
+def _rust(*features: str) -> Command:
+    def build(directory: Path) -> list[str]:
+        place = directory / "rust" / ("-".join(features))
+        (place / "src").mkdir(parents=True, exist_ok=True)
+        (place / "src" / "main.rs").write_text(RUST)
+        manifest = place / "Cargo.toml"
+        manifest.write_text(_CARGO.format(features=", ".join(f'"{feature}"' for feature in features)))
+        target = ["--manifest-path", str(manifest), "--target-dir", str(directory / "rust" / "target")]
+        # Crates come by this machine's own settings, not by those of the clients that are tried.
+        done = subprocess.run(  # noqa: S603 - fixed words
+            [shutil.which("cargo") or "cargo", "build", "--quiet", *target],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            raise NotHereError(f"cargo builds no program with ureq here: {said[-1].strip() if said else ''}")
+        return ["run", "--quiet", "--offline", *target]
+
+    return build
 
 
 _CERT_SYNC = 'cert-sync --quiet --user "$(ringback ca --path)"'
@@ -425,6 +504,24 @@ PROBES = (
         ":httpc, proxy and CA by hand",
         _inline("-e", ELIXIR),
         "see `Elixir and Erlang` in docs/clients.md",
+    ),
+    ClientProbe(
+        "Rust",
+        "cargo",
+        ("--version",),
+        "ureq 2, native roots",
+        _rust("proxy-from-env", "native-certs"),
+        "HTTPS_PROXY and SSL_CERT_FILE count",
+        slow=True,
+    ),
+    ClientProbe(
+        "Rust",
+        "cargo",
+        ("--version",),
+        "ureq 2, webpki-roots",
+        _rust("proxy-from-env"),
+        "webpki-roots trusts what is compiled in: use the feature for native roots",
+        slow=True,
     ),
     ClientProbe(
         "Bun",
