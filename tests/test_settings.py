@@ -36,6 +36,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {
     "contract": [(f"{name}.yaml", (Path(f"{name}.yaml"),)) for name in "abc"],
     "cassettes": [(name, Path(name)) for name in "abc"],
     "log_format": [("json", "json"), ("text", "text"), ("json", "json")],
+    "witness": [("always", "always"), ("never", "never"), ("always", "always")],
     "web_port": [("1", 1), ("2", 2), ("3", 3)],
     "callbacks_to": [(f"{name}.example", (f"{name}.example",)) for name in "abc"],
     "callbacks_delay": [("0", 0.0), ("1.5", 1.5), ("2", 2.0)],

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 Repeats: TypeAlias = Literal["last", "error"]
 LogFormat: TypeAlias = Literal["text", "json"]
+Witness: TypeAlias = Literal["auto", "always", "never"]
 Command: TypeAlias = Literal["addon", "run", "serve"]
 T = TypeVar("T")
 
 MODES: Final[tuple[Mode, ...]] = ("offline", "auto", "online")
 LOG_FORMATS: Final[tuple[LogFormat, ...]] = ("text", "json")
+WITNESS: Final[tuple[Witness, ...]] = ("auto", "always", "never")
 TEXTS: Final[tuple[Texts, ...]] = ("certain", "newest")
 ACCOUNTS: Final[tuple[AccountKind, ...]] = ("upgraded", "trial")
 REPEATS: Final[tuple[Repeats, ...]] = ("last", "error")
@@ -597,6 +599,15 @@ class Settings:
         False,
         "Put the CA among the system's roots for COMMAND, and name each program that goes past the proxy. "
         "Needs root on Linux.",
+        commands=("run",),
+    )
+
+    witness: Witness = _option(
+        "auto",
+        "Stop and name each program that asks for Twilio's address, in any language, on Linux: `auto` as "
+        "root or where COMMAND can gain no privileges anyway; `always` for everybody, and sudo fails in it.",
+        _one_of(WITNESS),
+        choices=WITNESS,
         commands=("run",),
     )
 

@@ -1,11 +1,14 @@
-"""Namespaces of Linux for tests: a check for the mount namespace, and a network of hosts."""
+"""Namespaces of Linux for tests: checks for the mount namespace and the witness, a network of hosts."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import platform
+import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +120,20 @@ def _set_namespace(handle: int) -> None:
     if ctypes.CDLL(None, use_errno=True).setns(handle, _NEW_NETWORK):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(Path("/run/netns")))
+
+
+def _filtered() -> bool:
+    """A filter may have a listener here, and a name query is sent: there is a way to a name server."""
+    actions = Path("/proc/sys/kernel/seccomp/actions_avail")
+    if platform.machine() not in {"x86_64", "aarch64"} or not actions.exists():
+        return False
+    try:
+        servers = re.findall(r"^nameserver\s+([\d.]+)", Path("/etc/resolv.conf").read_text(), re.MULTILINE)
+        with socket.socket(type=socket.SOCK_DGRAM) as one:
+            one.connect((servers[0] if servers else "127.0.0.1", 53))
+    except OSError:
+        return False
+    return "user_notif" in actions.read_text()
+
+
+WITNESSED: Final = _filtered()

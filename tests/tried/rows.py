@@ -14,6 +14,7 @@ from typing import Final
 SERVED: Final = "served"
 STOPPED: Final = "stopped and named"
 UNTRUSTED: Final = "noticed: CA not trusted"
+BY_WITNESS: Final = "stopped and named by the witness"  # else NOTICED
 NOTICED: Final = "noticed: no request came"
 
 
@@ -25,7 +26,7 @@ class Row:
         client: Its name and what is special about it.
         language: The key of `test_tried.RUNNERS`.
         source: The program.
-        result: The result of `ringback run`.
+        result: The result of `ringback run`; it is NOTICED for BY_WITNESS where no witness is.
         everywhere: The result with `--mount-namespace`; empty where it is the same.
         packages: What its package manager fetches, with a version.
     """
@@ -344,8 +345,7 @@ ROWS: Final = (
         "ext-curl with CURLOPT_PROXY ''",
         "PHP",
         _PHP % (_PHP_CURL % ", CURLOPT_PROXY => ''"),
-        NOTICED,
-        STOPPED,
+        BY_WITNESS,
     ),
     Row(
         "streams with a proxy in the context",
@@ -353,9 +353,9 @@ ROWS: Final = (
         _PHP % (_PHP_STREAM % ", 'proxy' => str_replace('http', 'tcp', getenv('HTTPS_PROXY'))"),
         SERVED,
     ),
-    Row("file_get_contents", "PHP", _PHP % (_PHP_STREAM % ""), NOTICED, STOPPED),
+    Row("file_get_contents", "PHP", _PHP % (_PHP_STREAM % ""), BY_WITNESS),
     Row("Guzzle", "PHP", _PHP % (_GUZZLE % ""), SERVED),
-    Row("Guzzle with proxy ''", "PHP", _PHP % (_GUZZLE % ", 'proxy' => ''"), NOTICED, STOPPED),
+    Row("Guzzle with proxy ''", "PHP", _PHP % (_GUZZLE % ", 'proxy' => ''"), BY_WITNESS),
     Row(
         "Guzzle with verify naming other roots",
         "PHP",
@@ -533,18 +533,16 @@ ROWS: Final = (
         "superagent",
         "import agent from 'superagent';",
         "(await agent.post(E.URL).set(H).ok(() => true).send(form)).text",
-        NOTICED,
+        BY_WITNESS,
         "bun@1.4.5",
         "superagent@10.4.2",
         language="Bun",
-        everywhere=STOPPED,
     ),
     _go("net/http", _GO_HTTP % "http.DefaultClient", SERVED),
     _go(
         "net/http with a transport of its own",
         _GO_HTTP % "http.Client{Transport: &http.Transport{}}",
-        NOTICED,
-        everywhere=STOPPED,
+        BY_WITNESS,
     ),
     _go(
         "resty",
@@ -560,10 +558,9 @@ ROWS: Final = (
         'os.Getenv("URL"))\n\t\trequest.Header.SetMethod("POST")\n\t\trequest.Header.Set("Authorization", '
         'os.Getenv("AUTH"))\n\t\trequest.Header.SetContentType(os.Getenv("TYPE"))\n\t\trequest.SetBodyString(form)\n'
         "\t\terr := fasthttp.Do(request, answer)\n\t\tfmt.Println(string(answer.Body()), err)",
-        NOTICED,
+        BY_WITNESS,
         "github.com/valyala/fasthttp@v1.78.0",
         imports='\t"github.com/valyala/fasthttp"\n',
-        everywhere=STOPPED,
     ),
     Row(
         "reqwest, native-tls",
@@ -597,11 +594,11 @@ ROWS: Final = (
         "reqwest with no_proxy()",
         "Rust",
         _RUST_REQWEST % ".no_proxy()",
-        NOTICED,
-        STOPPED,
+        BY_WITNESS,
+        "",
         ('reqwest = { version = "0.12", features = ["blocking"] }',),
     ),
-    Row("ureq 2", "Rust", _RUST_UREQ, NOTICED, STOPPED, ('ureq = "2"',)),
+    Row("ureq 2", "Rust", _RUST_UREQ, BY_WITNESS, "", ('ureq = "2"',)),
     Row(
         "ureq 2 with proxy-from-env",
         "Rust",
@@ -658,7 +655,13 @@ ROWS: Final = (
         STOPPED,
         "io.projectreactor.netty:reactor-netty-http:1.2.1",
     ),
-    _java("Vert.x", "", _VERTX, NOTICED, "io.vertx:vertx-web-client:4.5.11", everywhere=STOPPED),
+    _java(
+        "Vert.x",
+        "",
+        _VERTX,
+        BY_WITNESS,
+        "io.vertx:vertx-web-client:4.5.11",
+    ),
     _perl(
         "HTTP::Tiny",
         "use HTTP::Tiny; my %h = ('Authorization' => $ENV{AUTH}, 'Content-Type' => $ENV{TYPE});",
@@ -684,8 +687,7 @@ ROWS: Final = (
         "use LWP::UserAgent;",
         "my $ua = LWP::UserAgent->new(env_proxy => 0); $ua->proxy('https', undef); print $ua->post($ENV{URL}, "
         "'Authorization' => $ENV{AUTH}, 'Content-Type' => $ENV{TYPE}, Content => $form)->content;",
-        NOTICED,
-        STOPPED,
+        BY_WITNESS,
     ),
     _perl(
         "WWW::Curl",
@@ -695,7 +697,7 @@ ROWS: Final = (
         UNTRUSTED,
         SERVED,
     ),
-    Row(":httpc", "Elixir", _ELIXIR % ("", 'System.get_env("SSL_CERT_FILE")'), NOTICED, STOPPED),
+    Row(":httpc", "Elixir", _ELIXIR % ("", 'System.get_env("SSL_CERT_FILE")'), BY_WITNESS),
     Row(
         ":httpc with the proxy set by hand",
         "Elixir",
@@ -707,7 +709,7 @@ ROWS: Final = (
     Row("curl", "sh", _CURL % (_CURL_SENDS % ""), SERVED),
     Row("curl --http2", "sh", _CURL % (_CURL_SENDS % " --http2"), SERVED),
     Row("curl -k", "sh", _CURL % (_CURL_SENDS % " -k"), SERVED),
-    Row("curl --noproxy", "sh", _CURL % (_CURL_SENDS % " --noproxy '*'"), NOTICED, STOPPED),
+    Row("curl --noproxy", "sh", _CURL % (_CURL_SENDS % " --noproxy '*'"), BY_WITNESS),
     Row(
         "curl --cacert with other roots",
         "sh",
@@ -716,6 +718,6 @@ ROWS: Final = (
         SERVED,
     ),
     Row("wget", "sh", _CURL % (_WGET_SENDS % ""), SERVED),
-    Row("wget --no-proxy", "sh", _CURL % (_WGET_SENDS % " --tries 1 --no-proxy"), NOTICED, STOPPED),
+    Row("wget --no-proxy", "sh", _CURL % (_WGET_SENDS % " --tries 1 --no-proxy"), BY_WITNESS),
     Row("wget --no-config", "sh", _CURL % (_WGET_SENDS % " --tries 1 --no-config"), UNTRUSTED, SERVED),
 )

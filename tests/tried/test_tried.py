@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from support.launching import needs
-from support.namespaces import ALLOWED
+from support.namespaces import ALLOWED, WITNESSED
 from support.product import CACHE, SID, TOKEN, Product, alone_in, product
 from support.sdks import MissingError, pip_for
-from tried.rows import NOTICED, ROWS, SERVED, STOPPED, UNTRUSTED, Row
+from tried.rows import BY_WITNESS, NOTICED, ROWS, SERVED, STOPPED, UNTRUSTED, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -216,7 +216,12 @@ def _id(row: Row) -> str:
 @TRIED
 @pytest.mark.parametrize("row", ROWS, ids=_id)
 def test_client(product: Product, row: Row) -> None:
-    assert run(product, row) == row.result
+    if row.result == BY_WITNESS:
+        assert run(product, row, "--witness", "never") == NOTICED
+        if WITNESSED:
+            assert run(product, row, "--witness", "always") == STOPPED
+    else:
+        assert run(product, row) == row.result
 
 
 @TRIED

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import click
@@ -114,11 +114,10 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
                 print_message(warning, colour="yellow")
             begun.ready(running)
             keep_journal(running.responder.journal, options)
-            async with _namespace(options, launch, begun.authority.root_pem) as wrap:
+            async with _watched(options, launch, begun.authority.root_pem) as (wrap, inherited):
+                watched = wrap(allow_node(command_line, launch.directory))
                 try:
-                    code = await child.run(
-                        wrap(allow_node(command_line, launch.directory)), launch.environment
-                    )
+                    code = await child.run(watched, launch.environment, inherited)
                 except NotRunError as error:
                     print_message(str(error), colour="red")
                     return error.exit_code
@@ -154,17 +153,34 @@ async def _proxied(options: Settings, command_line: Sequence[str], child: Child)
 
 
 @asynccontextmanager
-async def _namespace(
+async def _watched(
     options: Settings, launch: Launch, root: Path
-) -> AsyncIterator[Callable[[Sequence[str]], Sequence[str]]]:
-    """Yield a function that puts a command into a mount namespace, where that is asked for."""
-    if not options.mount_namespace:
-        yield lambda command_line: command_line
-        return
-    from ringback.cli.namespace import mount_namespace  # noqa: PLC0415 - for a rare option
+) -> AsyncIterator[tuple[Callable[[Sequence[str]], Sequence[str]], tuple[int, ...]]]:
+    """Yield a function that has a command watched, and the descriptors that the command inherits for it."""
+    from ringback.cli.witness import mount_namespace, reason_against, witness  # noqa: PLC0415 - see _proxied
 
-    async with mount_namespace(launch.directory, root) as namespace:
-        yield lambda command_line: namespace.wrap(command_line, launch.environment.get("PATH", ""))
+    path = launch.environment.get("PATH", "")
+
+    def tell(reason: str) -> None:
+        if options.verbose or options.witness == "always":
+            print_message(f"--witness is not used: {reason}", colour="yellow")
+
+    async with AsyncExitStack() as stack:
+        namespace = seen = None
+        if options.mount_namespace:
+            namespace = await stack.enter_async_context(mount_namespace(launch.directory, root))
+        if reason := reason_against(options.witness):
+            if options.witness != "never":
+                tell(reason)
+        else:
+            seen = await stack.enter_async_context(witness(launch.directory, tell))
+
+        def wrap(command_line: Sequence[str]) -> Sequence[str]:
+            for one in (seen, namespace):
+                command_line = one.wrap(command_line, path) if one else command_line
+            return command_line
+
+        yield wrap, (seen.descriptor,) if seen else ()
 
 
 def _seen_by_the_proxy(counted: Tally, root: Path, trusting: str, *, silent: bool) -> str:
@@ -277,13 +293,20 @@ class Child:
         if self._mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
-    async def run(self, command_line: Sequence[str], environment: dict[str, str]) -> int:
+    async def run(
+        self, command_line: Sequence[str], environment: dict[str, str], inherited: Sequence[int] = ()
+    ) -> int:
         """Run the command to its end and return its exit code, as a shell would.
+
+        Args:
+            command_line: The command.
+            environment: Its environment.
+            inherited: The descriptors that it has besides its standard streams.
 
         Raises:
             NotRunError: It cannot be run.
         """
-        self._process = process = self._start(command_line, environment)
+        self._process = process = self._start(command_line, environment, inherited)
         for number, typed in self._early:
             self._handle(number, typed=typed)
         self._reap()
@@ -309,7 +332,9 @@ class Child:
         roots = [one for one in below if one.parent == os.getpid() and one.pid not in self._inherited]
         return [one for root in roots for one in (root, *descendants(root.pid))]
 
-    def _start(self, command_line: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command_line: Sequence[str], environment: dict[str, str], inherited: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
         name = command_line[0]
         if not name:  # the system refuses it in one way or another, depending on who asks
             raise NotRunError("'': command not found", EXIT_NOT_FOUND)
@@ -318,7 +343,7 @@ class Child:
         self._adopting = adopt_orphans()
         try:
             with self._mask_of_child():
-                return subprocess.Popen(command_line, env=environment)  # noqa: S603 - what was asked for
+                return subprocess.Popen(command_line, env=environment, pass_fds=inherited)  # noqa: S603 - what was asked for
         except FileNotFoundError:
             raise NotRunError(f"{name}: command not found", EXIT_NOT_FOUND) from None
         except OSError as error:

@@ -39,6 +39,7 @@ OpenSSL::SSL::SSLContext.send(
 # Through the proxy nobody needs the address of one of Twilio's hosts: who asks for it is on the way past it.
 module RingbackGuard
   LAUNCH = File.dirname(RINGBACK_ROOT)
+  TWILIO = /(\A|\.)twilio\.com\.?\z/i.freeze
 
   def self.leave_marker(kind, text)
     File.write(File.join(LAUNCH, "#{kind}-ruby-#{Process.pid}"), text)
@@ -47,7 +48,7 @@ module RingbackGuard
   end
 
   def self.stop(host)
-    return unless host.is_a?(String) && host =~ /(\A|\.)twilio\.com\.?\z/i
+    return unless host.is_a?(String) && host =~ TWILIO
 
     program = [$PROGRAM_NAME, *ARGV].join(' ').tr("\n", ' ')
     lost = ENV['HTTPS_PROXY'] || ENV['https_proxy'] ? '' : 'HTTPS_PROXY is gone'
@@ -57,8 +58,22 @@ module RingbackGuard
   end
 end
 
+# Net::HTTP asks whether a host is this machine before it uses the proxy (`URI#find_proxy`), and goes on without
+# an answer. In a mount namespace the answer would lead it past the proxy.
+module RingbackLookUp
+  def getaddress(*arguments)
+    host = arguments.first
+    if host.is_a?(String) && host =~ RingbackGuard::TWILIO
+      caller_locations.any? { |it| it.label =~ /find_proxy/ } || RingbackGuard.stop(host)
+      raise SocketError, "Ringback looks up no address for #{host}"
+    end
+    super
+  end
+end
+
 begin
   require 'socket'
+  IPSocket.singleton_class.send(:prepend, RingbackLookUp)
   [
     [TCPSocket, :initialize],
     [Addrinfo.singleton_class, :getaddrinfo],

@@ -1,15 +1,19 @@
-"""`run --mount-namespace`: the CA among the system's roots, and a witness where Twilio's names lead.
+"""`run --witness` and `run --mount-namespace`: who goes past the proxy is named, in any language.
 
 No variable reaches every client: libcurl's bindings trust the system's roots alone, and any program can
-ignore HTTPS_PROXY. In a mount namespace of COMMAND's own, Linux shows it other files in the place of the
-system's: the bundles of roots with Ringback's CA, and a hosts file that gives Twilio's names an address of
-this machine. The witness listens there: who comes to it went past the proxy, and is named and refused.
+ignore HTTPS_PROXY. A client that does asks for Twilio's address first. By a seccomp filter Linux shows these
+queries to a supervisor (`launch/shims/witness.py`), which lets them fail and names their process.
+
+In a mount namespace of COMMAND's own, Linux shows it other files in the place of the system's: the bundles of
+roots with Ringback's CA, and a hosts file that gives Twilio's names an address of this machine. A witness
+listens there: who comes to it went past the proxy, and is named and refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import random
 import re
 import shutil
@@ -32,7 +36,9 @@ from ringback.launch.trust import bundle_of, read_pem_blocks
 from ringback.server.tls import MAX_HELLO, RECORD, parse_client_hello
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from ringback.settings import Witness as Choice
 
 # The system's roots, by distribution: Debian and Alpine; Fedora; openSUSE; OpenSSL's own place.
 STORES: Final = (
@@ -62,6 +68,120 @@ _TRIES: Final = 20
 _SECONDS: Final = 5.0  # in which a client says where it wants to go
 _METHOD: Final = re.compile(rb"[A-Z]+ ")
 _HOST: Final = re.compile(rb"^Host:[ \t]*([A-Za-z0-9.-]+)", re.IGNORECASE | re.MULTILINE)
+
+
+_NO_MORE: Final = (
+    "without root it takes from COMMAND the means to gain privileges (sudo); `--witness always` does it"
+)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A supervisor of COMMAND's name queries.
+
+    Attributes:
+        descriptor: The socket by which the launcher hands it the listener.
+    """
+
+    descriptor: int
+
+    def wrap(self, command_line: Sequence[str], path: str) -> Sequence[str]:
+        """Return the command that runs `command_line` with the filter; itself where it is not found."""
+        return (
+            [*_shim("launch"), str(self.descriptor), *command_line]
+            if shutil.which(command_line[0], path=path)
+            else command_line
+        )
+
+
+def _shim(*words: str) -> list[str]:
+    return [sys.executable, "-I", "-S", str(SHIMS / "witness.py"), *words]
+
+
+def reason_against(wanted: Choice) -> str:
+    """Explain why the witness is not to be used on this system, or return an empty string."""
+    if wanted == "never":
+        return "--witness never"
+    if not sys.platform.startswith("linux"):
+        return "it is not Linux"
+    if platform.machine() not in ("x86_64", "aarch64"):
+        return f"it is not known for {platform.machine()}"
+    if wanted == "auto" and os.geteuid() != 0 and not _gains_nothing():
+        return _NO_MORE
+    return ""
+
+
+def _gains_nothing() -> bool:
+    """Report whether this process can gain no privileges anyway, as in many containers."""
+    try:
+        return "NoNewPrivs:\t1" in Path("/proc/self/status").read_text()
+    except OSError:
+        return False
+
+
+@asynccontextmanager
+async def witness(directory: Path, refused: Callable[[str], None]) -> AsyncIterator[Witness]:
+    """Run the supervisor for as long as the context is open, and after it while COMMAND's processes live.
+
+    Args:
+        directory: The launch's directory.
+        refused: Takes the reason if the system does not allow the filter.
+    """
+    ours, theirs = socket.socketpair()
+    launcher, supervisor = socket.socketpair()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        data = ours.recv(1024)
+        if not data:
+            loop.remove_reader(ours)
+        for line in data.decode().splitlines():
+            name, _, rest = line.partition(" ")
+            if name == "refused":
+                refused(rest)
+            elif not _looks_first(directory, int(name)):
+                leave_bypass_marker(directory, int(name), rest)
+        with suppress(OSError):
+            ours.send(b"\0")
+
+    with ours, launcher:
+        with theirs, supervisor:
+            _start_supervisor(supervisor, theirs)
+        loop.add_reader(ours, read)
+        try:
+            yield Witness(launcher.fileno())
+        finally:
+            loop.remove_reader(ours)
+
+
+def _looks_first(directory: Path, pid: int) -> bool:
+    """Report whether a process asks for an address before it uses the proxy, and goes on without it.
+
+    Deno's fetch does, and Ruby's `URI#find_proxy` where our openssl.rb is not loaded.
+    """
+    place = Path("/proc", str(pid))
+    try:
+        name = (place / "exe").readlink().name
+        told = re.search(rb"(^|\0)https?_proxy=[^\0]", (place / "environ").read_bytes(), re.IGNORECASE)
+    except OSError:
+        return False
+    if name.startswith("ruby") and (directory / f"started-ruby-{pid}").exists():
+        return False
+    return told is not None and name.startswith(("ruby", "deno"))
+
+
+def _start_supervisor(supervisor: socket.socket, reports: socket.socket) -> None:
+    """Start it in a session of its own: a terminal's signals are COMMAND's, which it outlives."""
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        _shim("supervise", str(supervisor.fileno()), str(reports.fileno())),
+        pass_fds=(supervisor.fileno(), reports.fileno()),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    process.returncode = 0  # nobody waits for it here: see `Child` in run.py
 
 
 @dataclass(frozen=True)
