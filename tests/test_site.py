@@ -20,6 +20,13 @@ from support.scripts import script
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
+# What the theme's button copies of the first block with a prompt.
+COPIED = """(() => {
+    const block = document.querySelector("code .gp").closest("code")
+    block.setAttribute("data-md-copying", "")
+    return block.innerText
+})()"""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -90,6 +97,9 @@ async def _overflowing(url: str, names: list[str]) -> dict[str, Any]:
                 moved = await page.value("(window.scrollTo(9999, 0), window.scrollX)")
                 if moved:
                     found[f"{name} at {width}"] = moved
+                if name == "tutorial":
+                    copied = await page.value(COPIED)
+                    assert copied.split()[:2] == ["pipx", "install"], copied
         assert page.troubles == []
         assert [one for one in page.requests if not one.startswith((url, "data:", "about:"))] == []
     return found
