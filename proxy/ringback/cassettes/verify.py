@@ -259,11 +259,12 @@ def _load_foreign(path: Path, data: bytes) -> ReadCassette:
     if len(starts) != len(found):
         placed = [LocatedInteraction(one, 1, "") for one in found]
     else:
+        placed, line, before = [], 1, 0
         ends = [*starts[1:], len(text)][: len(starts)]
-        placed = [
-            LocatedInteraction(one, text.count("\n", 0, start) + 1, text[start:end])
-            for one, start, end in zip(found, starts, ends, strict=True)
-        ]
+        for one, start, end in zip(found, starts, ends, strict=True):
+            line += text.count("\n", before, start)
+            before = start
+            placed.append(LocatedInteraction(one, line, text[start:end]))
     return ReadCassette(path, metadata, tuple(placed), ours=False)
 
 
