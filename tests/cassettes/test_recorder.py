@@ -12,7 +12,7 @@ import pytest
 
 from ringback.cassettes.files import CodingError
 from ringback.cassettes.redaction import Redaction
-from ringback.cassettes.store import CassetteFile, InteractionWriter
+from ringback.cassettes.store import CassetteFile, InteractionWriter, WriteOptions
 from ringback.cassettes.vcr_format import parse
 from support.exchanges import JSON, TOKEN, answer, request
 
@@ -30,7 +30,7 @@ class Writing:
 
     def __init__(self, file: Path) -> None:
         self.path = file
-        self.file = CassetteFile(file, {}, Redaction(), lambda _: None)
+        self.file = CassetteFile(file, WriteOptions({}, Redaction(), lambda _: None))
         self.pool = ThreadPoolExecutor(1)
         self.batches: list[Sequence[WrittenInteraction]] = []
         self.failures: list[Exception] = []

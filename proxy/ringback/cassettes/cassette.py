@@ -30,7 +30,7 @@ from ringback.cassettes.redaction import (
     redacted_fields,
     with_key,
 )
-from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile
+from ringback.cassettes.store import CassetteFile, InteractionWriter, RerecordedFile, WriteOptions
 from ringback.cassettes.vcr_format import FIELD_RECORDED
 from ringback.exchange import LARGE, is_large
 from ringback.state import Uses
@@ -154,13 +154,14 @@ class Cassette:
     def _open_file(self, metadata: dict[str, Any], other: Path | None) -> CassetteFile:
         """Return what appends to this cassette; `other` is the file that it is read from, if another one."""
         settings, online = self._settings, self._settings.mode == "online"
+        options = WriteOptions(metadata, self._redaction, settings.report)
         if settings.remote is None:
             make = RerecordedFile if online else CassetteFile
-            return make(self.path, metadata, self._redaction, settings.report, other)
+            return make(self.path, options, other)
         from ringback.cassettes.remote import RemoteFile, RemoteRerecordedFile  # noqa: PLC0415 - few need it
 
         made = RemoteRerecordedFile if online else RemoteFile
-        return made(settings.remote, self.name, self.path, metadata, self._redaction, settings.report)
+        return made(settings.remote, self.name, self.path, options)
 
     def __len__(self) -> int:
         return len(self._reader)

@@ -47,6 +47,8 @@ from ringback.tally import many
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from ringback.cassettes.store import WriteOptions
+
 REFRESH: Final = 10.0  # seconds between two looks at the store
 COMPACTED: Final = "compacted"  # key of the metadata: the segments that a file contains
 MOST_COMPACTED: Final = 1000  # segments of one round of `compact`, whose names the file's metadata lists
@@ -464,21 +466,11 @@ class RemoteFile(CassetteFile):
         remote: The store.
         name: The cassette.
         path: The local copy.
-        metadata: A segment's metadata.
-        redaction: As in `CassetteFile`.
-        report: Called with a line for people.
+        options: How segments and the copy are written.
     """
 
-    def __init__(  # noqa: PLR0913 - those of CassetteFile, and the store
-        self,
-        remote: RemoteCassettes,
-        name: str,
-        path: Path,
-        metadata: dict[str, Any],
-        redaction: Redaction,
-        report: Callable[[str], None],
-    ) -> None:
-        super().__init__(path, metadata, redaction, report)
+    def __init__(self, remote: RemoteCassettes, name: str, path: Path, options: WriteOptions) -> None:
+        super().__init__(path, options)
         self._remote = remote
         self._name = name
 
@@ -494,16 +486,8 @@ class RemoteFile(CassetteFile):
 class RemoteRerecordedFile(RerecordedFile):
     """Records a cassette of the store afresh; arguments as for `RemoteFile`."""
 
-    def __init__(  # noqa: PLR0913 - as in RemoteFile
-        self,
-        remote: RemoteCassettes,
-        name: str,
-        path: Path,
-        metadata: dict[str, Any],
-        redaction: Redaction,
-        report: Callable[[str], None],
-    ) -> None:
-        super().__init__(path, metadata, redaction, report)
+    def __init__(self, remote: RemoteCassettes, name: str, path: Path, options: WriteOptions) -> None:
+        super().__init__(path, options)
         self._remote = remote
         self._name = name
         self._run = os.urandom(8).hex()

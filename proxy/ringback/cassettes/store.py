@@ -138,30 +138,36 @@ def sync_directory(directory: Path) -> None:
     system.sync_directory(directory)
 
 
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """Options of a cassette that is written.
+
+    Attributes:
+        metadata: The metadata that a new file gets.
+        redaction: What is taken out of interactions that are written again.
+        report: Called with a line for people when something was repaired or replaced.
+    """
+
+    metadata: dict[str, Any]
+    redaction: Redaction
+    report: Callable[[str], None]
+
+
 class CassetteFile:
     """Appends to one file, shared with other processes that do the same.
 
     Args:
         path: The file.
-        metadata: What a new file gets as its metadata.
-        redaction: What is taken out of interactions that are written again.
-        report: Called with a line for people when something was repaired.
+        options: How it is written.
         carried: A cassette in another format whose interactions a new file begins with.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        metadata: dict[str, Any],
-        redaction: Redaction,
-        report: Callable[[str], None],
-        carried: Path | None = None,
-    ) -> None:
+    def __init__(self, path: Path, options: WriteOptions, carried: Path | None = None) -> None:
         self.path = path
         self._carried = carried
-        self._redaction = redaction
-        self.metadata = metadata
-        self.report = report
+        self._redaction = options.redaction
+        self.metadata = options.metadata
+        self.report = options.report
         self.handle = -1
         self.size = -1  # what the file had after our last append
 
@@ -327,23 +333,14 @@ class RerecordedFile(CassetteFile):
 
     Args:
         final: The cassette's file.
-        metadata: What the new file gets as its metadata.
-        redaction: As in `CassetteFile`.
-        report: Called with a line for people.
+        options: How it is written.
         old: The file that the cassette has been read from so far, where that is another one.
     """
 
-    def __init__(
-        self,
-        final: Path,
-        metadata: dict[str, Any],
-        redaction: Redaction,
-        report: Callable[[str], None],
-        old: Path | None = None,
-    ) -> None:
+    def __init__(self, final: Path, options: WriteOptions, old: Path | None = None) -> None:
         if final.is_symlink():  # the file that it leads to is what is recorded
             final = final.resolve()
-        super().__init__(final.with_name(final.name + NEW_SUFFIX), metadata, redaction, report)
+        super().__init__(final.with_name(final.name + NEW_SUFFIX), options)
         self.final = final
         self._old = old or final
         self._before = _identity(final)
