@@ -14,11 +14,12 @@ from ringback import settings
 from ringback.launch.ca import ensure_authority
 from ringback.server.run import ProxyConfig, serve
 from ringback.upstream import client
-from ringback.upstream.client import Dialer
+from ringback.upstream.client import Dialer, UpstreamClient
 from ringback.upstream.http1 import UpstreamError
-from ringback.upstream.routes import Address, Egress
+from ringback.upstream.routes import Address, Egress, Timeouts, UpstreamRoute
+from support.clients import GOOD, post
 from support.egress import egress
-from support.upstream import ThrowAway, upstream_ca
+from support.upstream import LoopbackUpstream, ThrowAway, loopback_upstream, upstream_ca
 
 if TYPE_CHECKING:
     import ssl
@@ -153,7 +154,13 @@ async def scripted_proxy(
         writer.write(answer)
         if target:
             there = await asyncio.open_connection("127.0.0.1", target)
-            await asyncio.gather(pump(reader, there[1]), pump(there[0], writer), return_exceptions=True)
+            try:
+                await asyncio.gather(pump(reader, there[1]), pump(there[0], writer), return_exceptions=True)
+            except asyncio.CancelledError:  # the test is over
+                writer.transport.abort()
+                raise
+            finally:
+                there[1].transport.abort()
         writer.close()
 
     running = await asyncio.start_server(serve, "localhost", 0, ssl=tls, family=socket.AF_INET)
@@ -173,6 +180,25 @@ def test_a_proxy_that_is_spoken_to_by_tls(upstream_ca: ThrowAway) -> None:
     assert asyncio.run(main("localhost")) == GREETING + b"hello, echo\n"
     with pytest.raises(UpstreamError, match="not trusted: Hostname mismatch"):
         asyncio.run(main("another"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_requests_share_a_connection_through_a_proxy(upstream_ca: ThrowAway, scheme: str) -> None:
+    """With https:// the client's TLS runs inside the proxy's."""
+    tls = upstream_ca.context(("localhost",)) if scheme == "https" else None
+
+    async def main(upstream: LoopbackUpstream) -> list[int]:
+        asking = UpstreamClient(upstream.ca, Timeouts(20, 20))
+        async with scripted_proxy(OK, tls=tls, target=upstream.port) as way:
+            host = "localhost" if scheme == "https" else "127.0.0.1"
+            route = UpstreamRoute("api.twilio.com", 443, "api.twilio.com", Address(scheme, host, way))
+            answers = [await asking.exchange(route, post("Messages", GOOD["Messages"])) for _ in range(3)]
+            asking.close()
+        return [one.status for one in answers]
+
+    with loopback_upstream(upstream_ca) as upstream:
+        assert asyncio.run(main(upstream)) == [201, 201, 201]
+        assert len({one.port for one in upstream.seen}) == 1
 
 
 def test_bytes_that_come_with_the_proxys_answer_are_not_lost() -> None:

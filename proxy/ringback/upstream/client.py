@@ -321,6 +321,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._waiting = None
             self._spent = self._spent or not parser.keeps or bool(self._backlog)
             self._parser = None
+            parser.close()
 
     @property
     def reusable(self) -> bool:

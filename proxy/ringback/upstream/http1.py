@@ -105,6 +105,10 @@ class AnswerParser:
         if self.answer is None:
             raise UpstreamError("upstream.closed", "it closed the connection")
 
+    def close(self) -> None:
+        """Let go of httptools' parser, which holds this object: the collector need not find the two."""
+        del self._parser
+
     # -- the parser's events
 
     def on_message_begin(self) -> None:
