@@ -35,6 +35,7 @@ from ringback.settings import (
     outside,
     with_environment,
 )
+from ringback.system import known_holes
 from ringback.upstream.routes import Address, Egress
 
 if TYPE_CHECKING:
@@ -314,9 +315,11 @@ class RingbackAddon:
         mitmproxy_view.register(self.responder.contract)
 
     def running(self) -> None:
-        """Move a listener that mitmproxy opened on every interface before this addon was loaded."""
+        """Warn of known holes, and move a listener that was opened on every interface before this."""
         if self._embedded:
             return
+        for hole in known_holes(web="web_port" in ctx.options):
+            logger.warning("%s", hole)
         bound = [host for host, _ in _listening()]
         modes = rebound(ctx.options, bound) if self.settings.password is None else None
         if modes and self.broken is None:

@@ -11,6 +11,8 @@
 * Symbolic links (Windows): a copy.
 * `SIGCHLD`, `os.getpgid`, `pthread_sigmask`: `ringback run` ends with a sentence, `RUN_NEEDS`.
 
+`known_holes` is about the installed packages: a Python may get none that are newer.
+
 The tests take these away and run the commands (`tests/test_system.py`). Linux's `/proc` and `prctl` are in
 `launch/directory.py`, `splice` is in `server/tunnel.py`; both do without.
 """
@@ -18,6 +20,7 @@ The tests take these away and run the commands (`tests/test_system.py`). Linux's
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -41,6 +44,8 @@ try:
 except ImportError:
     msvcrt = None
 
+_MITMWEB_MENDED: Final = (11, 1, 2)  # its API asks for a token from then on
+_H11_MENDED: Final = (0, 16)  # it looks at the two bytes after a chunk from then on
 OPEN: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)  # for every `os.open`
 _LOCKED_BYTE: Final = 2**31 - 2  # behind the end of every cassette; msvcrt's locks keep readers out
 _POLL_SECONDS: Final = 0.05
@@ -205,3 +210,32 @@ def has_children() -> bool:
 def can_run_programs() -> bool:
     """Report whether this system has what `ringback run` needs."""
     return all(hasattr(place, name) for place, name in _RUN_NEEDS)
+
+
+def known_holes(*, web: bool) -> list[str]:
+    """Return a sentence for each known hole in what mitmproxy's programs use of this installation.
+
+    Args:
+        web: Whether mitmweb's pages are served, too.
+    """
+    from importlib.metadata import version  # noqa: PLC0415 - slow to import, and not for the own server
+
+    mitmproxy, h11 = version("mitmproxy"), version("h11")
+    newer = "Python 3.12 or newer gets a newer one"
+    found = []
+    if web and _numbers(mitmproxy) < _MITMWEB_MENDED:
+        found.append(
+            f"do not use mitmweb of mitmproxy {mitmproxy}: its web interface has a known hole "
+            f"(CVE-2025-23217). {newer}; mitmdump and Ringback's own server are not affected"
+        )
+    if _numbers(h11) < _H11_MENDED:
+        found.append(
+            f"mitmproxy's programs read chunked bodies by h11 {h11}, which does not look at the ends of "
+            f"chunks (CVE-2025-43859): let no other proxy stand before them. {newer}; Ringback's own server "
+            "is not affected"
+        )
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

@@ -27,6 +27,14 @@ def test_warns_of_mitmwebs_known_hole(version: str, warned: bool, monkeypatch: p
     assert got.stdout == f"{script_path()}\n"
 
 
+@pytest.mark.parametrize("version, warned", [("0.14.0", True), ("0.16.0", False), ("1.0", False)])
+def test_warns_of_h11s_known_hole(version: str, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", {"h11": version, "mitmproxy": "12.2.2"}.__getitem__)
+    got = CliRunner().invoke(program, ["addon"])
+    assert ("CVE-2025-43859" in got.stderr) is warned
+    assert got.stdout == f"{script_path()}\n"
+
+
 def test_its_name_does_not_hide_the_package() -> None:
     assert script_path().stem != ringback.__name__
 

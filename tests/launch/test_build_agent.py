@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import zipfile
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -40,6 +41,15 @@ def test_the_sources_compile_to_what_java_8_reads() -> None:
     with zipfile.ZipFile(agent.JAR) as jar:
         assert sorted(classes) == sorted(name for name in jar.namelist() if name.endswith(".class"))
     assert {content[:8] for content in classes.values()} == {b"\xca\xfe\xba\xbe\0\0\0\x34"}
+
+
+def test_the_package_s_jar_is_what_its_sources_compile_to_byte_for_byte() -> None:
+    javac = needs("javac")
+    version = subprocess.run([javac, "-version"], capture_output=True, text=True, check=True)
+    told = f"{version.stdout}{version.stderr}".split()[1]
+    if told.partition(".")[0] != str(agent.JAVAC):
+        pytest.skip(f"javac {told} writes other bytes than javac {agent.JAVAC}, which built the jar")
+    assert agent.pack(agent.compile_agent(javac)) == agent.JAR.read_bytes()
 
 
 def test_a_compiler_that_refuses_is_an_error(tmp_path: Path) -> None:

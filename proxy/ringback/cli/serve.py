@@ -60,7 +60,7 @@ def _run_mitmweb(options: Settings) -> NoReturn:
     Raises:
         UsageError: An option is given that the addon does not have.
     """
-    from ringback.cli.setup import known_hole, script_path  # noqa: PLC0415 - not for the own server
+    from ringback.cli.setup import script_path  # noqa: PLC0415 - not for the own server
     from ringback.launch.ca import AuthorityError, ensure_authority  # noqa: PLC0415 - as above
 
     own = [option for option in options_of("serve") if "addon" not in option.commands]
@@ -72,9 +72,6 @@ def _run_mitmweb(options: Settings) -> NoReturn:
         directory = ensure_authority().directory
     except AuthorityError as error:
         raise click.ClickException(str(error)) from None
-    hole = known_hole()
-    if hole:
-        print_message(hole, colour="yellow")
     command = [sys.executable, "-c", "from mitmproxy.tools.main import mitmweb; mitmweb()"]
     command += ["-s", str(script_path()), "--listen-host", options.host, "--listen-port", str(options.port)]
     settings = {

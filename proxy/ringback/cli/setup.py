@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import get_completion_class
@@ -27,6 +26,7 @@ from ringback.launch.ca import (
 from ringback.launch.directory import ancestors, keep
 from ringback.launch.environment import NoProxyError, Proxy, ReadyFile, prepare, wait_for_ready_file
 from ringback.launch.trust import usual_bundle
+from ringback.system import known_holes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
     from ringback.launch.ca import Authority
     from ringback.launch.environment import Launch
-
-
-_MITMWEB_MENDED: Final = (11, 1, 2)  # its API asks for a token from then on
 
 
 @click.command()
@@ -149,22 +146,9 @@ def addon() -> None:
     mitmdump -s "$(ringback addon)" --set ringback_seed=1
     """  # noqa: D301 - click wants a real backspace
     path = script_path()
-    hole = known_hole()
-    if hole:
+    for hole in known_holes(web=True):
         print_message(hole, colour="yellow")
     click.echo(path)
-
-
-def known_hole() -> str:
-    """Return a warning about the web interface of the mitmproxy at hand, or an empty text."""
-    mitmproxy = importlib.metadata.version("mitmproxy")
-    numbers = tuple(int(part) for part in re.findall(r"\d+", mitmproxy)[:3])
-    if numbers >= _MITMWEB_MENDED:
-        return ""
-    return (
-        f"do not use mitmweb of mitmproxy {mitmproxy}: its web interface has a known hole (CVE-2025-23217). "
-        "Python 3.12 or newer gets a newer one; mitmdump and Ringback's own server are not affected"
-    )
 
 
 # What the variables held before: --unset brings it back, and a second call does not extend them twice.
