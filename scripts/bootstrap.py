@@ -9,13 +9,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCK = ROOT / "scripts" / "check.lock"  # CONTRIBUTING.md has the command that writes it
+LOCKED = ("check", "trust")  # extras whose packages it has, all or most
 OLDEST = (3, 11)
 
 
 def environment(extra: str = "", python: str = sys.executable) -> Path:
     """The Python of a virtual environment with the project installed, editable, with the `extra` of its name.
 
-    It is made anew only when `pyproject.toml` or the interpreter has changed.
+    It is made anew only when `pyproject.toml`, the lock or the interpreter has changed. The checks run with
+    the locked versions, whose files are held to the lock's hashes. Where one of them cannot be had, the
+    newest versions that fit are taken instead, and a line reports it: a registry that has lost a file is no
+    fault of the code.
 
     Raises:
         SystemExit: Python is too old, or pip failed; pip has said why.
@@ -26,7 +31,7 @@ def environment(extra: str = "", python: str = sys.executable) -> Path:
     home = ROOT / ".venv" / f"{extra or 'run'}-{version[0]}.{version[1]}"
     interpreter = home / "bin" / "python"
     wanted = hashlib.sha256(
-        (ROOT / "pyproject.toml").read_bytes() + repr((python, version)).encode()
+        (ROOT / "pyproject.toml").read_bytes() + LOCK.read_bytes() + repr((python, version)).encode()
     ).hexdigest()
     stamp = home / "ringback-setup"
     if stamp.is_file() and stamp.read_text() == wanted and interpreter.exists():
@@ -41,7 +46,12 @@ def environment(extra: str = "", python: str = sys.executable) -> Path:
         if outside
         else [str(interpreter), "-m", "pip"]
     )
-    _run(*pip, "--disable-pip-version-check", "install", "--quiet", "--editable", target)
+    install = [*pip, "--disable-pip-version-check", "install", "--quiet"]
+    if extra in LOCKED:
+        locked = [*install, "--require-hashes", "--requirement", str(LOCK)]
+        if subprocess.run(locked, check=False, cwd=ROOT).returncode:
+            print(f"{LOCK.name} cannot be installed here: taking the newest that fit", file=sys.stderr)
+    _run(*install, "--editable", target)
     stamp.write_text(wanted)
     return interpreter
 

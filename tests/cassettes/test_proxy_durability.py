@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.upstream import LoopbackUpstream, Seen
 
 ROUNDS = 20
-CLIENTS = 8
+CLIENTS = 16
 
 
 def numbering(upstream: LoopbackUpstream) -> None:

@@ -96,7 +96,7 @@ def test_pipelined_and_cut_anywhere_each_answer_is_its_requests_own(
 
 
 def test_memory_and_descriptors_stay_flat(running: Serving, record_property: pytest.RecordProperty) -> None:
-    rounds, each = (40, 500) if LARGE else (5, 60)
+    rounds, each = (40, 200) if LARGE else (5, 60)
 
     def load() -> None:
         for number in range(each):
