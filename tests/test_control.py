@@ -282,6 +282,7 @@ def test_nothing_else_is_found(responder: Responder, path: str) -> None:
         ("POST", "requests", "HEAD, GET, DELETE"),
         ("DELETE", "requests/1", "HEAD, GET"),
         ("POST", "", "HEAD, GET"),
+        ("POST", "health", "HEAD, GET"),
     ],
 )
 def test_another_method_is_told_which_there_are(

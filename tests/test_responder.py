@@ -131,7 +131,7 @@ def test_its_own_health_is_not_counted(responder: Responder) -> None:
 
 @pytest.mark.parametrize(
     "method, target",
-    [("GET", "/"), ("POST", "/ringback/health"), ("GET", "/ringback/health/"), ("GET", path())],
+    [("GET", "/"), ("POST", "/ringback/healthy"), ("GET", "/ringback/health/"), ("GET", path())],
 )
 def test_everything_else_of_its_own_is_not_found(responder: Responder, method: str, target: str) -> None:
     got = Control(responder).handle(Request(method, "127.0.0.1", target))
