@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import vcr
@@ -15,7 +17,10 @@ from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.vcr_format import read_foreign
 from ringback.cli.cassettes import command
 from ringback.contract import load
-from support.exchanges import SID, TOKEN, Shelf, answer, found, missed, numbered, record, request
+from ringback.exchange import Answer, Request
+from support.clients import SHARED
+from support.exchanges import FORM as FORM_TYPE
+from support.exchanges import SID, TOKEN, Shelf, answer, basic, found, missed, numbered, record, request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -249,3 +254,36 @@ def test_a_slip_in_vcrpys_layout_is_told_with_its_own_line(shelf: Shelf, before:
         read_foreign(file)
     assert caught.value.line == text.count("\n", 0, at) + 1
     assert caught.value.detail.startswith("interaction 2: ")
+
+
+CASES = ("order", "get", "async-minimal", "challenge")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_case_that_stands_for_a_kind_replays_as_it_lies_and_redacted(shelf: Shelf, name: str) -> None:
+    source = SHARED / "cassette-cases" / f"{name}.yaml"
+    if not source.exists():
+        pytest.skip("the cases are not part of the repository, and not beside it either")
+    shelf.directory.mkdir(parents=True)
+    file = shelf.file()
+    file.write_bytes(source.read_bytes())
+    one = yaml.safe_load(source.read_text())["interactions"][-1]
+    asked = one["request"]
+    body = asked["body"]
+    fields = list(body.items()) if isinstance(body, dict) else parse_qsl(body or "")
+    method, target = asked["method"], urlsplit(asked["uri"]).path
+    for redacted in (False, True):
+        if redacted:
+            editing.redact(file, Redaction())
+        with shelf.library() as library:
+            cassette = library.open()
+            for order in itertools.permutations(fields):
+                form = (FORM_TYPE,) if fields else ()
+                sent = Request(method, "api.twilio.com", target, (basic(), *form), urlencode(order).encode())
+                got = cassette.lookup(sent)
+                assert isinstance(got, Answer)
+                assert got.status == one["response"]["status"]["code"]
+            assert cassette.unused() == (0, ())
+    if body is None:  # vcrpy tells null from an empty text
+        with vcr.use_cassette(str(file), record_mode="none") as replaying:
+            assert [one.body for one in replaying.requests] == [None]
