@@ -7,14 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+import pytest
 
 from ringback.cli import output
 from ringback.cli.output import progress, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 HEADINGS = ("name", "exchanges", "last recorded")
 ROWS = [("default", "12", "2026-01-02"), ("a\x1b[31m", "0", "-")]
@@ -73,6 +72,16 @@ def test_a_heading_is_not_torn_where_long_cells_can_be_folded(
     lines = plain(capsys).splitlines()
     assert {len(line) for line in lines} <= set(range(81))
     assert {"interactions", "bytes", "source", "redacted", "layout"} <= set(" ".join(lines).split())
+
+
+@pytest.mark.parametrize("columns", [80, 34])
+def test_without_colour_there_is_no_bold_either(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_terminal(monkeypatch, columns)
+    monkeypatch.setenv("NO_COLOR", "1")
+    show_table(HEADINGS, ROWS, title="cassettes")
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_a_bar_is_shown_after_two_seconds_and_goes(

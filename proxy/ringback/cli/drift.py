@@ -19,7 +19,7 @@ import click
 
 from ringback.cassettes.files import READ_SUFFIXES
 from ringback.cli.options import argued, as_words, complete_rule, table_option
-from ringback.cli.output import print_message, progress
+from ringback.cli.output import console, print_message, progress
 from ringback.drift import ACCEPTED_FILE
 from ringback.net import write_atomically
 
@@ -456,9 +456,7 @@ def _write(report: Report, form: str, output: Path | None) -> None:
     from ringback.drift.report.terminal import show  # noqa: PLC0415 - as above
 
     if output is None and form == "terminal":
-        from rich.console import Console  # noqa: PLC0415 - as above
-
-        show(report, Console(highlight=False))
+        show(report, console())
     elif output is None:
         click.echo(write(report, form), nl=False)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import threading
@@ -50,6 +51,15 @@ def wrap(line: str, width: int) -> str:
     )
 
 
+def console(*, stderr: bool = False) -> Console:
+    """Make rich's console for a person; with NO_COLOR it has no bold and no dim text either."""
+    from rich.console import Console  # noqa: PLC0415 - only where a person looks
+
+    return Console(
+        stderr=stderr, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto"
+    )
+
+
 class Step(Protocol):
     """Moves a progress bar on."""
 
@@ -75,14 +85,13 @@ def progress(title: str, count: int | None = None) -> Iterator[Step]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda *_, **__: None
         return
-    from rich.console import Console  # noqa: PLC0415 - only where a person looks
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
 
     columns = [TextColumn("{task.description}"), BarColumn()]
     columns += [*([MofNCompleteColumn()] if count else []), TimeElapsedColumn()]
     # Output that goes into a file must not be led into the bar's console, which is the terminal.
     to_terminal = sys.stdout is not None and sys.stdout.isatty()
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=to_terminal)
+    bar = Progress(*columns, console=console(stderr=True), transient=True, redirect_stdout=to_terminal)
     task = bar.add_task(title, total=count)
     begun, lock, ended = time.monotonic(), threading.Lock(), threading.Event()
 
@@ -140,14 +149,12 @@ def show_table(
         for line in (tuple(headings), *cells):
             click.echo("\t".join(line))
         return
-    from rich.console import Console  # noqa: PLC0415 - only where a person looks
-
-    console = Console(highlight=False)
+    terminal = console()
     styled = list(zip(cells, styles or [""] * len(cells), strict=True))
-    if _least_width(headings, cells) <= console.width:
-        _as_table(console, title, headings, styled)
+    if _least_width(headings, cells) <= terminal.width:
+        _as_table(terminal, title, headings, styled)
     else:
-        _as_blocks(console, title, headings, styled)
+        _as_blocks(terminal, title, headings, styled)
 
 
 def printable(text: str) -> str:
