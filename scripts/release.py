@@ -114,7 +114,7 @@ def folded(text: str, wanted: str, day: str) -> str:
     new, older = _by_heading(parts[0]), parts[1:]
     if older and re.match(rf"## {re.escape(wanted)}\b", older[0]):
         for heading, lines in _by_heading(older.pop(0).partition("\n")[2]).items():
-            new[heading] = lines + new.get(heading, [])
+            new[heading] = list(dict.fromkeys(lines + new.get(heading, [])))  # a merge may bring one back
     order = [
         "",
         *(one for one in _HEADINGS if one in new),

@@ -81,6 +81,8 @@ def test_notes_are_folded_into_the_version_under_its_headings() -> None:
     new = f"{before}\n## 1.0.0 (2026-02-03)\nFirst.\n\n### Changed\n- a\n- b\n\n### Fixed\n- c\n\n{after}"
     assert folded(old, "1.0.0", "2026-02-03") == new
     assert folded(new, "1.0.0", "2026-02-03") == new
+    again = new.replace("## Unreleased\n", "## Unreleased\n### Fixed\n- c\n", 1)
+    assert folded(again, "1.0.0", "2026-02-03") == new
     made = folded(old, "1.1.0", "2026-02-03")
     assert "## Unreleased\n\n## 1.1.0 (2026-02-03)\n### Changed\n- b\n\n### Fixed\n- c\n\n## 1.0.0" in made
 
