@@ -411,6 +411,17 @@ def test_a_copy_is_kept_under_the_etag_that_came_with_it(
     assert (again.found("one"), again.found("two")) == ("one", "")
 
 
+def test_listings_may_leave_the_quotes_of_etags_out(bucket: Store, recorder: Callable[..., Recorder]) -> None:
+    bucket.bare = True
+    first, second = recorder(), recorder()
+    first.record("one")
+    second.record("two")
+    assert second.remote.compact("default") == (2, 2, 0)
+    first.record("three")
+    reader = recorder("offline")
+    assert [reader.found(body) for body in ("one", "two", "three")] == ["one", "two", "three"]
+
+
 def test_pseudonyms_of_two_kinds_are_not_mixed(
     recorder: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:

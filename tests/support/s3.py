@@ -28,6 +28,7 @@ class Store:
         answered: The statuses of the answers.
         page: Objects of one listing.
         away: Whether every request gets a 503.
+        bare: Whether listings have ETags without quotes, as Azure's.
         before_get: Called with the path before an object is sent.
     """
 
@@ -38,6 +39,7 @@ class Store:
         self.answered: list[int] = []
         self.away = False
         self.page = PAGE
+        self.bare = False
         self.before_get: Any = lambda _path: None
         self.lock = threading.Lock()
         self.url = ""
@@ -136,9 +138,13 @@ def s3_server(host: str = "127.0.0.1") -> Iterator[Store]:  # noqa: C901 - a cla
                 keys = [name for name in store.objects if name.startswith(wanted)]
             keys = sorted(key for name in keys if (key := name.partition("/")[2]) > after)
             page, more = keys[: store.page], len(keys) > store.page
+
+            def shown(data: bytes) -> str:
+                return escape(etag(data).strip('"') if store.bare else etag(data))
+
             rows = "".join(
                 f"<Contents><Key>{escape(key)}</Key><LastModified>2025-11-01T00:00:00.000Z</LastModified>"
-                f"<ETag>{escape(etag(store.objects[f'{bucket}/{key}']))}</ETag>"
+                f"<ETag>{shown(store.objects[f'{bucket}/{key}'])}</ETag>"
                 f"<Size>{len(store.objects[f'{bucket}/{key}'])}</Size></Contents>"
                 for key in page
             )

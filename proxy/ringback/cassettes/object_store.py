@@ -7,6 +7,7 @@ come from where each store's own tools look: variables, web identity, instance m
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _RETRY: Final = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 _WEB_CLIENT: Final = {"connect_timeout": "3s", "timeout": "10s"}
 _WEB_RETRY: Final = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_GOOGLE_EMULATOR: Final = "STORAGE_EMULATOR_HOST"  # as Google's own tools have it
+_NO_KEY: Final = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
 _CAUSES: Final = {
     "PermissionDeniedError": "the credentials do not allow it",
     "UnauthenticatedError": "it wants credentials, or other ones",
@@ -123,6 +126,10 @@ class Bucket:
         }
         if scheme == "s3" and endpoint:
             options["config"] = {"endpoint": endpoint}
+        emulator = environ.get(_GOOGLE_EMULATOR, "") if scheme == "gs" else ""
+        if emulator:
+            options["client_options"]["allow_http"] = emulator.startswith("http://")
+            options["config"] = {"service_account_key": json.dumps({"gcs_base_url": emulator, **_NO_KEY})}
         profile = _profile(environ) if scheme == "s3" else None
         if profile is not None:
             options["credential_provider"] = profile
@@ -141,7 +148,7 @@ class Bucket:
             pages = list(self._obstore.list(self._store, folder, chunk_size=1000))
         except Exception as error:  # noqa: BLE001 - see `__init__`
             raise self._error("", error) from None
-        return [StoredObject(one["path"], one["e_tag"] or _no_etag(one)) for page in pages for one in page]
+        return [StoredObject(one["path"], _etag(one)) for page in pages for one in page]
 
     def find(self, path: str) -> StoredObject | None:
         """Return the object at `path`, without its content; None if there is none.
@@ -155,7 +162,7 @@ class Bucket:
             if isinstance(error, FileNotFoundError) or type(error).__name__ == "NotFoundError":
                 return None
             raise self._error(path, error) from None
-        return StoredObject(path, found["e_tag"] or _no_etag(found))
+        return StoredObject(path, _etag(found))
 
     def get(self, path: str, etag: str | None = None) -> tuple[bytes, str] | None:
         """Return an object and its ETag; None if it still has the ETag `etag`.
@@ -166,7 +173,7 @@ class Bucket:
         """
         try:
             got = self._obstore.get(self._store, path, options={"if_none_match": etag} if etag else None)
-            return bytes(got.bytes()), got.meta["e_tag"] or _no_etag(got.meta)
+            return bytes(got.bytes()), _etag(got.meta)
         except FileNotFoundError:  # obstore's own class is one
             raise GoneError(path) from None
         except Exception as error:  # noqa: BLE001 - see `__init__`
@@ -203,7 +210,7 @@ class Bucket:
             put = self._obstore.put(self._store, path, data, mode=mode, use_multipart=False)
         except Exception as error:  # noqa: BLE001 - see `__init__`
             raise self._error(path, error) from None
-        return put["e_tag"] or ""
+        return _quoted(put["e_tag"] or "")
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove objects; those that are gone do not count.
@@ -244,9 +251,14 @@ class Bucket:
         return text if len(text) <= _MOST_CAUSE else text[: _MOST_CAUSE - 3] + "..."
 
 
-def _no_etag(meta: Mapping[str, Any]) -> str:
-    """Return what stands for the ETag where a server gives none."""
-    return f"{meta['size']}-{meta['last_modified'].timestamp()}"
+def _etag(meta: Mapping[str, Any]) -> str:
+    """Return an object's ETag in quotes, or what stands for it where a server gives none."""
+    return _quoted(meta["e_tag"] or "") or f"{meta['size']}-{meta['last_modified'].timestamp()}"
+
+
+def _quoted(etag: str) -> str:
+    """Return an ETag in quotes: Azure's listings leave them out."""
+    return f'"{etag}"' if etag and not etag.endswith('"') else etag
 
 
 def _profile(environ: Mapping[str, str]) -> object | None:
