@@ -27,7 +27,8 @@ from ringback.state import State
 from ringback.upstream.proof import Proofs
 from support import throwaway
 from support.clients import ACCOUNT, GOOD, TOKEN, live_answer, post, respond
-from support.valkey import Server, server
+from support.namespaces import Network
+from support.valkey import Server, program, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -503,7 +504,85 @@ def test_tls_and_a_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     assert "right-one" not in caplog.text
 
 
-@pytest.mark.parametrize("text", ["http://host", "redis://", "redis://:secret@[", "secret"])
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """A host of this test's own, whose ports nobody else takes."""
+    why = Network.refused()
+    if why:
+        pytest.skip(why)
+    with Network.made() as network:
+        network.add("alone")
+        with network.inside("alone"):
+            yield
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_master_that_sentinels_replace(tmp_path: Path) -> None:
+    redis = pytest.importorskip("redis", reason="the extra `fleet` is not installed")
+    running = []
+    config = tmp_path / "sentinel.conf"
+    config.write_text(
+        "sentinel monitor fleet 127.0.0.1 6379 1\nsentinel auth-pass fleet right-one\n"
+        "sentinel down-after-milliseconds fleet 500\nsentinel failover-timeout fleet 2000\n"
+    )
+
+    def start(port: int, *options: str, first: tuple[str, ...] = ()) -> Any:
+        command = [program(), *first, "--port", str(port), "--bind", "127.0.0.1", *options]
+        running.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL))
+        client = redis.Redis(port=port, password=None if first else "right-one")
+        wait_for(lambda: answers(client))
+        return client
+
+    said: list[str] = []
+    secured = ("--requirepass", "right-one", "--masterauth", "right-one", "--save", "")
+    clients = []
+    try:
+        clients.append(start(6379, *secured))
+        clients.append(start(6380, *secured, "--replicaof", "127.0.0.1 6379"))
+        clients.append(start(26379, first=(str(config), "--sentinel")))
+        _, second, sentinel = clients
+        wait_for(lambda: second.info("replication")["master_link_status"] == "up")
+        wait_for(lambda: len(sentinel.execute_command("SENTINEL", "REPLICAS", "fleet")) == 1)
+        from ringback.state_redis import RedisState  # noqa: PLC0415 - an extra
+
+        url = "sentinel://:right-one@127.0.0.1:26379,127.0.0.1:9/fleet/0"
+        state = RedisState(url, password=PASSWORD, report=said.append)
+        uses = state.uses("shop")
+        assert [uses.take(b"k"), uses.take(b"k")] == [0, 1]
+        wait_for(lambda: second.exists("ringback:{shop}:places"))
+        running[0].kill()
+        running[0].wait()
+        wait_for(lambda: (uses.take(b"other"), second.info("replication")["role"] == "master")[1])
+        wait_for(lambda: (uses.take(b"other"), not state.away)[1])
+        assert uses.take(b"k") == 2
+        assert "right-one" not in "".join(said)
+        state.close()
+    finally:
+        for client in clients:
+            client.close()
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except Exception:  # noqa: BLE001 - it starts
+        return False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://host",
+        "redis://",
+        "redis://:secret@[",
+        "secret",
+        "sentinel://:secret@host:1",
+        "sentinel:///m/0",
+    ],
+)
 def test_addresses_that_are_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as error:
         load({"state": text}, {}, tmp_path)

@@ -21,13 +21,14 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import threading
 from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ringback.state import Budget, State, Uses, Verdicts
 from ringback.tally import many
@@ -49,7 +50,9 @@ _EVENTS: Final = f"{PREFIX}events"
 _VALUES: Final = f"{PREFIX}values"
 _BUDGET: Final = f"{PREFIX}budget"
 _INSTANCE: Final = f"{PREFIX}instance"
+_SENTINELS: Final = frozenset({"sentinel", "sentinels"})
 _CAUSES: Final = {
+    "MasterNotFoundError": "no sentinel knows a master of that name",
     "TimeoutError": "the shared state does not answer in time",
     "ConnectionError": "no connection to the shared state",
     "AuthenticationError": "the shared state wants another password",
@@ -490,17 +493,36 @@ def check_url(text: str) -> str:
     """
     try:
         parts = urlsplit(text)
-        host, _port = parts.hostname, parts.port
+        sentinel = parts.scheme in _SENTINELS
+        host, _port = (None, None) if sentinel else (parts.hostname, parts.port)
     except ValueError:
         raise ValueError("it is no URL") from None
-    if parts.scheme not in {"redis", "rediss", "unix"} or not (host or parts.path):
+    if sentinel:
+        _sentinels(text)
+    elif parts.scheme not in {"redis", "rediss", "unix"} or not (host or parts.path):
         raise ValueError("write redis://HOST:PORT/NUMBER, or rediss:// for TLS")
     return text
+
+
+def _sentinels(url: str) -> tuple[list[tuple[str, int]], str, int]:
+    """Return the sentinels' hosts and ports, the master's name, and the database of a `sentinel://` URL.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = urlsplit(url)
+    name, _, number = parts.path.strip("/").partition("/")
+    hosts = re.findall(r"(?:^|,)(\[[^\]]+\]|[^,:\[\]]+)(?::(\d+))?(?=,|$)", parts.netloc.rpartition("@")[2])
+    if not hosts or not name or not (number or "0").isdigit():
+        raise ValueError("write sentinel://HOST:PORT,HOST:PORT/MASTER/NUMBER, or sentinels:// for TLS")
+    return [(host.strip("[]"), int(port or 26379)) for host, port in hosts], name, int(number or 0)
 
 
 def _place(url: str) -> str:
     """Return the URL without user, password and query."""
     parts = urlsplit(url)
+    if parts.scheme in _SENTINELS:
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
@@ -513,11 +535,30 @@ def _client(url: str, place: str, limit: float) -> Any:
     from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
     from redis.retry import Retry  # noqa: PLC0415 - as above
 
-    limits = {"socket_timeout": limit, "socket_connect_timeout": min(limit, 1.0)}
+    limits: dict[str, Any] = {"socket_timeout": limit, "socket_connect_timeout": min(limit, 1.0)}
+    limits["retry"] = Retry(NoBackoff(), 0)
     try:
-        return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **limits)
+        if urlsplit(url).scheme in _SENTINELS:
+            return _master(url, limits)
+        return redis.Redis.from_url(url, **limits)
     except Exception as error:  # noqa: BLE001 - of its query, such as a file that is not there
         raise StateError(f"state: {place}: {_cause(error)}") from None
+
+
+def _master(url: str, limits: dict[str, Any]) -> Any:
+    """Return a client of the master that sentinels name, now and after a failover."""
+    from redis.sentinel import Sentinel  # noqa: PLC0415 - as above
+
+    hosts, name, database = _sentinels(url)
+    user, _, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    query = dict(parse_qsl(urlsplit(url).query))
+    secured: dict[str, Any] = {}
+    if urlsplit(url).scheme == "sentinels":
+        secured = {"ssl": True, "ssl_ca_certs": query.get("ssl_ca_certs")}
+    asking = {"password": query.get("sentinel_password"), **limits, **secured}
+    known = {"username": unquote(user) or None, "password": unquote(password) or None}
+    sentinel = Sentinel(hosts, sentinel_kwargs=asking, db=database, **known, **limits, **secured)
+    return sentinel.master_for(name)
 
 
 def _cause(error: Exception) -> str:
