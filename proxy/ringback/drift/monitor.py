@@ -99,7 +99,6 @@ class AgreedExchanges:
             if not field.media:
                 shapes = self._shapes.setdefault(field.name.lower(), [])
                 shapes += [field.pattern] if field.pattern else []
-        self._media = frozenset(field.name.lower() for field in headers.headers if field.media)
         resources = claim_set.contract.resources
         claimed = [field for one in resources for _, field in fields_of(one.answer)]
         dates = {field.json for field in claimed if field.value == "$now"}
@@ -158,12 +157,10 @@ class AgreedExchanges:
     def _seen(self, name: str, value: str) -> tuple[str, str | None]:
         """Return what the comparison sees of a header field; None for a value that could be any other."""
         lower = name.lower()
-        if lower in self._media:
-            return name, value
         if lower in self._transport:
             return name, None
         shapes = self._shapes.get(lower)
-        if shapes is None:
+        if shapes is None:  # the media type, or a field that nobody has seen before
             return name, value
         return name, None if all(shape.fullmatch(value) for shape in shapes) else value
 
