@@ -4,29 +4,49 @@ Each function is timed with texts of one shape at the ends of a range, where the
 the smaller one. Linear time grows by `RANGE`, quadratic time by its square. Between the two lies room for a
 noisy machine: `STEEPEST` is their geometric middle, the smaller text is repeated until it is measurable,
 of several runs the quickest counts, and a failure is measured again. Nothing may take longer than `LONGEST`.
+At the large scale there are two sizes more in between, and each step is judged as well.
+
+The functions of the package that a case reaches are noted. At the large scale, every one that takes bytes
+must be reached, or be in `APART` with the reason why nobody else chooses its bytes or their number.
 """
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import base64
 import gc
+import gzip
 import os
 import re
+import sys
 import time
+import zlib
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 from urllib.parse import quote
 
+import brotli  # type: ignore[import-untyped]  # its types are in no package
 import pytest
+import zstandard
 
-from ringback.cassettes import matching, redaction
+import ringback
+from ringback.cassettes import layout, matching, redaction, vcr_format
 from ringback.cassettes.bodies import decode, rewrite_body
 from ringback.cassettes.files import CassetteError
-from ringback.cassettes.formats import ForeignFileError, read
+from ringback.cassettes.formats import ForeignFileError, read, recognise_flows, to_ruby_vcr
 from ringback.cassettes.layout import ForeignLayoutError, scan
+from ringback.cassettes.object_store import StoredObject
 from ringback.cassettes.redaction import Redaction
-from ringback.contract import Answer, Names, Request, load
+from ringback.cassettes.remote import _count, _items, compose
+from ringback.cassettes.vcr_format import Interaction, dump
+from ringback.cassettes.verify import load as load_file
+from ringback.cassettes.verify import secrets_in
+from ringback.contract import Answer, Names, Request, Source, load
 from ringback.contract.render import SeededStamps
 from ringback.contract.values import (
     channel,
@@ -39,28 +59,140 @@ from ringback.contract.values import (
     national,
 )
 from ringback.control import Control
+from ringback.drift.monitor import DriftMonitor
+from ringback.journal import Journal
+from ringback.launch.certificates import read_certificates
+from ringback.launch.trust import bundle_of, read_pem_blocks
 from ringback.responder import Responder
 from ringback.server.destination import Destination
 from ringback.server.http1 import Heads, Http1
+from ringback.server.tls import parse_client_hello
 from ringback.server.tunnel import first_bytes
-from support.clients import ACCOUNT, post
+from ringback.upstream.client import _ConnectRequest
+from ringback.upstream.http1 import AnswerParser, UpstreamError
+from support.clients import ACCOUNT, GOOD, post
 from support.exchanges import FORM, JSON, Shelf, answer, missed, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType, FrameType
 
     from ringback.cassettes.misses import Miss
 
 PROMISE = "no input is slower than linear"
 TRIED = "processor time over a range of 64 times the size"
-LARGEST = 1 << (22 if "TRUST_SCALE" in os.environ else 20)
+LARGE_SCALE = "TRUST_SCALE" in os.environ
+LARGEST = 1 << (22 if LARGE_SCALE else 20)
 SMALLER = LARGEST // 4  # for what is tried in many shapes
 RANGE = 64
 STEEPEST = RANGE**1.5
+STEEPEST_STEP = 4**1.75  # a step has less room than the range, and the same noise
 MEASURABLE = 0.02
 LONGEST = 30.0
 ATTEMPTS = 3
 KEY = b"k" * 32
+PACKAGE = str(Path(ringback.__file__).parent)
+REACHED: set[str] = set()  # functions of the package that a case called
+
+
+OWN = "bytes that this project made, of a size that it chose"
+DIGEST = "a digest or a key, of a fixed size"
+FEW = "gets 64 KB at the most: the limit of a head and of a ClientHello"
+ON = "hands the bytes on, unread, to what is measured or to the system"
+APART = {
+    "cassettes/layout.py:_vouched": "takes one checksum of one item, by zlib",
+    "server/listener.py:Handshake.data_received": FEW,
+    "server/listener.py:HttpProxyHandshake._read_absolute": FEW,
+    **dict.fromkeys(
+        (
+            "callbacks.py:StatusCallbacks._send",
+            "cassettes/object_store.py:Bucket._put",
+            "cassettes/object_store.py:Bucket.put",
+            "cassettes/object_store.py:Bucket.replace",
+            "cassettes/remote.py:RemoteCassettes._install",
+            "cassettes/remote.py:RemoteCassettes._keep",
+            "cassettes/store.py:keep_beside",
+            "cassettes/store.py:write_all",
+            "cassettes/store.py:write_whole",
+            "cli/cassettes.py:_message",
+            "cli/cassettes.py:_write",
+            "drift/monitor.py:AgreedExchanges.add",
+            "launch/directory.py:write_file",
+            "mitmproxy_engine.py:Engine.take",
+            "mitmproxy_engine.py:_WithoutReplies.__init__",
+            "mitmproxy_engine.py:_WithoutReplies.write",
+            "mitmproxy_flows.py:is_origin_form",
+            "mitmproxy_view.py:TwilioView.__call__",
+            "mitmproxy_view.py:TwilioView.prettify",
+            "mitmproxy_view.py:TwilioView.render_priority",
+            "net.py:write_atomically",
+            "server/connection.py:HttpConnection._write",
+            "server/connection.py:HttpConnection.data_received",
+            "server/connection.py:MitmproxyEngine.take",
+            "server/connection.py:TlsConnection._write",
+            "server/connection.py:TlsConnection.data_received",
+            "server/tunnel.py:Side.data_received",
+            "server/tunnel.py:Side.leave_kernel",
+            "server/tunnel.py:Tunnel.__init__",
+            "upstream/client.py:UpstreamConnection._settle",
+            "upstream/client.py:UpstreamConnection._take",
+            "upstream/client.py:UpstreamConnection._write",
+            "upstream/client.py:UpstreamConnection.ask",
+            "upstream/client.py:UpstreamConnection.data_received",
+        ),
+        ON,
+    ),
+    **dict.fromkeys(
+        (
+            "callbacks.py:_written",
+            "cassettes/layout.py:CassetteReader._note",
+            "cassettes/remote.py:RemoteCassettes.append",
+            "cassettes/remote.py:RemoteCassettes.publish",
+            "cassettes/remote.py:RemoteFile.append",
+            "cassettes/remote.py:RemoteFile.append_locally",
+            "cassettes/remote.py:RemoteRerecordedFile.append",
+            "cassettes/store.py:CassetteFile._create",
+            "cassettes/store.py:CassetteFile.append",
+            "cassettes/store.py:CassetteFile.append_locked",
+            "cassettes/store.py:RerecordedFile.append",
+            "cassettes/store.py:offsets_of",
+            "cli/setup.py:_write",
+            "journal.py:_cleaned",
+            "launch/certificates.py:export",
+            "launch/trust.py:Bundles._write",
+            "launch/trust.py:jks",
+            "launch/trust.py:usual_bundle",
+            "server/http1.py:Heads.remember",
+            "server/http1.py:Http1._do",
+            "server/listener.py:Handshake._go_to",
+            "server/listener.py:Handshake._reply",
+            "server/listener.py:HttpProxyHandshake._connect",
+            "server/tls.py:LeafIssuer.__init__",
+            "state.py:State.follow",
+            "state.py:State.publish",
+            "state_redis.py:RedisState._add_all",
+            "state_redis.py:RedisState._follow",
+            "state_redis.py:RedisState.follow",
+            "state_redis.py:RedisState.publish",
+            "upstream/http1.py:_check_framing",
+        ),
+        OWN,
+    ),
+    **dict.fromkeys(
+        (
+            "cassettes/pseudonyms.py:key_id",
+            "cassettes/redaction.py:check_key",
+            "cassettes/redaction.py:with_key",
+            "state.py:Uses.take",
+            "state.py:Verdicts.settle",
+            "state_redis.py:RedisUses.take",
+            "state_redis.py:RedisVerdicts._checked",
+            "state_redis.py:RedisVerdicts._signed",
+            "state_redis.py:RedisVerdicts.settle",
+        ),
+        DIGEST,
+    ),
+}
 
 
 def repeated(unit: bytes) -> Callable[[int], bytes]:
@@ -144,16 +276,38 @@ def assert_linear(
     function: Callable[[bytes], object], make: Callable[[int], bytes], largest: int = LARGEST
 ) -> None:
     """Fail if time grows faster than size, in each of a few attempts."""
-    small, large = make(largest // RANGE), make(largest)
+    steps = (RANGE, 16, 4, 1) if LARGE_SCALE else (RANGE, 1)
+    texts = [make(largest // step) for step in steps]
+    note_calls(function, texts[0])
     for _ in range(ATTEMPTS):
-        slow = seconds(function, large)
+        slow = seconds(function, texts[-1])
         if slow < MEASURABLE:
             return  # so short that no growth of it can be felt
-        quick = quickest(function, small)
-        if slow < LONGEST and slow < quick * STEEPEST:
+        times = [*(quickest(function, text) for text in texts[:-1]), slow]
+        whole = slow < LONGEST and slow < times[0] * STEEPEST
+        if whole and all(one < before * STEEPEST_STEP for before, one in pairwise(times) if LARGE_SCALE):
             return
-    pytest.fail(
-        f"{RANGE} times the size takes {slow / quick:.0f} times as long: {slow:.2f} s for {largest} bytes"
+    told = ", ".join(f"{taken:.3f} s for {len(text)}" for taken, text in zip(times, texts, strict=True))
+    pytest.fail(f"{RANGE} times the size takes {slow / times[0]:.0f} times as long: {told} bytes")
+
+
+def note_calls(function: Callable[[bytes], object], data: bytes) -> None:
+    """Call `function`, and note the functions of the package that it calls."""
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+            called.add(frame.f_code)
+
+    called: set[CodeType] = set()
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        seconds(function, data)
+    finally:
+        sys.setprofile(before)
+    REACHED.update(
+        f"{code.co_filename[len(PACKAGE) + 1 :]}:{code.co_qualname.replace('.<locals>', '')}"
+        for code in called
     )
 
 
@@ -273,22 +427,23 @@ def test_a_stream_of_http(name: str, piece: int) -> None:
     assert_linear(received, STREAMS[name], SMALLER if piece > 1 else SMALLER // 8)
 
 
+def answered_here(body: bytes) -> None:
+    """Answer a message with `body`, all of it in this thread."""
+    answering, asked = Responder(load(), stamps=SeededStamps(1)), post("Messages", body)
+    decided = answering.decide(asked, Names("api.twilio.com"))
+    assert isinstance(decided, Answer)
+    answering.finish(asked, decided)
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_an_answer_of_the_contract_and_its_journal(name: str) -> None:
-    answering = Responder(load(), stamps=SeededStamps(1))
-    assert_linear(
-        lambda body: answering.handle(post("Messages", body), Names("api.twilio.com")), FORMS[name], SMALLER
-    )
+    assert_linear(answered_here, FORMS[name], SMALLER)
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *DOCUMENTS])
 def test_a_form_of_one_long_value(name: str) -> None:
     unit = TEXTS[name] if name in TEXTS else DOCUMENTS[name][0]
-    answering = Responder(load(), stamps=SeededStamps(1))
-    body = field(quote(unit).encode())
-    assert_linear(
-        lambda data: answering.handle(post("Messages", data), Names("api.twilio.com")), body, SMALLER
-    )
+    assert_linear(answered_here, field(quote(unit).encode()), SMALLER)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -341,3 +496,261 @@ def test_a_file_of_a_foreign_form(unit: bytes) -> None:
             read(data, Path("a.yaml"))
 
     assert_linear(looked_at, repeated(unit), SMALLER)
+
+
+@pytest.mark.parametrize(
+    "coding, pack",
+    [
+        ("br", brotli.compress),
+        ("zstd", zstandard.ZstdCompressor().compress),
+        ("deflate", zlib.compress),
+        ("deflate, gzip, br", lambda data: brotli.compress(gzip.compress(zlib.compress(data)))),
+    ],
+    ids=["br", "zstd", "deflate", "three"],
+)
+def test_opening_of_what_unpacks_to_much(coding: str, pack: Callable[[bytes], bytes]) -> None:
+    assert_linear(lambda body: decode(body, coding), lambda size: pack(b"a" * size))
+
+
+ANSWER = b"HTTP/1.1 201 CREATED\r\nContent-Type: application/json\r\n"
+ANSWERS: dict[str, Callable[[int], bytes]] = {
+    "a body": lambda size: ANSWER + b"Content-Length: %d\r\n\r\n" % size + b"x" * size,
+    "a body until the end": lambda size: ANSWER + b"\r\n" + b"x" * size,
+    "chunks of a byte": lambda size: (
+        ANSWER + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * (size // 6) + b"0\r\n\r\n"
+    ),
+    "a chunk extension": lambda size: ANSWER + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * size,
+    "fields": lambda size: ANSWER + b"a: b\r\n" * (size // 6) + b"\r\n",
+    "a field": lambda size: ANSWER + b"X: " + b"a" * size + b"\r\n\r\n",
+    "a reason": lambda size: b"HTTP/1.1 200 " + b"a" * size,
+    "interim answers": repeated(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "empty lines": repeated(b"\r\n"),
+}
+
+
+@pytest.mark.parametrize("piece", [1, 1000, 1 << 30])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_of_an_upstream(name: str, piece: int) -> None:
+    def received(data: bytes) -> None:
+        parser = AnswerParser("POST")
+        with suppress(UpstreamError):
+            for at in range(0, len(data), piece):
+                parser.feed(data[at : at + piece])
+            parser.end()
+
+    assert_linear(received, ANSWERS[name], SMALLER if piece > 1 else SMALLER // 8)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/xml"])
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_comparison_of_a_live_answer(name: str, kind: str) -> None:
+    unit, begin = DOCUMENTS[name]
+    monitor = DriftMonitor(load())
+    asked = post("Messages", GOOD["Messages"], extension=".json" if "json" in kind else "")
+
+    def observed(body: bytes) -> None:
+        monitor.observe(asked, Answer(201, "CREATED", (("Content-Type", kind),), body, Source("live")))
+
+    assert_linear(observed, lambda size: begin + unit * (size // len(unit)), SMALLER)
+
+
+@pytest.mark.parametrize("unit", [ACCOUNT.encode(), b"%41", b"token", b"%", b"+", b'{"a":'], ids=str)
+def test_an_entry_of_the_journal(unit: bytes) -> None:
+    """The token stands at the end of what is asked and answered, so that all of it is searched."""
+    secret = b"5ec2e75ec2e75ec2e75ec2e75ec2e75e"
+    authorization = ("Authorization", "Basic " + base64.b64encode(b"AC:" + secret).decode())
+
+    def kept(data: bytes) -> None:
+        journal = Journal()
+        for media in ("application/json", "application/x-www-form-urlencoded"):
+            fields = (authorization, ("Content-Type", media))
+            asked = Request("POST", "api.twilio.com", "/" + data[:1000].hex(), fields, data + secret)
+            journal.add(asked, Answer(201, "CREATED", (), data + secret, Source("live")))
+        for entry in journal:
+            entry.record().as_dict(details=True)
+            journal.take("request", entry.packed())
+        journal.take("request", data)
+
+    assert_linear(kept, repeated(unit), SMALLER)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"\x16\x03\x01\x00\x01\x01",
+        b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(16380),
+        b"\x16\x03\x01\x00\x00",
+    ],
+    ids=["records of a byte", "a long message", "empty records"],
+)
+def test_a_client_hello(unit: bytes) -> None:
+    def parsed(data: bytes) -> None:
+        with suppress(ValueError):
+            parse_client_hello(data)
+
+    assert_linear(parsed, repeated(unit), SMALLER)
+
+
+@pytest.mark.parametrize(
+    "extension", [b"\x00\x00\x00\x00", b"\x00\x10\x00\x00", b"\xff\xff\x00\x00"], ids=repr
+)
+def test_a_client_hello_of_many_extensions(extension: bytes) -> None:
+    def hello(size: int) -> bytes:
+        content = extension * (min(size, 60_000) // 4)
+        body = b"\x03\x03" + bytes(32) + b"\x00" + b"\x00\x02\x13\x01" + b"\x01\x00"
+        body += len(content).to_bytes(2) + content
+        message = b"\x01" + len(body).to_bytes(3) + body
+        return b"".join(
+            b"\x16\x03\x01" + len(part).to_bytes(2) + part
+            for part in (message[at : at + 16000] for at in range(0, len(message), 16000))
+        )
+
+    def parsed(data: bytes) -> None:
+        with suppress(ValueError):
+            parse_client_hello(data)
+
+    assert_linear(parsed, hello)
+
+
+ITEM = b"- request:\n    uri: https://api.twilio.com/\n    body: '"
+
+
+@pytest.mark.parametrize(
+    "unit", [b"''", b"a", b" ", b"\n\n", b"\\\\", b"&a *a ", b"[", b"? ", b"- "], ids=repr
+)
+def test_an_item_of_a_cassette(unit: bytes) -> None:
+    def parsed(data: bytes) -> None:
+        for begin in (b"", ITEM, ITEM.replace(b"'", b'"')):
+            for read_item in (vcr_format.parse, vcr_format.parse_request):
+                with suppress(CassetteError, vcr_format.InteractionError):
+                    read_item(begin + data)
+
+    assert_linear(parsed, repeated(unit), SMALLER // 4)
+
+
+def test_a_cassette_with_keys_of_another_version() -> None:
+    item = dump(Interaction(request({"Body": "x"}), answer()))
+    one = layout.entry(b"k" * 16, item)
+    metadata = {"ringback": {"matching": 1, "redaction": {"version": 1}}}
+
+    def renewed(data: bytes) -> None:
+        layout.upgraded(data, scan(data))
+
+    assert_linear(renewed, lambda size: layout.head(metadata) + one * (size // len(one)), SMALLER)
+
+
+@pytest.mark.parametrize("name", [*TEXTS, *DOCUMENTS])
+def test_a_search_for_secrets(name: str) -> None:
+    unit, begin = (TEXTS[name], b"") if name in TEXTS else DOCUMENTS[name]
+
+    def searched(body: bytes) -> None:
+        secrets_in(Interaction(request(body, headers=(JSON,)), answer(body)))
+        to_ruby_vcr([(request({"Body": "x"}), answer(body), "")], "1")
+        Redaction().redact(request({"Body": "x"})).answer(answer(body))
+
+    assert_linear(searched, lambda size: begin + unit * (size // len(unit)), SMALLER)
+
+
+@pytest.mark.parametrize("unit", [b"-----BEGIN CERTIFICATE-----\n", b"-----BEGIN ", b"a\n", b"-"], ids=repr)
+def test_a_file_of_certificates(tmp_path: Path, unit: bytes) -> None:
+    file = tmp_path / "roots.pem"
+
+    def found(data: bytes) -> None:
+        file.write_bytes(data)
+        with suppress(ValueError, OSError):
+            bundle_of(read_pem_blocks(file), data)
+        with suppress(ValueError):
+            read_certificates(data)
+
+    assert_linear(found, repeated(unit), SMALLER)
+
+
+@pytest.mark.parametrize("unit", ["plain", "torn", "another tool's"])
+def test_a_check_of_a_file(tmp_path: Path, unit: str) -> None:
+    file = tmp_path / "a.yaml"
+    one = Interaction(request({"Body": "x"}), answer())
+    item = dump(one)
+    units = {
+        "plain": item,
+        "torn": layout.entry(b"k" * 16, item)
+        + b"# ringback key="
+        + b"00" * 16
+        + b" crc=00000000 bytes=99\n- req\n",
+        "another tool's": b"http_interactions:\n- x: y\n",
+    }
+
+    def looked_at(data: bytes) -> None:
+        file.write_bytes(data)
+        with suppress(CassetteError, layout.DamageError, ValueError):
+            load_file(file)
+        with suppress(CassetteError):
+            layout.refuse_other_format(data, file)
+        recognise_flows(data)
+        with suppress(CassetteError, layout.DamageError):
+            compose("a", {StoredObject("a.yaml", "1"): data, StoredObject("a/1.done", "2"): data})
+        for function in (_count, partial(_items, "a", "a.yaml")):
+            with suppress(CassetteError, layout.DamageError, ValueError):
+                function(data)
+
+    head = b"interactions:\n" if unit == "plain" else layout.head({})
+    assert_linear(looked_at, lambda size: head + units[unit] * (size // len(units[unit])), SMALLER // 4)
+
+
+@pytest.mark.parametrize("unit", [b"--b\r\n\r\n\r\n", b"\r\n--b", b'name="', b"--b\r\n"], ids=repr)
+def test_a_body_of_many_parts(unit: bytes) -> None:
+    kind = (("Content-Type", "multipart/form-data; boundary=b"),)
+    assert_linear(
+        lambda body: Redaction().redact(request(body, headers=kind)).key.digest,
+        lambda size: b"--b\r\n" + unit * (size // len(unit)) + b"\r\n--b--",
+        SMALLER,
+    )
+
+
+@pytest.mark.parametrize("unit", [b"a: b\r\n", b"a", b"\r\n"], ids=repr)
+def test_the_answer_of_an_egress_proxy(unit: bytes) -> None:
+    async def answered(data: bytes) -> None:
+        asked = _ConnectRequest("api.twilio.com:443", None)
+        asked.connection_made(Mock(spec=asyncio.Transport))
+        for at in range(0, len(data), 1000):
+            asked.data_received(data[at : at + 1000])
+        if asked.granted.done():
+            asked.granted.exception()
+
+    def came(data: bytes) -> None:
+        asyncio.run(answered(b"HTTP/1.1 200 OK\r\n" + data))
+
+    assert_linear(came, repeated(unit), SMALLER)
+
+
+def functions_with_bytes() -> set[str]:
+    """Every function of the package with a parameter for bytes, as `file:Class.function`."""
+    found = set()
+
+    def look(node: ast.AST, file: str, inside: str) -> None:
+        for one in ast.iter_child_nodes(node):
+            if isinstance(one, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                name = f"{inside}.{one.name}" if inside else one.name
+                if not isinstance(one, ast.ClassDef) and takes_bytes(one):
+                    found.add(f"{file}:{name}")
+                look(one, file, name)
+
+    for path in Path(PACKAGE).rglob("*.py"):
+        look(ast.parse(path.read_text(encoding="utf-8")), str(path.relative_to(PACKAGE)), "")
+    return found
+
+
+def takes_bytes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    given = function.args
+    types = [one.annotation for one in (*given.posonlyargs, *given.args, *given.kwonlyargs) if one.annotation]
+    return any({"bytes", "Buffer"} & set(re.findall(r"\w+", ast.unparse(one))) for one in types)
+
+
+def test_every_function_that_takes_bytes_is_measured(request: pytest.FixtureRequest) -> None:
+    if not LARGE_SCALE:
+        pytest.skip("large scale: scripts/test.py --trust")
+    if request.config.option.keyword or any("::" in one for one in request.config.args):
+        pytest.skip("only a part of this file runs")
+    left = functions_with_bytes() - REACHED - set(APART)
+    assert not left, sorted(left)
+    assert set(APART) <= functions_with_bytes()
+    assert not set(APART) & REACHED
