@@ -121,14 +121,14 @@ class Contexts:
     """
 
     def __init__(self, authority: Path, is_twilio: Callable[[str], bool]) -> None:
-        self._authority = authority
+        self._pem = authority.read_bytes()  # the file may go away while the proxy runs
         self._is_twilio = is_twilio
         self._leaf_issuer: LeafIssuer | None = None
         self.context_for = lru_cache(_MAX_HOSTS)(self._make)
 
     def _make(self, host: str) -> ssl.SSLContext:
         if self._leaf_issuer is None:
-            self._leaf_issuer = LeafIssuer(self._authority.read_bytes())
+            self._leaf_issuer = LeafIssuer(self._pem)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_ciphers(_CIPHERS)
         # HTTP/1 alone: a client that would take HTTP/2 as well is answered sooner without it.
