@@ -26,6 +26,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -42,7 +43,6 @@ from support.valkey import Server, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from support.throwaway import ThrowAway
     from support.upstream import Seen
@@ -155,7 +155,7 @@ class Fleet:
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
         for process in self.running.values():
-            process.wait(60)
+            process.wait(180)
         self.running.clear()
 
     def churn(self, until: float) -> None:
@@ -491,3 +491,44 @@ def test_what_shared_state_costs(tmp_path: Path) -> None:
             fleet.stop()
     report("a replayed answer, one client, one connection", **figures)
     assert len(figures) == 2
+
+
+def processor_seconds(process: subprocess.Popen[bytes]) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_answers_a_second_by_replicas(tmp_path: Path) -> None:
+    figures: dict[str, str] = {"processors": str(len(os.sched_getaffinity(0)))}
+    with (
+        running(Hosts(None), tmp_path / "fleet", "--mode", "offline", "--cassettes", URL) as fleet,
+        haproxy(fleet),
+    ):
+        prepare(tmp_path / "prepared", fleet.store)
+        context = trusted(fleet)
+        for count in range(1, REPLICAS + 1):
+            fleet.add(count - 1)
+            clients = [Client(("127.0.0.1", fleet.front), f"session-{n}", context) for n in range(12)]
+            for client in clients:
+                client.ask("same")  # the cassette is open, and HAProxy knows the replica
+            used = sum(map(processor_seconds, fleet.running.values()))
+            began = time.monotonic()
+
+            def work(number: int, clients: list[Client] = clients, end: float = began + 8) -> None:
+                client = clients[number]
+                while time.monotonic() < end:
+                    client.left = max(client.left, 2)
+                    client.ask("same")
+                client.close()
+
+            everybody(work, len(clients))
+            took = time.monotonic() - began
+            used = sum(map(processor_seconds, fleet.running.values())) - used
+            answers = sum(len(client.times) - 1 for client in clients)
+            figures[f"{count}_replica{'s' * (count > 1)}"] = (
+                f"{answers / took:.0f} answers a second; {answers / used:.0f} for each second of a processor "
+                f"of the replicas, which had {used / took:.2f} processors"
+            )
+    report("replayed answers with shared state, by replicas; clients on the same machine", **figures)
+    assert len(figures) == REPLICAS + 1
