@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 from ringback import __version__, contract
+from ringback.bounds import BusyError, LinearPattern
 from ringback.contract import ContractError
 from ringback.exchange import Answer, Headers, Poll, Request, Source, Stream, basic_auth, is_large
-from ringback.net import BusyError, LinearPattern, is_loopback
+from ringback.net import is_loopback
 from ringback.records import Filter, Record, cited_by, created_by, row_of
 from ringback.tally import prometheus
 

@@ -17,9 +17,9 @@ from ringback.contract.render import count_segments
 from ringback.exchange import Headers, Source, error_code, first_header
 
 if TYPE_CHECKING:
+    from ringback.bounds import LinearPattern
     from ringback.contract import Contract
     from ringback.exchange import Answer, Request
-    from ringback.net import LinearPattern
 
 DEFAULT_SESSION: Final = "default"
 

@@ -11,13 +11,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ringback import contract
+from ringback.bounds import BusyError, WorkThread
 from ringback.cassettes.files import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.contract.form import NamingError, has_too_many_fields, limit_exceeded, parameters_named
 from ringback.contract.render import FreshStamps, Stamps, make_stamps
 from ringback.exchange import Forward, Mode, is_large, secrets_of
 from ringback.journal import Journal
-from ringback.net import BusyError, WorkThread
 from ringback.records import DEFAULT_SESSION
 from ringback.state import State
 from ringback.tally import CHALLENGE, Tally

@@ -14,7 +14,7 @@ import vcr
 
 from ringback import contract
 from ringback.cassettes import editing, verify
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.exchange import Source
 from support import page as documented
 from support.exchanges import FORM, OTHER_SID, Shelf, found, request

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ringback import contract
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.cassettes.verify import documented_answer
 from ringback.contract import AnswerStamp
 from support.exchanges import FORM, basic, request

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ringback.cassettes.formats import recognise, to_har, to_ruby_vcr
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.cassettes.vcr_format import FIELD_SOURCE
 from ringback.cassettes.verify import load
 from ringback.cli import ringback

@@ -11,7 +11,8 @@ import pytest
 import vcr
 
 from ringback.cassettes import verify
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.redaction import Redaction
 from ringback.cassettes.verify import secrets_in
 from ringback.exchange import Answer, Request, Source
 from support.clients import SHARED

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.cassettes.vcr_format import Interaction
 from ringback.cassettes.verify import redacted_view, secrets_in
 from support.exchanges import FORM, JSON, SID, TOKEN, answer, request

@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from vcr.errors import CannotOverwriteExistingCassetteException
 
 from ringback.cassettes import vcr_format
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.exchange import Answer, Request, Source
 from support.exchanges import (
     KEY,

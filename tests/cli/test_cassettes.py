@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.cli import ringback
 from ringback.cli.cassettes import command
 from support.exchanges import KEY, SID, TOKEN, Shelf, answer, basic, numbered, request, written

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ringback import contract
+from ringback.bounds import BusyError, LinearPattern, WorkThread
 from ringback.cassettes import matching
 from ringback.cassettes.misses import Miss
 from ringback.cassettes.redaction import RedactedExchange
@@ -21,7 +22,6 @@ from ringback.contract import Answer, Names, Request
 from ringback.control import Control
 from ringback.drift.monitor import DriftMonitor
 from ringback.exchange import LARGE
-from ringback.net import BusyError, LinearPattern, WorkThread
 from ringback.records import Record
 from ringback.responder import Responder
 from ringback.settings import Settings

@@ -23,9 +23,8 @@ from ringback.cassettes.files import (
     recording_error,
     rewritten_path,
 )
-from ringback.cassettes.matching import FORM_TYPE, MATCHING_VERSION
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER, FORM_TYPE, MATCHING_VERSION
 from ringback.cassettes.redaction import (
-    ACCOUNT_PLACEHOLDER,
     Redaction,
     check_key,
     known_of,

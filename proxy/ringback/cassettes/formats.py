@@ -33,9 +33,7 @@ from ringback.cassettes.format_readers import (
     as_text,
     cut,
 )
-from ringback.cassettes.matching import FORM_TYPE, parse_fields
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER
-from ringback.cassettes.vcr_format import NO_URI
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER, FORM_TYPE, NO_URI, parse_fields
 from ringback.contract.yaml_files import too_deep
 from ringback.exchange import Answer, Request, Source
 

@@ -19,9 +19,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
+from ringback.bounds import LinearPattern
 from ringback.cassettes import bodies
 from ringback.cassettes.files import CodingError
-from ringback.net import LinearPattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 
+NO_URI: Final = re.compile(r"[\x00-\x1f\x7f]")
+ACCOUNT_PLACEHOLDER: Final = "AC" + 32 * "0"
 MATCHING_VERSION: Final = 2  # stands in a cassette's metadata: another version's keys are made again
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 API_HOST: Final = "api.twilio.com"

@@ -21,7 +21,7 @@ from urllib.parse import quote, quote_plus, unquote, urlencode
 from ringback.cassettes import bodies, matching, pseudonyms
 from ringback.cassettes.bodies import rewrite_body
 from ringback.cassettes.files import CodingError, RedactionError
-from ringback.cassettes.matching import MATCHING_VERSION, MatchIgnore
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER, MATCHING_VERSION, MatchIgnore
 from ringback.cassettes.pseudonyms import KEY_VARIABLE, Replacement, Replacements, key_id, replacements_for
 from ringback.contract.form import plain_name
 from ringback.exchange import (
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from ringback.cassettes.vcr_format import Interaction
     from ringback.exchange import Headers
 
-ACCOUNT_PLACEHOLDER: Final = "AC" + 32 * "0"
 REDACTED: Final = "REDACTED"
 
 SECRET_HEADER: Final = re.compile(

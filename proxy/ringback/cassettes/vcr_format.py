@@ -19,6 +19,7 @@ from vcr.serializers import jsonserializer, yamlserializer
 
 from ringback.cassettes import yaml_text
 from ringback.cassettes.files import READ_SUFFIXES, CassetteFormatError, read_whole
+from ringback.cassettes.matching import NO_URI
 from ringback.cassettes.yaml_text import UnusualError
 from ringback.contract.yaml_files import too_deep
 from ringback.exchange import MOCK, PROVENANCE_PREFIX, Answer, Request, Source, first_header
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _MISSING: Final = object()
 _SCALARS: Final = (str, bytes, int, float, type(None))
-NO_URI: Final = re.compile(r"[\x00-\x1f\x7f]")
 _KINDS: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
     (type(None), "empty"),
     (bool, "true or false"),

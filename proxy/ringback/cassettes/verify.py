@@ -24,8 +24,8 @@ from ringback.cassettes.files import (
     read_whole,
     reading_error,
 )
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.cassettes.redaction import (
-    ACCOUNT_PLACEHOLDER,
     PATTERNS,
     REDACTED,
     Redaction,

@@ -20,9 +20,8 @@ from ringback.cassettes import editing, files, formats, pseudonyms
 from ringback.cassettes.files import CassetteError, cassette_names
 from ringback.cassettes.format_readers import LARGEST
 from ringback.cassettes.formats import ForeignFileError
-from ringback.cassettes.matching import form_fields, plain_key
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER, form_fields, plain_key
 from ringback.cassettes.redaction import (
-    ACCOUNT_PLACEHOLDER,
     REDACTED,
     Redaction,
 )

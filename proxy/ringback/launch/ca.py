@@ -40,7 +40,6 @@ from ringback.net import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DOMAIN = "twilio.com"
 
 MITMPROXY_PEM = "mitmproxy-ca.pem"
 ROOT_PEM = "mitmproxy-ca-cert.pem"

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ringback.launch.ca import DOMAIN
-from ringback.launch.trust import JKS_PASSWORD, jks
+from ringback.launch.trust import DOMAIN, JKS_PASSWORD, jks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

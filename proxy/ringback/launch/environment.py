@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from ringback.launch.ca import DOMAIN
 from ringback.launch.directory import private_temporary, write_file
 from ringback.launch.runtimes import RUNTIMES, LaunchContext, Proxy
-from ringback.launch.trust import Bundles
+from ringback.launch.trust import DOMAIN, Bundles
 from ringback.system import is_running
 
 if TYPE_CHECKING:

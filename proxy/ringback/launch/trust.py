@@ -17,6 +17,7 @@ from ringback.launch.directory import write_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+DOMAIN = "twilio.com"  # the only one that our CA may vouch for
 JKS_PASSWORD = "changeit"  # noqa: S105 - every JDK's own; it protects nothing, the store holds certificates only
 
 _CERTIFICATE = re.compile(

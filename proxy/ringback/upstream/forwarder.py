@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from ringback.bounds import WorkThread
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
 from ringback.exchange import (
@@ -24,7 +25,6 @@ from ringback.exchange import (
     header_value,
     is_large,
 )
-from ringback.net import WorkThread
 from ringback.state import Budget
 from ringback.upstream.http1 import UpstreamError
 from ringback.upstream.proof import NotProvenError, Proof, Proofs
