@@ -301,6 +301,7 @@ def test_the_page_of_drift_runs_as_it_stands(home: Path, mock: str) -> None:
         "ringback mock-upstream &": "true &",  # it runs, at a port of the kernel's choice
         "http://127.0.0.1:4010": mock,
         "-- pytest": "-- python first.py",
+        "s3://acme/drift": "history",  # a directory, as the page says
     }
     (home / "first.py").write_text(
         requesting(FORM).replace("'AC' + '0' * 32", repr(SID)).replace(":t'", ":any'")
@@ -310,6 +311,7 @@ def test_the_page_of_drift_runs_as_it_stands(home: Path, mock: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("no drift in") == 4
     assert "\n201\n" in done.stdout
+    assert (home / "drift-history.html").is_file()
     assert "0123456789ab" in (home / "drift-accepted.yaml").read_text(encoding="utf-8")
 
 
