@@ -211,6 +211,11 @@ _OKHTTP: Final = (
     'new okhttp3.Request.Builder().url(url).header("Authorization", auth).post(okhttp3.RequestBody.create('
     "form, okhttp3.MediaType.get(type))).build()).execute()) { return answer.body().string(); }"
 )
+_AHC: Final = (
+    "try (var client = org.asynchttpclient.Dsl.asyncHttpClient(%s)) { return client.preparePost(url)"
+    '.setHeader("Authorization", auth).setHeader("Content-Type", type).setBody(form).execute().get()'
+    ".getResponseBody(); }"
+)
 _WEBCLIENT: Final = (
     'return reactor.netty.http.client.HttpClient.create()%s.headers(h -> h.add("Authorization", auth)'
     '.add("Content-Type", type)).post().uri(url).send(reactor.netty.ByteBufFlux.fromString('
@@ -256,6 +261,11 @@ _AIOHTTP: Final = (
     "    async with aiohttp.ClientSession(%s) as session:\n"
     "        async with session.post(E['URL'], data=form, headers=H) as answer:\n"
     "            return await answer.text()\n"
+)
+_AIOSONIC: Final = (
+    "import asyncio, aiosonic\nasync def sent(form):\n"
+    "    async with aiosonic.HTTPClient() as client:\n"
+    "        return await (await client.post(E['URL'], data=form, headers=H)).text()\n"
 )
 _TORNADO: Final = (
     "import asyncio\nfrom tornado.httpclient import AsyncHTTPClient\n%sasync def sent(form):\n"
@@ -317,6 +327,14 @@ ROWS: Final = (
         "Typhoeus with cainfo",
         "require 'typhoeus'",
         "puts Typhoeus.post(E['URL'], body: form, headers: H, cainfo: E['SSL_CERT_FILE']).body",
+        SERVED,
+    ),
+    _ruby(
+        "Faraday on Typhoeus",
+        "require 'typhoeus/adapters/faraday'",
+        "begin; puts Faraday.new { |it| it.adapter :typhoeus }.post(E['URL'], form, H).body; "
+        "rescue Faraday::Error => error; puts error; end",
+        UNTRUSTED,
         SERVED,
     ),
     _ruby(
@@ -424,6 +442,16 @@ ROWS: Final = (
         before="import http.client as h",
     ),
     _python("tornado", _tries(_AIO), STOPPED, "tornado==6.6.1", before=_PY + _TORNADO % ""),
+    _python("aiosonic", _tries(_AIO), STOPPED, "aiosonic==1.3.3", before=_PY + _AIOSONIC),
+    _python(
+        "tornado's curl client",
+        _tries(_AIO),
+        UNTRUSTED,
+        "tornado==6.6.1",
+        "pycurl==7.49.0",
+        before=_PY + _TORNADO % "AsyncHTTPClient.configure('tornado.curl_httpclient.CurlAsyncHTTPClient')\n",
+        everywhere=SERVED,
+    ),
     _python("pycurl", _PYCURL % "", UNTRUSTED, "pycurl==7.49.0", before="import pycurl", everywhere=SERVED),
     _python(
         "pycurl with CAINFO",
@@ -528,6 +556,15 @@ ROWS: Final = (
         "axios@1.21.1",
         language="Bun",
     ),
+    _js(
+        "node-fetch",
+        "import fetch from 'node-fetch';",
+        _FETCH,
+        SERVED,
+        "bun@1.4.5",
+        "node-fetch@3.3.2",
+        language="Bun",
+    ),
     _js("got", "import got from 'got';", _GOT % "", SERVED, "bun@1.4.5", "got@14.6.6", language="Bun"),
     _js(
         "superagent",
@@ -543,6 +580,11 @@ ROWS: Final = (
         "net/http with a transport of its own",
         _GO_HTTP % "http.Client{Transport: &http.Transport{}}",
         BY_WITNESS,
+    ),
+    _go(
+        "net/http with ProxyFromEnvironment",
+        _GO_HTTP % "http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}",
+        SERVED,
     ),
     _go(
         "resty",
@@ -646,6 +688,31 @@ ROWS: Final = (
         "new String(answer.getBody().readAllBytes()));",
         SERVED,
         "org.springframework:spring-web:6.2.1",
+    ),
+    _java(
+        "Unirest",
+        "",
+        'return kong.unirest.core.Unirest.post(url).header("Authorization", auth).header("Content-Type", type)'
+        ".body(form).asString().getBody();",
+        SERVED,
+        "com.konghq:unirest-java-core:4.4.5",
+    ),
+    _java("AsyncHttpClient", "", _AHC % "", STOPPED, "org.asynchttpclient:async-http-client:3.0.1"),
+    _java(
+        "AsyncHttpClient with proxySelector",
+        "",
+        _AHC % "org.asynchttpclient.Dsl.config().setUseProxySelector(true)",
+        SERVED,
+        "org.asynchttpclient:async-http-client:3.0.1",
+    ),
+    _java(
+        "Jetty",
+        "",
+        "var client = new org.eclipse.jetty.client.HttpClient(); client.start(); try { return client.POST(url)"
+        '.headers(it -> it.add("Authorization", auth)).body(new org.eclipse.jetty.client.StringRequestContent('
+        "type, form)).send().getContentAsString(); } finally { client.stop(); }",
+        STOPPED,
+        "org.eclipse.jetty:jetty-client:12.0.16",
     ),
     _java("reactor-netty", "", _WEBCLIENT % "", STOPPED, "io.projectreactor.netty:reactor-netty-http:1.2.1"),
     _java(
