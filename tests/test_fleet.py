@@ -34,10 +34,10 @@ import pytest
 
 from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer, Source
-from support.clients import GOOD, basic, path, post
+from support.clients import GOOD, TOKEN, basic, path, post
 from support.namespaces import Network
 from support.proxying import RINGBACK, environment, wait_ready
-from support.s3 import Store, s3_server
+from support.s3 import SECRET, Store, s3_server
 from support.upstream import loopback_upstream, twilio, upstream_ca
 from support.valkey import Server, server
 
@@ -459,6 +459,7 @@ def test_a_fleet_loses_and_mixes_up_nothing(tmp_path: Path, upstream_ca: ThrowAw
             assert len(upstream.probes) == 1, "one pair of credentials in the whole fleet"
             assert inboxes == [answers] * REPLICAS
             assert "Traceback" not in fleet.logs
+            assert not [one for one in (PASSWORD, SECRET, TOKEN) if one in fleet.logs]
 
 
 def complete(fleet: Fleet, wanted: Counter[str]) -> list[int]:
