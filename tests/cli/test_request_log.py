@@ -60,7 +60,7 @@ def test_a_status_callback_has_a_line_too(responder: Responder, capsys: pytest.C
 
 
 def test_a_line_fits_the_terminal(responder: Responder) -> None:
-    respond(responder, post("Messages", {**FORM, "Body": "\N{GRINNING FACE}" * 1600}), NAMES)
+    respond(responder, post("Messages", {**FORM, "Body": "\N{GRINNING FACE}" * 1000}), NAMES)
     got = shown(responder, 100)
     assert got.endswith("...")
     assert len(got) + got.count("\N{GRINNING FACE}") <= 100
