@@ -101,6 +101,10 @@ DIGEST = "a digest or a key, of a fixed size"
 FEW = "gets 64 KB at the most: the limit of a head and of a ClientHello"
 ON = "hands the bytes on, unread, to what is measured or to the system"
 APART = {
+    "drift/history.py:_run_of": "reads a report of this project's by json, once",
+    "launch/ca.py:_validity": "hands its text to read_certificates, which is measured",
+    "launch/shims/witness.py:queried": "gets one DNS packet",
+    "launch/shims/witness.py:report": "sends a line of this project's",
     "cassettes/layout.py:_vouched": "takes one checksum of one item, by zlib",
     "server/listener.py:Handshake.data_received": FEW,
     "server/listener.py:HttpProxyHandshake._read_absolute": FEW,
