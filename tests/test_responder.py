@@ -53,6 +53,19 @@ def test_what_the_gate_admits_gets_the_contracts_answer(responder: Responder) ->
     assert responder.tally.by_source == {"contract": 1}
 
 
+def test_a_failure_is_logged_without_the_token(
+    responder: Responder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError(f"cannot read {TOKEN}")
+
+    monkeypatch.setattr(responder, "decide", fail)
+    asked = replace(FINE, target=f"{FINE.target}/{TOKEN}")
+    assert respond(responder, asked, NAMES).status >= 400
+    assert "ValueError: cannot read token" in caplog.text, "the traceback"
+    assert TOKEN not in caplog.text
+
+
 def test_what_the_gate_refuses_is_counted_as_refused(responder: Responder) -> None:
     got = respond(responder, replace(FINE, method="GET"), NAMES)
     assert (got.status, got.source.rule) == (403, "resource.unsupported")

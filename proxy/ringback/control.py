@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import logging
 import re
 import tempfile
 from collections import Counter, deque
@@ -26,6 +25,7 @@ from ringback.contract import ContractError
 from ringback.exchange import Answer, Headers, Poll, Request, Source, Stream, basic_auth, is_large
 from ringback.net import is_loopback
 from ringback.records import Filter, Record, cited_by, created_by, row_of
+from ringback.responder import log_failure
 from ringback.tally import prometheus
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ringback.records import Callback, Entry
     from ringback.responder import Responder
 
-logger = logging.getLogger(__name__)
 
 PREFIX: Final = "/ringback/"
 MAX_WAIT: Final = 300.0  # seconds of a long poll
@@ -190,8 +189,8 @@ class Control:
                 answer = getattr(self, route.handle)(request, query)
         except UsageError as error:
             answer = _problem(400, str(error))
-        except Exception:
-            logger.exception("Ringback failed on %s %s", request.method, request.path)
+        except Exception as error:  # noqa: BLE001 - the proxy outlives everything
+            log_failure(request, error)
             answer = _problem(500, "unexpected error: see the proxy's log")
         return _fit(request, answer)
 

@@ -329,6 +329,13 @@ def secrets_of(request: Request) -> tuple[str, ...]:
     return tuple(one for one in found if len(one) >= SHORTEST_SECRET)
 
 
+def without_secrets(text: str, request: Request) -> str:
+    """`text` with `token` in the place of what authorizes `request`."""
+    for secret in secrets_of(request):
+        text = text.replace(secret, "token")
+    return text
+
+
 def cached_text(function: Callable[[str], Result]) -> Callable[[str], Result]:
     """Keep the last results of a pure function of one text, for short texts only."""
     kept = lru_cache(CACHED_TEXTS)(function)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
@@ -16,7 +17,7 @@ from ringback.cassettes.files import UnusableCassetteError
 from ringback.contract import Answer, Contract, Credentials, Names, Request, Source
 from ringback.contract.form import NamingError, has_too_many_fields, limit_exceeded, parameters_named
 from ringback.contract.render import FreshStamps, Stamps, make_stamps
-from ringback.exchange import Forward, Mode, is_large, secrets_of
+from ringback.exchange import Forward, Mode, is_large, without_secrets
 from ringback.journal import Journal
 from ringback.records import DEFAULT_SESSION
 from ringback.state import State
@@ -358,7 +359,7 @@ class Responder:
             self.journal.add_drift(number, told, request)
 
     def _failed(self, request: Request, error: Exception) -> Answer:
-        logger.error("Ringback failed on %s %s", request.method, request.path, exc_info=error)
+        log_failure(request, error)
         return self.refuse(request, "proxy.error", detail="unexpected error")
 
     def judge(self, request: Request, names: Names) -> Admitted | Refused:
@@ -524,13 +525,19 @@ class Responder:
             self.stamps.reset()
 
 
+def log_failure(request: Request, error: Exception) -> None:
+    """Log an error of our own with its traceback, without the request's secrets: an error may quote them."""
+    told = "".join(traceback.format_exception(error)).rstrip()
+    told = without_secrets(f"{request.method} {request.path}\n{told}", request)
+    logger.error("Ringback failed on %s", told)
+
+
 def _without_secrets(request: Request, answer: Answer) -> Answer:
     """Return `answer` without the request's token in its reason, which the summary quotes."""
     reason = answer.source.reason
     if not reason or answer.status < 400:
         return answer
-    for secret in secrets_of(request):
-        reason = reason.replace(secret, "token")
+    reason = without_secrets(reason, request)
     return (
         answer
         if reason == answer.source.reason
