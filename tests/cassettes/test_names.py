@@ -21,6 +21,7 @@ GOOD = ["default", "a", "0", "Test_send-sms.2", "a..b", "x" * 100]
 BAD = [
     "", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "-a", ".hidden", "a b", "a\n", "a\0b", "\x1b[31m",
     "é", "x" * 101, "default.yaml", "a.JSON", "%2e%2e", "c:", "a:b", "~root", "*",
+    "CON", "nul", "com1", "Lpt9.x",
 ]  # fmt: skip
 
 

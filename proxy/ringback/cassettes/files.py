@@ -118,6 +118,7 @@ _OWN: Final = re.compile(r".+\.(?:new|tmp|(?:torn|damaged)-\d+)")  # left beside
 READ_SUFFIXES: Final = (".yaml", ".yml", ".json")  # in this order; vcrpy writes all three, we write the first
 _LONGEST: Final = 100
 _SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 
 
 def check_name(name: str) -> str:
@@ -138,6 +139,8 @@ def check_name(name: str) -> str:
             f"{shown} cannot name a cassette: use letters, digits, '.', '_' and '-', "
             "beginning with a letter or digit"
         )
+    if _DEVICE.fullmatch(name):
+        raise CassetteNameError(f"{shown} names a device on Windows, where no file can have that name")
     if name.lower().endswith(READ_SUFFIXES):
         raise CassetteNameError(f"{shown} is a file name: leave out the ending")
     return name
