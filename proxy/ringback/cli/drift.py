@@ -20,7 +20,7 @@ import click
 from ringback.cassettes.files import READ_SUFFIXES
 from ringback.cli.options import argued, as_words, complete_rule, table_option
 from ringback.cli.output import console, print_message, progress
-from ringback.drift import ACCEPTED_FILE
+from ringback.drift import ACCEPTED_FILE, REPORT_FORMS
 from ringback.net import write_atomically
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 EXIT_INCOMPLETE: Final = 2
 INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
 RATE: Final = 2.0  # requests a second towards Twilio: far below its limits
-_FORMATS: Final = ("terminal", "json", "junit", "sarif", "html")
 # Parameters by what they act on. A finding's command repeats those that decide whether it is found.
 _JUDGING: Final = ("contracts", "accepted", "fail_on")
 _WHO_IS_ASKED: Final = ("upstream", "upstream_ca", "wire")
@@ -84,7 +83,11 @@ class _WithSubcommands(click.Command):
 @click.command(cls=_WithSubcommands)
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @click.option(
-    "--format", "formats", multiple=True, type=click.Choice(_FORMATS), help="Form of the report; repeatable."
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(tuple(REPORT_FORMS.values())),
+    help="Form of the report; repeatable.",
 )
 @click.option(
     "--output",

@@ -1,7 +1,7 @@
 """Gate: checks host, form of the account, credentials, account and resource, in this order. Pure.
 
-A request that passes is `Admitted`; everything else is `Refused` and never reaches the contract, a cassette
-or the network.
+A request that passes is `Admitted`; everything else is `Refused` and never reaches the contract or the
+network.
 """
 
 from __future__ import annotations
