@@ -1,7 +1,7 @@
 """Every defence counts: the code without it, in a copy, fails the tests of its row.
 
 A defence that can be taken out without a failure is one that nobody would miss. Each row names a file, a
-passage, what takes its place, and a test. It is tried at the large scale alone.
+passage, what takes its place, and a test. Rows are tried at the large scale alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRIED = "taking it out in a copy, and running its row"
 PACKAGE: Final = Path(ringback.__file__).parent
 ROOT: Final = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
+LARGE: Final = pytest.mark.skipif(
     "TRUST_SCALE" not in os.environ, reason="large scale: scripts/test.py --trust"
 )
 
@@ -113,7 +113,7 @@ DEFENCES: Final = {
         "tests/server/test_http1.py tests/malformed",
     ),
     "the CA is limited to twilio.com": Defence(
-        "launch/ca.py",
+        "launch/certificates.py",
         "permitted_subtrees=[x509.DNSName(DOMAIN)]",
         'permitted_subtrees=[x509.DNSName("com")]',
         "tests/launch/test_constraints.py tests/launch/test_ca.py",
@@ -148,6 +148,16 @@ def run_row(copy: Path, row: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_every_defence_is_where_its_row_says() -> None:
+    """At the ordinary scale too: a row whose passage has moved tries nothing."""
+    found = {
+        name: (PACKAGE / one.file).read_text(encoding="utf-8").count(one.there)
+        for name, one in DEFENCES.items()
+    }
+    assert {name for name, times in found.items() if times != 1} == set()
+
+
+@LARGE
 @pytest.mark.parametrize("name", DEFENCES)
 def test_a_row_fails_without_its_defence(copy: Path, name: str) -> None:
     defence = DEFENCES[name]
@@ -163,6 +173,7 @@ def test_a_row_fails_without_its_defence(copy: Path, name: str) -> None:
     assert " failed" in without.stdout
 
 
+@LARGE
 def test_the_rows_pass_with_every_defence(copy: Path) -> None:
     done = run_row(copy, "tests/test_control.py tests/cassettes/test_names.py tests/upstream/test_proof.py")
     assert done.returncode == 0, done.stdout[-2000:]
