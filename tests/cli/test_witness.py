@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import platform
@@ -367,6 +368,78 @@ def test_wrong_addresses_do_not_end_it(product: Product) -> None:
     assert done.returncode == 3, done.stderr
 
 
+# Names whose bytes would be a report of their own, then the lower half of a length that a query could have.
+FORGED: Final = """
+import ctypes, errno, mmap, os, socket
+one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+for label in (b"x\\n1 elsewhere", b"x\\nnonsense", b"x\\nrefused by nobody", b"\\x1b[31m\\0"):
+    name = bytes([len(label)]) + label + b"\\6twilio\\3com\\0"
+    try:
+        one.send(b"\\0\\0\\1\\0\\0\\1" + bytes(6) + name + b"\\0\\1\\0\\1")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+@WITNESSING
+def test_a_name_cannot_forge_a_report(product: Product) -> None:
+    token = "5ec2e70000aa5ec2e71111bb5ec2e722"
+    done = product.run(
+        [sys.executable, "-I", "-c", FORGED, f"--auth-token={token}"], options=["--witness", "always"]
+    )
+    assert done.stdout == "ECONNREFUSED\n" * 4, done.stderr
+    assert done.stderr.count(" was on its way to ") == 1, done.stderr
+    assert "past the proxy" in done.stderr
+    for word in ("Traceback", "is not used", " to elsewhere", "\x1b[31m", token):
+        assert word not in done.stderr
+
+
+# It ends its supervisor, whose process has this one's parent, then tries a call of a query's length.
+KILLED: Final = """
+import errno, os, pathlib, select, signal, socket
+for place in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        words, parent = (place / "cmdline").read_bytes(), int((place / "stat").read_text().split()[3])
+    except OSError:
+        continue
+    if parent == os.getppid() and b"witness.py\\0supervise\\0" in words:
+        handle = os.pidfd_open(int(place.name))
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [])
+one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+try:
+    one.send(bytes(40))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+@WITNESSING
+def test_a_supervisor_that_was_ended_is_told(product: Product) -> None:
+    command = [sys.executable, "-I", "-c", KILLED]
+    done = product.run(command, options=["--witness", "always", "--allow-none"])
+    assert done.stdout == "ENOSYS\n", done.stderr
+    assert "the supervisor of `--witness` was ended by something else" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = product.run(["true"], options=["--witness", "always", "--allow-none"])
+    assert "supervisor" not in done.stderr
+
+
+def test_a_call_of_any_length_costs_the_supervisor_little() -> None:
+    """The filter sees the lower half of a length: a call for 3 GB and 32 bytes is asked for too."""
+    data = _query("api.twilio.com")
+    place = ctypes.create_string_buffer(data, 1 << 16)
+    write = SUPERVISOR.MACHINES["x86_64"][4]
+    machine = platform.machine()
+    if machine not in SUPERVISOR.MACHINES or not Path("/proc/self/mem").exists():
+        pytest.skip("there is no witness for this system")
+    (found,) = SUPERVISOR.sent(
+        os.getpid(), write, [0, ctypes.addressof(place), (3 << 32) + len(data), 0, 0, 0]
+    )
+    assert len(found) == SUPERVISOR.LARGEST
+    assert found.startswith(data)
+
+
 @WITNESSING
 def test_a_witness_inside_another_is_not_used(product: Product) -> None:
     inner = [sys.executable, "-m", "ringback", "run", "-v", "--allow-none"]
@@ -437,6 +510,7 @@ def _query(host: str, *, flags: bytes = b"\1\0", questions: bytes = b"\0\1") -> 
         (_query("api.twilio.com", flags=b"\x81\x80"), ""),
         (_query("api.twilio.com", questions=b"\0\0"), ""),
         (_query("api.twilio.com")[:-6], ""),
+        (_query("a\n1 x\0y\x1b[31m.twilio.com"), "a?1?x?y??31m.twilio.com"),
         (b"x" * 60, ""),
         (b"", ""),
     ],

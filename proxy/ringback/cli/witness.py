@@ -75,6 +75,12 @@ _NO_MORE: Final = (
 )
 
 
+_ENDED: Final = (
+    "the supervisor of `--witness` was ended by something else: name queries of COMMAND fail from now on, "
+    "and so do other calls of their length (ENOSYS). Run it again, or with --witness never"
+)
+
+
 @dataclass(frozen=True)
 class Witness:
     """A supervisor of COMMAND's name queries.
@@ -131,15 +137,23 @@ async def witness(directory: Path, refused: Callable[[str], None]) -> AsyncItera
     launcher, supervisor = socket.socketpair()
     loop = asyncio.get_running_loop()
 
+    expected = False  # that it ends
+
     def read() -> None:
-        data = ours.recv(1024)
+        nonlocal expected
+        data = b""
+        with suppress(ConnectionResetError):  # it was ended before it read our answer
+            data = ours.recv(1024)
         if not data:
             loop.remove_reader(ours)
-        for line in data.decode().splitlines():
+            if not expected:
+                print_message(_ENDED, colour="yellow")
+        for line in data.decode(errors="replace").splitlines():
             name, _, rest = line.partition(" ")
+            expected = expected or name in {"ended", "refused"}
             if name == "refused":
                 refused(rest)
-            elif not _looks_first(directory, int(name)):
+            elif name.isdecimal() and not _looks_first(directory, int(name)):
                 leave_bypass_marker(directory, int(name), rest)
         with suppress(OSError):
             ours.send(b"\0")

@@ -412,10 +412,12 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
 
 
 def _named(marker: ProcessMarker) -> str:
-    """Name a process by its command line, as far as that fits."""
+    """Name a process by its command line, as far as that fits and without what looks like a secret."""
     if not marker.program:
         return f"process {marker.pid}"
-    words, end = marker.program, _SHOWN // 2
+    from ringback.cassettes.redaction import redact_patterns  # noqa: PLC0415 - few runs need it
+
+    words, end = redact_patterns(marker.program), _SHOWN // 2
     return words if len(words) <= _SHOWN else f"{words[:end]} … {words[-end:]}"
 
 

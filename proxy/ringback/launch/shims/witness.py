@@ -14,9 +14,9 @@ filter is left, also after Ringback's end: without it, the calls of what is left
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import platform
+import re
 import select
 import signal
 import socket
@@ -24,6 +24,9 @@ import struct
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+if sys.platform.startswith("linux"):
+    import fcntl
 
 # <linux/audit.h>, <asm/unistd.h>: the architecture; seccomp, sendto, sendmmsg, write.
 MACHINES = {"x86_64": (0xC000003E, 317, 44, 307, 1), "aarch64": (0xC00000B7, 277, 206, 269, 64)}
@@ -40,7 +43,9 @@ LENGTHS = tuple(
     len(host) + 18 + more for host in ("api.twilio.com", "lookups.twilio.com") for more in (0, 11)
 )
 MOST = 4  # messages of one sendmmsg; a resolver sends two
+LARGEST = 512  # bytes of a message; the filter compares the lower half of a length alone
 DOMAIN = "twilio.com"
+ODD = re.compile(r"[^a-z0-9._-]")  # in a host that is reported: a name may hold any byte, also ends of lines
 WAIT = 5.0  # seconds in which a report is answered
 
 
@@ -156,13 +161,15 @@ def supervise(descriptor: int, reports: int) -> int:
         ringback.settimeout(WAIT)
         said, listeners, _, _ = socket.recv_fds(launcher, 256, 1)
         if not listeners:
-            report(ringback, b"refused " + said if said else b"")
+            report(ringback, b"refused " + said if said else b"ended")
             return 1
         (listener,) = listeners
         watched = select.poll()
         watched.register(listener, select.POLLIN)
         while not watched.poll()[0][1] & (select.POLLHUP | select.POLLERR):
             answer(listener, ringback)
+        with suppress(OSError):  # Ringback has ended
+            ringback.send(b"ended\n")
     return 0
 
 
@@ -190,17 +197,17 @@ def sent(task: int, number: int, arguments: list[int]) -> list[bytes]:
     with Path(f"/proc/{task}/mem").open("rb", buffering=0) as memory:
         file = memory.fileno()
         if number != sendmmsg:
-            return [os.pread(file, arguments[2], arguments[1])]
+            return [os.pread(file, min(arguments[2], LARGEST), arguments[1])]
         found = []
         for place in range(arguments[2]):
             (vector,) = struct.unpack_from("=Q", os.pread(file, 24, arguments[1] + 64 * place), 16)
             start, length = struct.unpack("=QQ", os.pread(file, 16, vector))
-            found.append(os.pread(file, min(length, 512), start))
+            found.append(os.pread(file, min(length, LARGEST), start))
         return found
 
 
 def queried(data: bytes) -> str:
-    """Return the host of Twilio's that a DNS query asks for, or an empty string."""
+    """Return the host of Twilio's that a DNS query asks for, as it can be reported, or an empty string."""
     if len(data) < SHORTEST or data[2] & 0x80 or data[4:6] != b"\0\1":  # an answer, or not one question
         return ""
     place, labels = 12, []
@@ -210,7 +217,7 @@ def queried(data: bytes) -> str:
     if place >= len(data):
         return ""
     host = b".".join(labels).decode("ascii", "replace").lower()
-    return host if host == DOMAIN or host.endswith("." + DOMAIN) else ""
+    return ODD.sub("?", host) if host == DOMAIN or host.endswith("." + DOMAIN) else ""
 
 
 def is_socket(task: int, descriptor: int) -> bool:
