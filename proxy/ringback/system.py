@@ -145,6 +145,11 @@ def is_mine(status: os.stat_result) -> bool:
     return user_id() in {None, status.st_uid}
 
 
+def is_trusted(status: os.stat_result) -> bool:
+    """Report whether a file is this user's or root's; True where files have no owner."""
+    return is_mine(status) or status.st_uid == 0
+
+
 def point(link: Path, name: str) -> None:
     """Let `link` lead to its neighbour `name`, in one step where there are symbolic links.
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringback import system
 from ringback.cassettes import pseudonyms
 from ringback.cassettes.files import RedactionError
 from ringback.cassettes.pseudonyms import SHORTEST_KEY, key_id, load_key, permuted, substitute
@@ -95,6 +96,35 @@ def test_the_key_lives_in_the_users_configuration(tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["redact-key"]
     load_key({"RINGBACK_HOME": str(tmp_path / "elsewhere")})
     assert (tmp_path / "elsewhere" / "redact-key").is_file()
+
+
+def test_the_key_is_whole_for_who_comes_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes begin at once: the second finds no half of a file, and both have the first one's key."""
+    path, found = tmp_path / "redact-key", []
+    link = os.link
+
+    def meanwhile(draft: Path, kept: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        found.append(load_key({}, path))
+        link(draft, kept)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    found.append(load_key({}, path))
+    assert found[0] == found[1]
+    assert [one.name for one in tmp_path.iterdir()] == ["redact-key"]
+
+
+def test_a_key_of_somebody_elses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "redact-key"
+    load_key({}, path)
+    monkeypatch.setattr(system, "is_trusted", lambda _status: False)
+    with pytest.raises(RedactionError, match="belongs to user"):
+        load_key({}, path)
+    monkeypatch.undo()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RedactionError, match="No such file"):
+        load_key({}, tmp_path / "link")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_the_environment_comes_first(tmp_path: Path) -> None:

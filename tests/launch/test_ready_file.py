@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ringback import system
 from ringback.launch.environment import (
     NoProxyError,
     ReadyFile,
@@ -49,6 +50,18 @@ def test_what_is_written_is_found(state: ReadyFile, tmp_path: Path, monkeypatch:
     remove_ready_file()
     assert not default_ready_file().exists()
     remove_ready_file()
+
+
+def test_another_users_file_is_used_where_it_is_named_alone(
+    state: ReadyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names a proxy and a CA: where others can write, one could wait for whoever runs `ringback env`."""
+    monkeypatch.setenv("RINGBACK_HOME", str(tmp_path / "home"))
+    path = write_ready_file(state)
+    monkeypatch.setattr(system, "is_trusted", lambda _status: False)
+    with pytest.raises(NoProxyError, match="is another user's"):
+        read_ready_file()
+    assert read_ready_file(path) == state
 
 
 def test_a_ready_file_of_a_newer_version_is_read(state: ReadyFile, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ringback.net import write_atomically
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -267,7 +269,7 @@ def save_usage(path: Path, unused: Iterable[int], environ: Mapping[str, str]) ->
         noted = {"size": status.st_size, "time": status.st_mtime_ns, "unused": list(unused)}
         file = _usage_path(path, environ)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(noted))
+        write_atomically(file, json.dumps(noted).encode())
 
 
 def load_usage(path: Path, environ: Mapping[str, str]) -> frozenset[int]:

@@ -13,6 +13,7 @@ import hmac
 import os
 import re
 import secrets
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import phonenumbers
 import platformdirs
 
+from ringback import system
 from ringback.cassettes.files import HOME_VARIABLE, RedactionError
 from ringback.contract.form import plain_name
 
@@ -59,14 +61,9 @@ def load_key(environ: Mapping[str, str], path: Path | None = None) -> bytes:
     path = path or key_path(environ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(handle, "w") as file:
-                file.write(secrets.token_hex(32) + "\n")
-        text = path.read_text().strip()
+        if not os.path.lexists(path):
+            _make_key(path)
+        text = _read_own(path).strip()
     except OSError as error:
         raise RedactionError(
             f"no key for --redact: {path}: {error.strerror}; or set {KEY_VARIABLE}"
@@ -74,6 +71,35 @@ def load_key(environ: Mapping[str, str], path: Path | None = None) -> bytes:
     if len(text) < SHORTEST_KEY:
         raise RedactionError(f"{path} holds no key: remove it, or set {KEY_VARIABLE}")
     return hashlib.sha256(text.encode()).digest()
+
+
+def _make_key(path: Path) -> None:
+    """Make the key's file, whole at once: another process that starts meanwhile reads it."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read_own(path: Path) -> str:
+    """Read the key's file; pseudonyms by a key that somebody else has put there hide nothing from him."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        status = os.fstat(file.fileno())
+        if not system.is_trusted(status):
+            raise RedactionError(
+                f"{path} belongs to user {status.st_uid}, not to you (user {system.user_id()}): "
+                f"remove it, or set {KEY_VARIABLE}"
+            )
+        return file.read()
 
 
 def key_id(key: bytes) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from ringback import system
 from ringback.launch.directory import private_temporary, write_file
 from ringback.launch.runtimes import RUNTIMES, LaunchContext, Proxy
 from ringback.launch.trust import DOMAIN, Bundles
@@ -278,9 +279,13 @@ def read_ready_file(path: Path | None = None) -> ReadyFile:
     Raises:
         NoProxyError: There is none, or it has ended, or it does not accept connections.
     """
-    path = path or default_ready_file()
+    own, path = path is None, path or default_ready_file()
     try:
-        state = _parse(json.loads(path.read_bytes()))
+        with path.open("rb") as file:
+            # It names the proxy and the CA that a shell gets; another user's counts where it is asked for.
+            if own and not system.is_trusted(os.fstat(file.fileno())):
+                raise NoProxyError(f"{path} is another user's: start a proxy of your own, `ringback serve`")
+            state = _parse(json.loads(file.read()))
     except FileNotFoundError:
         raise NoProxyError(
             f"no proxy is running (there is no {path}): start one with `ringback serve`"
