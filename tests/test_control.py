@@ -207,6 +207,7 @@ def status(responder: Responder, asked: Request, peer: str | None, password: str
     [
         ("evil.example", 403),
         ("127.0.0.1.evil.example", 403),
+        ("127.0.0.1%evil.example", 403),
         ("localhost", 200),
         ("[::1]", 200),
         ("192.0.2.1", 200),
@@ -224,7 +225,10 @@ def test_another_name_for_this_address_is_refused(responder: Responder, host: st
         ((("Origin", "http://127.0.0.1:9999"), ("Sec-Fetch-Site", "same-site")), 403),
         ((("Origin", "https://evil.example"),), 403),
         ((("Origin", "null"),), 403),
+        ((("Origin", "http://127.0.0.1:8080"), ("Origin", "https://evil.example")), 403),
         ((("Sec-Fetch-Site", "cross-site"),), 403),
+        ((("sec-fetch-site", "Cross-Site"),), 403),
+        ((("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "same-site")), 403),
         ((("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")), 403),
     ],
 )

@@ -71,6 +71,17 @@ def test_who_asks_as_one_asks_a_server_means_the_proxy(clients: Clients) -> None
     assert not clients.wants_proxy(flow)
 
 
+@pytest.mark.parametrize("target, own", [("127.0.0.1", True), ("elsewhere.example", False)])
+def test_a_target_elsewhere_is_not_the_proxy_whatever_the_host_field_says(
+    clients: Clients, target: str, own: bool
+) -> None:
+    flow = tflow.tflow()
+    port = flow.client_conn.sockname[1]
+    flow.request.host, flow.request.port = target, port
+    flow.request.headers["Host"] = f"127.0.0.1:{port}"
+    assert clients.wants_proxy(flow) is own
+
+
 def test_a_twilio_host_is_twilios_also_where_the_proxy_is_meant(clients: Clients) -> None:
     flow = tflow.tflow()
     flow.request.headers["Host"] = "api.twilio.com"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         ("::1", True),
         ("[::1]", True),
         ("::1%lo", True),
+        ("127.0.0.1%lo", False),
+        ("127.0.0.1%evil.example", False),
         ("::ffff:127.0.0.1", True),
         ("::ffff:10.0.0.1", False),
         ("0.0.0.0", False),

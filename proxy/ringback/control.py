@@ -207,11 +207,11 @@ class Control:
         if local and not _is_own_host(request.host):
             # A name of somebody else's that leads here (DNS rebinding) would let their pages read all this.
             return _problem(403, f"the Host {request.host} is not this proxy's: use 127.0.0.1 or localhost")
-        origin, site = request.header("Origin"), request.header("Sec-Fetch-Site")
         host = (request.header("Host") or request.host).lower()
         navigation = request.method == "GET" and request.header("Sec-Fetch-Mode") == "navigate"
-        foreign = origin is not None and origin.partition("://")[2].lower() != host
-        if foreign or (site in {"cross-site", "same-site"} and not navigation):
+        foreign = any(one.partition("://")[2].lower() != host for one in _values(request, "origin"))
+        sites = {one.lower() for one in _values(request, "sec-fetch-site")}
+        if foreign or (not sites.isdisjoint({"cross-site", "same-site"}) and not navigation):
             return _problem(403, "requests of other sites' pages are not answered")
         return None
 
@@ -651,12 +651,16 @@ def _seconds(query: dict[str, str]) -> float:
     return float(text)
 
 
+def _values(request: Request, wanted: str) -> list[str]:
+    return [value.strip() for name, value in request.headers if name.lower() == wanted]
+
+
 def _is_own_host(host: str) -> bool:
     """Report whether `host` is a name that nobody else can give to this machine."""
     if is_loopback(host):
         return True
     try:
-        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+        ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return False
     return True

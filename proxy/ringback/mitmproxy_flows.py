@@ -243,9 +243,10 @@ class Clients:
             return flow.request.path.startswith("/ringback/")
         if is_transparent(client) or self.tunnel(client) is not None or self.wants_twilio(flow):
             return False
-        return client.peername in self._addressed_proxy or is_own(
-            client, self.names(flow).host, flow.request.port
-        )
+        if client.peername in self._addressed_proxy:
+            return True
+        port = flow.request.port
+        return is_own(client, self.names(flow).host, port) and is_own(client, flow.request.host, port)
 
 
 def is_own(client: Client, host: str, port: int) -> bool:

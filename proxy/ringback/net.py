@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        address = ipaddress.ip_address(name.partition("%")[0])
+        address = ipaddress.ip_address(name)  # with a zone, if it is an IPv6 address
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
