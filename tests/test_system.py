@@ -136,9 +136,14 @@ def test_run_on_windows_is_one_sentence_that_names_wsl(tmp_path: Path) -> None:
 
 
 def test_only_one_module_imports_fcntl_without_asking() -> None:
-    """Others import it where they have asked for Linux, as the tunnel does."""
+    """Others import it where they have asked for Linux, as the tunnel does.
+
+    Shims are programs of their own, which are started on the system that they are for.
+    """
     found = []
     for file in PACKAGE.rglob("*.py"):
+        if file.parent.name == "shims":
+            continue
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             found += [file.name for name in names if name in {"fcntl", "termios", "pwd", "grp", "resource"}]

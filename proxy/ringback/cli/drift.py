@@ -163,7 +163,7 @@ def command(paths: tuple[Path, ...], **options: Any) -> None:
     ringback drift --format html --output drift.html --format terminal
     ringback drift accept FINGERPRINT --reason TEXT --expires 2027-06-30
     ringback drift schema           the JSON report's schema
-    ringback drift history PLACE    what the runs with --history PLACE say together
+    ringback drift history PLACE    what the runs with --history PLACE found
     """  # noqa: D301 - click wants a real backspace
     from ringback.drift.report.builder import AcceptedError, read_accepted  # noqa: PLC0415 - `--help` is fast
 
