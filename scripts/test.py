@@ -35,8 +35,10 @@ CORE = (
     "tests/test_mitmproxy_programs.py",
     "tests/test_responder.py",
     "tests/test_responder_online.py",
-    "tests/contract",
-    "tests/cli",
+    "tests/cli/test_addon.py",
+    "tests/cli/test_proxy.py",
+    "tests/cli/test_run.py",
+    "tests/cli/test_serve.py",
     "tests/malformed",
     "tests/online",
 )

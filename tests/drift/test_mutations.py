@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -28,15 +29,19 @@ SEVERITIES = {
 }
 
 
+# tests/test_readme.py plants all 500 by the command of the page.
+PLANTED = 500 if "TRUST_SCALE" in os.environ else 120
+
+
 @pytest.mark.slow
-def test_500_planted_changes_are_all_found_alone_and_nothing_is_found_without_them() -> None:
-    tried = list(try_all(CLAIM_SET, 500, seed=20))
+def test_planted_changes_are_all_found_alone_and_nothing_is_found_without_them() -> None:
+    tried = list(try_all(CLAIM_SET, PLANTED, seed=20))
     missed = [(item.plant.kind, item.plant.what) for item in tried if not item.found]
     assert missed == []
     assert [item.plant.what for item in tried if item.others] == []
     assert [item.plant.what for item in tried if item.before] == []
     assert {row[0]: row[1] for row in table(tried)} == SEVERITIES
-    assert sum(row[2] for row in table(tried)) == 500
+    assert sum(row[2] for row in table(tried)) == PLANTED
 
 
 @pytest.mark.parametrize("kind", KINDS)
