@@ -332,7 +332,7 @@ class Journal:
 
 
 class _Head(NamedTuple):
-    """What is known of a request's header fields.
+    """Facts about a request's header fields.
 
     Attributes:
         headers: The fields as they came: their identity tells one head from another cheaply.

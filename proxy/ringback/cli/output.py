@@ -60,7 +60,7 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
-class Step(Protocol):
+class ProgressStep(Protocol):
     """Moves a progress bar on."""
 
     def __call__(self, count: int = 1, title: str = "") -> None:
@@ -69,7 +69,7 @@ class Step(Protocol):
 
 
 @contextmanager
-def progress(title: str, count: int | None = None) -> Iterator[Step]:
+def progress(title: str, count: int | None = None) -> Iterator[ProgressStep]:
     """Show on a terminal how far something is that takes longer than two seconds; elsewhere nothing.
 
     The bar appears after that time even where no step has ended, so that one large step is seen too. As a

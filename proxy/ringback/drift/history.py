@@ -193,7 +193,7 @@ class PastFinding:
 
     @property
     def state(self) -> str:
-        """What has become of it, for people."""
+        """The state of the finding, in words."""
         if self.gone is not None:
             return f"gone on {self.gone.date()}"
         return "accepted" if self.accepted else "there"
@@ -201,7 +201,7 @@ class PastFinding:
 
 @dataclass
 class DriftTimeline:
-    """What the runs of a history say together.
+    """The findings of all runs of a history.
 
     Attributes:
         runs: The runs, oldest first.
