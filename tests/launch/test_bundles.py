@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,3 +83,13 @@ def test_a_directory_counts_each_certificate_once_and_passes_over_directories(tm
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "two.pem").write_bytes(block("B"))
     assert read_pem_blocks(tmp_path) == [block("A")]
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device"])
+def test_what_has_no_end_is_not_read(kind: str, bundles: Bundles, tmp_path: Path, told: list[str]) -> None:
+    place = Path("/dev/zero")
+    if kind == "a pipe":
+        place = tmp_path / "pipe"
+        os.mkfifo(place)
+    assert bundles.replacing("SSL_CERT_FILE", str(place)) == bundles.default
+    assert "cannot be read (not a regular file)" in told[0]

@@ -308,3 +308,8 @@ def test_a_trap_in_the_temporary_directory_is_stepped_around(home: Path, tmp_pat
         taken.symlink_to(tmp_path / "elsewhere")
     made = ensure_authority(now=NOW)
     assert not made.directory.is_relative_to(taken.resolve())
+
+
+def test_the_home_of_an_unknown_user_stays_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RINGBACK_HOME", "~there-is-no-such-user/x")
+    assert default_directory() == Path.cwd() / "~there-is-no-such-user" / "x" / "ca"

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ringback import __version__, system
-from ringback.launch.directory import private_temporary
+from ringback.launch.directory import private_temporary, ringback_home
 from ringback.net import write_atomically
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ class Authority:
 
 def default_directory() -> Path:
     """Return the CA's directory: below RINGBACK_HOME if that is set, else in the user's data directory."""
-    home = os.environ.get("RINGBACK_HOME")
-    if home:
-        return Path(home).expanduser().absolute() / "ca"
+    home = ringback_home()
+    if home is not None:
+        return home / "ca"
     import platformdirs  # noqa: PLC0415 - not where RINGBACK_HOME is set
 
     return platformdirs.user_data_path("ringback").absolute() / "ca"

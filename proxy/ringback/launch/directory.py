@@ -183,6 +183,14 @@ def private_temporary() -> Path:
     return shared if mine else Path(tempfile.mkdtemp(prefix="ringback-"))
 
 
+def ringback_home() -> Path | None:
+    """Return the directory that RINGBACK_HOME names, or None; the home of an unknown user stays a name."""
+    named = os.environ.get("RINGBACK_HOME")
+    if not named:
+        return None
+    return Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - pathlib's raises for an unknown user
+
+
 def write_file(path: Path, content: bytes) -> Path:
     """Write a file of a launch in one step: with `ringback env`, a program may be reading it already.
 

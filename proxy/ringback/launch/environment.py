@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from ringback import system
-from ringback.launch.directory import private_temporary, write_file
+from ringback.launch.directory import private_temporary, ringback_home, write_file
 from ringback.launch.runtimes import RUNTIMES, LaunchContext, Proxy
 from ringback.launch.trust import DOMAIN, Bundles
 from ringback.system import is_running
@@ -215,9 +215,9 @@ class ReadyFile:
 
 def default_ready_file() -> Path:
     """Return the user's own file: in RINGBACK_HOME, the login's runtime directory, or a temporary one."""
-    home, runtime = os.environ.get("RINGBACK_HOME"), os.environ.get("XDG_RUNTIME_DIR")
-    if home:
-        return Path(home).expanduser().absolute() / FILE
+    home, runtime = ringback_home(), os.environ.get("XDG_RUNTIME_DIR")
+    if home is not None:
+        return home / FILE
     if runtime and os.access(runtime, os.W_OK):
         return Path(runtime) / "ringback" / FILE
     return private_temporary() / FILE

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import ssl
 import struct
@@ -23,6 +25,7 @@ JKS_PASSWORD = "changeit"  # noqa: S105 - every JDK's own; it protects nothing, 
 _CERTIFICATE = re.compile(
     rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----"
 )
+_LARGEST = 64 * 1024 * 1024  # bytes of one file of roots; the usual one has 200 KB
 _JKS_MAGIC = 0xFEEDFEED
 _JKS_VERSION = 2
 _JKS_TRUSTED = 2
@@ -96,17 +99,28 @@ def read_pem_blocks(source: Path) -> list[bytes]:
         OSError: There is no such thing, or it cannot be read.
     """
     if not source.is_dir():
-        return _blocks(source.read_bytes())
+        return _blocks(_read(source))
     # The same certificate is there under its own name and under its hash.
     files = dict.fromkeys(entry.resolve() for entry in sorted(source.iterdir()))
-    return [block for file in files if file.is_file() for block in _blocks(file.read_bytes())]
+    return [block for file in files if file.is_file() for block in _blocks(_read(file))]
+
+
+def _read(file: Path) -> bytes:
+    """Read a regular file of bearable size: a pipe would be waited for, and a device has no end."""
+    if not file.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    if not file.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
+    if file.stat().st_size > _LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(file))
+    return file.read_bytes()
 
 
 def _usual_roots() -> list[bytes]:
     # The system's roots can hold a company's own CA, certifi's are what requests and httpx would have used.
     system = ssl.get_default_verify_paths().openssl_cafile
     found = [Path(system), Path("/etc/ssl/certs/ca-certificates.crt"), Path(certifi.where())]
-    return [block for file in found if file.is_file() for block in _blocks(file.read_bytes())]
+    return [block for file in found if file.is_file() for block in _blocks(_read(file))]
 
 
 def _blocks(text: bytes) -> list[bytes]:
