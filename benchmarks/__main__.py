@@ -42,7 +42,7 @@ from benchmarks.subjects import (
     Workplace,
 )
 from benchmarks.targets import targets_table
-from ringback.cli.output import Step, progress
+from ringback.cli.output import ProgressStep, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,7 +253,7 @@ def _install_peers(directory: Path | None) -> Path:
     return directory
 
 
-_steps: list[Step] = []  # the bar of the measure that is going on
+_steps: list[ProgressStep] = []  # the bar of the measure that is going on
 
 
 def _say(text: str) -> None:

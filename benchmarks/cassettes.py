@@ -28,8 +28,8 @@ from urllib.parse import urlencode
 from benchmarks.load import recorded_form
 from ringback.cassettes import layout
 from ringback.cassettes.cassette import CassetteDirectory
-from ringback.cassettes.matching import FORM_TYPE, plain_key
-from ringback.cassettes.redaction import ACCOUNT_PLACEHOLDER, Redaction, provenance
+from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER, FORM_TYPE, plain_key
+from ringback.cassettes.redaction import Redaction, provenance
 from ringback.cassettes.vcr_format import Interaction, dump
 from ringback.exchange import Answer, Request, Source
 
