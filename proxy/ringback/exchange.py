@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -329,10 +330,16 @@ def secrets_of(request: Request) -> tuple[str, ...]:
     return tuple(one for one in found if len(one) >= SHORTEST_SECRET)
 
 
+def secret_spellings(request: Request) -> tuple[str, ...]:
+    """The texts that authorize `request`, each as it is and as it stands in a form or a URL."""
+    spellings = (text for secret in secrets_of(request) for text in (secret, quote(secret, safe="")))
+    return tuple(dict.fromkeys(spellings))
+
+
 def without_secrets(text: str, request: Request) -> str:
     """`text` with `token` in the place of what authorizes `request`."""
-    for secret in secrets_of(request):
-        text = text.replace(secret, "token")
+    for spelling in secret_spellings(request):
+        text = text.replace(spelling, "token")
     return text
 
 

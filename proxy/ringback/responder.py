@@ -537,12 +537,8 @@ def _without_secrets(request: Request, answer: Answer) -> Answer:
     reason = answer.source.reason
     if not reason or answer.status < 400:
         return answer
-    reason = without_secrets(reason, request)
-    return (
-        answer
-        if reason == answer.source.reason
-        else answer.with_source(replace(answer.source, reason=reason))
-    )
+    clean = without_secrets(reason, request)
+    return answer if clean == reason else answer.with_source(replace(answer.source, reason=clean))
 
 
 async def _later(answer: Answer, published: Awaitable[None] | None) -> Answer:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
@@ -27,7 +27,7 @@ from ringback.drift.report.builder import (
     read_accepted,
     reproduce_command,
 )
-from ringback.exchange import LARGEST_ERROR, error_code, secrets_of
+from ringback.exchange import LARGEST_ERROR, error_code, secret_spellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,18 +49,17 @@ def _without_secrets(request: Request, answer: Answer) -> tuple[Request, Answer]
     """Return both without the request's token where no token belongs: findings are shown and written."""
     body, target, shown = request.body, request.target, answer.body
     hidden, reason, headers, asked = _HIDDEN.decode(), answer.reason, answer.headers, request.headers
-    for secret in secrets_of(request):
-        for spelling in {secret, quote(secret, safe="")}:
-            plain = spelling.encode("utf-8", "surrogateescape")
-            body, shown = body.replace(plain, _HIDDEN), shown.replace(plain, _HIDDEN)
-            target, reason = target.replace(spelling, hidden), reason.replace(spelling, hidden)
-            headers = tuple([(name, value.replace(spelling, hidden)) for name, value in headers])
-            asked = tuple(
-                [
-                    (name, value if name.lower() == "authorization" else value.replace(spelling, hidden))
-                    for name, value in asked
-                ]
-            )
+    for spelling in secret_spellings(request):
+        plain = spelling.encode("utf-8", "surrogateescape")
+        body, shown = body.replace(plain, _HIDDEN), shown.replace(plain, _HIDDEN)
+        target, reason = target.replace(spelling, hidden), reason.replace(spelling, hidden)
+        headers = tuple([(name, value.replace(spelling, hidden)) for name, value in headers])
+        asked = tuple(
+            [
+                (name, value if name.lower() == "authorization" else value.replace(spelling, hidden))
+                for name, value in asked
+            ]
+        )
     seen = replace(answer, body=shown, reason=reason, headers=headers)
     return replace(request, body=body, target=target, headers=asked), seen
 
@@ -167,12 +166,11 @@ class AgreedExchanges:
 
 def _holds_secret(request: Request, answer: Answer) -> bool:
     """Report whether one of the request's secrets may stand in the answer."""
-    for secret in secrets_of(request):
-        for spelling in {secret, quote(secret, safe="")}:
-            if spelling.encode("utf-8", "surrogateescape") in answer.body or spelling in answer.reason:
-                return True
-            if any(spelling in value for _, value in answer.headers):
-                return True
+    for spelling in secret_spellings(request):
+        if spelling.encode("utf-8", "surrogateescape") in answer.body or spelling in answer.reason:
+            return True
+        if any(spelling in value for _, value in answer.headers):
+            return True
     return False
 
 

@@ -215,7 +215,7 @@ def _in_words(error: str) -> str:
         return _TOO_LONG
     if "Content-Length" not in error:
         return error or "it is not HTTP/1.1"
-    return "bad Content-Length" if "nvalid" in error else "conflicting Content-Length"
+    return "bad Content-Length" if "invalid" in error.lower() else "conflicting Content-Length"
 
 
 _TOKEN: Final = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+")
