@@ -1,7 +1,15 @@
 import pytest
 
 from ringback.contract import Answer, Request, Source
-from ringback.exchange import LARGEST_ERROR, basic_auth, error_code, first_header, header_value
+from ringback.exchange import (
+    LARGEST_ERROR,
+    basic_auth,
+    error_code,
+    first_header,
+    header_value,
+    spellings,
+    without_secrets,
+)
 from support.clients import one_line
 
 _XML_ERROR = (
@@ -124,3 +132,42 @@ def test_a_body_that_is_too_large_for_an_error_is_not_parsed(form: bytes) -> Non
 )
 def test_basic_auth(header: str, pair: tuple[str, str] | None) -> None:
     assert basic_auth(header) == pair
+
+
+@pytest.mark.parametrize(
+    "secret, wanted",
+    [
+        ("seven77", ()),
+        ("eight888", ("eight888", "ZWlnaHQ4ODg")),
+        (
+            'a "b" c/d',
+            ('a "b" c/d', 'a \\"b\\" c/d', "a%20%22b%22%20c%2Fd", "a+%22b%22+c%2Fd", "YSAiYiIgYy9k"),
+        ),
+        (
+            "odd bytes\udcff",
+            ("odd bytes\udcff", "odd bytes\\udcff", "odd%20bytes%FF", "odd+bytes%FF", "b2RkIGJ5dGVz/w"),
+        ),
+        (
+            "half \ud800 pair",
+            (
+                "half \ud800 pair",
+                "half \\ud800 pair",
+                "half%20%ED%A0%80%20pair",
+                "half+%ED%A0%80+pair",
+                "aGFsZiDtoIAgcGFpcg",
+            ),
+        ),
+    ],
+)
+def test_every_spelling_of_a_secret(secret: str, wanted: tuple[str, ...]) -> None:
+    assert spellings(secret) == wanted
+
+
+@pytest.mark.parametrize(
+    "value", ["Bearer token-\udcff-rest", "Bearer a token/with +", "Bearer half-\ud800-pair"]
+)
+def test_every_spelling_is_taken_out_of_a_text(value: str) -> None:
+    request = Request("GET", "h", "/", (("Authorization", value),))
+    secret = value.partition(" ")[2]
+    for spelling in spellings(secret):
+        assert without_secrets(f"<{spelling}>", request) == "<token>"

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -330,10 +330,24 @@ def secrets_of(request: Request) -> tuple[str, ...]:
     return tuple(one for one in found if len(one) >= SHORTEST_SECRET)
 
 
+@lru_cache(256)  # a client sends the same credentials every time
+def spellings(secret: str) -> tuple[str, ...]:
+    """`secret` as it is, in a JSON string, in a URL, in a form and in Base64; none if it is too short."""
+    if len(secret) < SHORTEST_SECRET:
+        return ()
+    try:
+        plain = secret.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a JSON file may hold half a pair of surrogates
+        plain = secret.encode("utf-8", "surrogatepass")
+    coded = base64.b64encode(plain).decode().rstrip("=")
+    return tuple(
+        dict.fromkeys((secret, json.dumps(secret)[1:-1], quote(plain, safe=""), quote_plus(plain), coded))
+    )
+
+
 def secret_spellings(request: Request) -> tuple[str, ...]:
-    """The texts that authorize `request`, each as it is and as it stands in a form or a URL."""
-    spellings = (text for secret in secrets_of(request) for text in (secret, quote(secret, safe="")))
-    return tuple(dict.fromkeys(spellings))
+    """The texts that authorize `request`, in each spelling."""
+    return tuple(dict.fromkeys(text for secret in secrets_of(request) for text in spellings(secret)))
 
 
 def without_secrets(text: str, request: Request) -> str:

@@ -7,7 +7,6 @@ and is taken apart (`records.py`) when somebody asks. Secrets are removed before
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import re
 import secrets
@@ -22,7 +21,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlencode
 import msgspec
 
 from ringback.contract.form import FormError, parse
-from ringback.exchange import Headers, basic_auth, first_header
+from ringback.exchange import Headers, basic_auth, first_header, spellings
 from ringback.records import DEFAULT_SESSION, Callback, Entry, Filter, Record, written_time
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ _AT_ONCE: Final = 10  # entries that are taken apart before others have their tu
 _HEADS: Final = 256  # heads of requests that are remembered, and targets for each
 _LONG_TARGET: Final = 512  # characters; longer ones are not remembered
 _MAX_BODY: Final = 64 * 1024  # bytes kept of one request or answer
-_SHORTEST_SECRET: Final = 8  # characters; a token such as `x` would hide half of every text
 # Header fields whose values are kept; of the others only the name is, because any of them may hold a secret.
 _SHOWN: Final = frozenset(
     {
@@ -128,7 +126,7 @@ class Journal:
 
     def hide(self, *hidden: str) -> None:
         """Keep none of these secrets either, from now on."""
-        self._needles = tuple(needle for secret in hidden for needle in _spellings(secret))
+        self._needles = tuple(needle for secret in hidden for needle in _needles(secret))
         self._heads.clear()
 
     def __iter__(self) -> Iterator[Entry]:
@@ -200,7 +198,7 @@ class Journal:
             return
         self._last_callback += 1
         callback = replace(callback, number=self._last_callback, time=written_time(time.time()))
-        cleaned = _cleaned(callback.as_dict(), self._needles + _spellings(secret))
+        cleaned = _cleaned(callback.as_dict(), self._needles + _needles(secret))
         callback = Callback(**cleaned | {"form": tuple((name, value) for name, value in cleaned["form"])})
         self._callbacks.append(callback)
         if self._file is not None:
@@ -357,7 +355,7 @@ def _headers(headers: Headers, own: tuple[bytes, ...]) -> _Head:
     authorization = first_header(headers, "Authorization") or ""
     pair = basic_auth(authorization, errors="replace")
     value = authorization.partition(" ")[2].strip()
-    needles = _spellings(pair[1] if pair else "") + _spellings(value)
+    needles = _needles(pair[1] if pair else "") + _needles(value)
     shown = tuple([(name, text if name.lower() in _SHOWN else HIDDEN) for name, text in headers])
     written = "\n".join([f"{name}: {text}" for name, text in shown]).encode("utf-8", "surrogateescape")
     needles += own
@@ -365,13 +363,9 @@ def _headers(headers: Headers, own: tuple[bytes, ...]) -> _Head:
     return _Head(headers, shown, needles, _probes(needles), planted, set())
 
 
-def _spellings(secret: str) -> tuple[bytes, ...]:
-    if len(secret) < _SHORTEST_SECRET:
-        return ()
-    plain = secret.encode("utf-8", "surrogateescape")
-    escaped = json.dumps(secret)[1:-1].encode()
-    coded = base64.b64encode(plain).rstrip(b"=")
-    return tuple(dict.fromkeys((plain, escaped, quote(secret, safe="", errors="replace").encode(), coded)))
+def _needles(secret: str) -> tuple[bytes, ...]:
+    """The bytes of each spelling of `secret`."""
+    return tuple([text.encode("utf-8", "surrogateescape") for text in spellings(secret)])
 
 
 def _probes(needles: tuple[bytes, ...]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ the caller gets.
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -16,7 +15,7 @@ from hashlib import sha256
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from ringback.cassettes import bodies, matching, pseudonyms
 from ringback.cassettes.bodies import rewrite_body
@@ -28,11 +27,13 @@ from ringback.exchange import (
     CACHED_LENGTH,
     CACHED_TEXTS,
     LARGE,
+    SHORTEST_SECRET,
     Answer,
     Request,
     basic_auth,
     cached_text,
     header_value,
+    spellings,
 )
 
 if TYPE_CHECKING:
@@ -308,7 +309,6 @@ _MOST_SECRETS: Final = 20  # of one request's header fields
 # A made-up token may be the digits of its account's SID, which is replaced as a whole.
 _NOT_IN_SID: Final = "(?<!AC)"
 _HEX: Final = re.compile("[0-9a-fA-F]{32}")
-_SHORTEST_SECRET: Final = 8  # a proxy password of "x" cannot be searched for
 
 
 @dataclass(frozen=True)
@@ -462,9 +462,9 @@ class RedactedExchange:
                 yield from replacements_for(name, value, self._redaction.key)
 
     def _redact_path(self, path: str) -> str:
-        plain = unquote(path)
+        plain = unquote(path, errors="surrogateescape")
         redacted = self.text(plain)
-        return path if redacted == plain else quote(redacted)
+        return path if redacted == plain else quote(redacted, errors="surrogateescape")
 
     def _redact_fields(self, fields: Fields, raw: str) -> tuple[str, Fields]:
         """Both without what is taken out; where that is nothing, `raw` keeps the client's spelling."""
@@ -531,7 +531,7 @@ def secrets_in_headers(headers: Headers) -> tuple[frozenset[str], str | None]:
         elif SECRET_HEADER.search(lower):
             found.add(value)
     longest = sorted(found, key=len, reverse=True)[:_MOST_SECRETS]
-    secrets = frozenset(secret for secret in longest if len(secret) >= _SHORTEST_SECRET)
+    secrets = frozenset(secret for secret in longest if len(secret) >= SHORTEST_SECRET)
     return secrets, caller if caller and _ACCOUNT_SID.fullmatch(caller) else None
 
 
@@ -543,12 +543,8 @@ def _account_in(path: str) -> str | None:
 
 @lru_cache(maxsize=256)  # a client sends the same credentials every time
 def _spellings(secrets: frozenset[str]) -> tuple[str, ...]:
-    """Return each secret as it is, percent-encoded, and in Base64; the longest first."""
-    found = set()
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            encoded = base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode().rstrip("=")
-            found |= {secret, quote(secret, safe=""), quote_plus(secret), encoded}
+    """Return each secret in each spelling; the longest first."""
+    found = {text for secret in secrets for text in spellings(secret)}
     return tuple(sorted(found, key=len, reverse=True))
 
 
