@@ -322,15 +322,12 @@ def basic_auth(header: str, *, errors: str = "strict") -> tuple[str, str] | None
 SHORTEST_SECRET: Final = 8  # characters; shorter texts stand in others by chance
 
 
-def secrets_of(request: Request) -> tuple[str, ...]:
-    """The texts that authorize `request`: its token, and the value of the Authorization field."""
-    given = request.header("Authorization") or ""
+def _secrets_in(given: str) -> tuple[str, ...]:
+    """The token in the value of an Authorization field, and what follows the scheme."""
     pair = basic_auth(given, errors="replace")
-    found = (pair[1] if pair else "", given.partition(" ")[2].strip())
-    return tuple(one for one in found if len(one) >= SHORTEST_SECRET)
+    return (pair[1] if pair else "", given.partition(" ")[2].strip())
 
 
-@lru_cache(256)  # a client sends the same credentials every time
 def spellings(secret: str) -> tuple[str, ...]:
     """`secret` as it is, in a JSON string, in a URL, in a form and in Base64; none if it is too short."""
     if len(secret) < SHORTEST_SECRET:
@@ -347,7 +344,12 @@ def spellings(secret: str) -> tuple[str, ...]:
 
 def secret_spellings(request: Request) -> tuple[str, ...]:
     """The texts that authorize `request`, in each spelling."""
-    return tuple(dict.fromkeys(text for secret in secrets_of(request) for text in spellings(secret)))
+    return _secret_spellings(request.header("Authorization") or "")
+
+
+@lru_cache(256)  # a client sends the same credentials every time
+def _secret_spellings(given: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for secret in _secrets_in(given) for text in spellings(secret)))
 
 
 def without_secrets(text: str, request: Request) -> str:

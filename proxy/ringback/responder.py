@@ -345,10 +345,10 @@ class Responder:
                 del self._numbers[next(iter(self._numbers))]
         return answer
 
-    def _observe(self, request: Request, answer: Answer, where: str) -> Callable[[], None]:
+    def _observe(self, request: Request, answer: Answer, where: str, expected: Answer) -> Callable[[], None]:
         """Compare a live answer with the documentation; return what notes the differences in the journal."""
         assert self.monitor is not None
-        found = self.monitor.observe(request, answer, where)
+        found = self.monitor.observe(request, answer, where, expected)
         return partial(self._note_drift, request, found)
 
     def _note_drift(self, request: Request, found: tuple[DriftFinding, ...]) -> None:

@@ -297,7 +297,7 @@ def test_live_answers_are_observed_after_they_are_given() -> None:
             responder,
             upstream,
             record=record,
-            observe=lambda _, answer, where: seen.append((answer.status, where)),
+            observe=lambda _, answer, where, __: seen.append((answer.status, where)),
         )
         decided = responder.decide(REQUEST, Names(REQUEST.host))
         assert isinstance(decided, Forward)
@@ -334,7 +334,7 @@ def test_answers_are_observed_when_no_client_waits(monkeypatch: pytest.MonkeyPat
             responder,
             Scripted([CREATED] * 5),
             record=record,
-            observe=lambda _, __, where: seen.append(where),
+            observe=lambda _, __, where, ___: seen.append(where),
         )
         decided = responder.decide(REQUEST, Names(REQUEST.host))
         assert isinstance(decided, Forward)
@@ -359,7 +359,7 @@ def test_an_observer_that_fails_takes_no_answer_away() -> None:
     failures: list[object] = []
     done = asyncio.Event()
 
-    def observe(_request: Request, answer: Answer, _where: str) -> None:
+    def observe(_request: Request, answer: Answer, _where: str, _expected: Answer) -> None:
         seen.append(answer.status)
         if len(seen) == 1:
             raise ZeroDivisionError

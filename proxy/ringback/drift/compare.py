@@ -352,11 +352,13 @@ def inputs_of(
         )
         if row is not None:
             inputs.append((parameter, f"{resource.resource}.{row.id}"))
+        if documented.code is None:
+            continue
         deciding = row is not None and row.id == name
         needs = [need.id for need in resource.required if need.parameter == parameter]
         needs += [refused.id for refused in resource.refused if refused.parameter == parameter]
         needs += [kind.id for kind in resource.addresses if kind.parameter == parameter]
         malformed = f"{resource.resource}.{parameter.lower()}.malformed"
-        if documented.code is not None and (deciding or name in needs or documented.rule == malformed):
+        if deciding or name in needs or documented.rule == malformed:
             decided_at = place
     return tuple(inputs), decided_at

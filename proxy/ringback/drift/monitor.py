@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote
 
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
-from ringback.contract.form import plain_name
+from ringback.contract import rules
 from ringback.drift import ACCEPTED_FILE, REPORT_FORMS
 from ringback.drift.body import DATE
 from ringback.drift.claims import ClaimSet, fields_of
-from ringback.drift.compare import compare, outcome_kind
+from ringback.drift.compare import compare, inputs_of, outcome_kind
 from ringback.drift.observation import Observation, form_of
 from ringback.drift.report import write
 from ringback.drift.report.builder import (
@@ -33,15 +36,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ringback.contract import Contract
+    from ringback.contract.schema import Resource
     from ringback.drift.compare import Comparison
     from ringback.drift.findings import DriftFinding
     from ringback.drift.report.builder import Report
     from ringback.exchange import Answer, Request
 
 _HIDDEN: Final = b"token"  # in the place of a token
-_MOST_AGREED: Final = 4096  # exchanges without a difference that are remembered, 16 bytes each
-_SID: Final = re.compile(rb'"sid":\s*"[A-Z]{2}([0-9a-f]{32})"')
-_MARK: Final = b"\0"  # stands in no JSON body
+_MOST_AGREED: Final = 4096  # kinds of exchanges without a difference that are remembered, 16 bytes each
+_SID: Final = re.compile(r'"sid":\s*"[A-Z]{2}([0-9a-f]{32})"')
+_ENCODED: Final = re.compile("%(?:3[0-9]|[46][1-6])")  # a hexadecimal digit, which no client needs to encode
+_MARK: Final = secrets.token_hex(8)  # no upstream can know it
 _KEPT: Final = 10_000  # comparisons that are kept, one of each kind; later kinds are only counted
 
 
@@ -73,24 +78,27 @@ def _ignore(_: str) -> None:
 
 
 class AgreedExchanges:
-    """A memo of exchanges that were compared and agreed with the documentation in everything.
+    """A memo of the kinds of exchanges that were compared and agreed with the documentation in everything.
 
-    Two exchanges have one key if the comparison cannot tell them apart: the same request, byte for byte, on
-    the same day, and answers that differ at most in
+    The comparison is slow, and most live answers say what the contract expects of their very requests. The
+    memo does not need a request's own words: two exchanges are of one kind if they agree in
 
-    - the values of header fields that nothing is said about, or that have the shape that they must have;
-    - in JSON, dates of the documented form in members that are documented as such dates;
-    - in JSON, the 32 digits of the answer's own sid, wherever they stand, if the request has them nowhere.
+    - the resource and the format that were asked for;
+    - what the contract decides, and the documented inputs among the parameters;
+    - the day, the status, and the header fields without values about which nothing is said, or that have the
+      shape that they must have;
+    - everything in which the answer differs from the expected one. Dates of the documented form and the
+      digits of the answer's own sid do not count, nor does the order of JSON members.
 
-    An answer that has one of the request's secrets in it is compared without them: none of this holds for it,
-    and its key is that of its bytes. Keys are digests: neither credentials nor texts are kept. What differs
-    is never remembered, and neither is a request whose outcome depends on the time of day.
+    An answer that holds a secret of the request has no kind, because it is compared without the secret. What
+    differs from the documentation is never remembered.
 
     Args:
         claim_set: What exchanges are compared with.
     """
 
     def __init__(self, claim_set: ClaimSet) -> None:
+        self._claim_set = claim_set
         headers = claim_set.facts.headers
         self._transport = frozenset(name.lower() for name in headers.transport)
         self._shapes: dict[str, list[re.Pattern[str]]] = {}
@@ -99,62 +107,91 @@ class AgreedExchanges:
                 shapes = self._shapes.setdefault(field.name.lower(), [])
                 shapes += [field.pattern] if field.pattern else []
         resources = claim_set.contract.resources
+        self._resources: dict[str, Resource] = {one.resource: one for one in resources}
         claimed = [field for one in resources for _, field in fields_of(one.answer)]
         dates = {field.json for field in claimed if field.value == "$now"}
         dates -= {field.json for field in claimed if field.value != "$now"}
         names = "|".join(map(re.escape, sorted(dates))) or "(?!)"
-        self._date = re.compile(rf'("(?:{names})":\s*)"{DATE.pattern}"'.encode())
-        self._timed = {
-            plain_name(name)
-            for one in resources
-            for name, parameter in one.parameters.items()
-            if parameter.earliest is not None or parameter.latest is not None
-        }
+        self._date = re.compile(rf'("(?:{names})":\s*)"{DATE.pattern}"')
         self._keys: dict[bytes, None] = {}
+        self._seen = lru_cache(_MOST_AGREED)(self._look)  # most fields are the same in every answer
 
-    def __contains__(self, key: bytes) -> bool:
+    def __contains__(self, key: bytes | None) -> bool:
         return key in self._keys
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, key: bytes, request: Request) -> None:
-        """Remember an exchange that agreed."""
-        if any(plain_name(name) in self._timed for name, _ in form_of(request)):
-            return
+    def add(self, key: bytes) -> None:
+        """Remember a kind that agreed."""
         self._keys[key] = None
         if len(self._keys) > _MOST_AGREED:
             del self._keys[next(iter(self._keys))]
 
-    def key(self, request: Request, answer: Answer, when: datetime) -> bytes:
-        """Return the key of an exchange; the answer without content coding."""
-        asked = repr((request.method, request.host, request.scheme, request.target, request.headers)).encode()
-        body = answer.body
-        fields: tuple[tuple[str, str | None], ...] = answer.headers
-        if not _holds_secret(request, answer):
-            fields = tuple([self._seen(name, value) for name, value in answer.headers])
-            if body.startswith(b"{") and _MARK not in body:
-                body = self._without_varying(request, asked, body)
-        said = repr((when.date(), answer.status, answer.reason, fields)).encode()
-        parts = (asked, request.body, said, body)
-        digest = blake2b(b"%d %d %d " % tuple(map(len, parts[:3])), digest_size=16)
-        for part in parts:
-            digest.update(part)
-        return digest.digest()
+    def key(self, request: Request, answer: Answer, expected: Answer, when: datetime) -> bytes | None:
+        """Return the key of an exchange's kind, or None if it has to be compared.
 
-    def _without_varying(self, request: Request, asked: bytes, body: bytes) -> bytes:
+        Args:
+            request: The request.
+            answer: Its live answer without content coding.
+            expected: The contract's answer to the same request.
+            when: The time of the answer.
+        """
+        resource = self._resources.get(expected.source.rule.partition(".")[0])
+        if resource is None or expected.source.basis == "user" or _holds_secret(request, answer):
+            return None
+        form = form_of(request)
+        decided = rules.decide(self._claim_set.contract, resource, form, now=when)
+        different = self._different(request, answer.body, expected.body)
+        if different is None or decided.rule != expected.source.rule:
+            return None
+        asked = (request.method, request.host, request.scheme, request.path)
+        coding = request.header("Content-Encoding"), request.header("Content-Type")
+        fields = list(map(self._seen, answer.headers))
+        inputs = inputs_of(self._claim_set, decided, form)
+        kind = (
+            asked,
+            coding,
+            decided.rule,
+            inputs,
+            when.date(),
+            answer.status,
+            answer.reason,
+            fields,
+            different,
+        )
+        return blake2b(repr(kind).encode(), digest_size=16).digest()
+
+    def _different(self, request: Request, body: bytes, expected: bytes) -> list[object] | None:
+        """Return the members in which a body differs from the expected one; None if they cannot be told."""
+        if body == expected:
+            return []
+        asked = request.target + request.body.decode("latin-1")
+        try:
+            seen, wanted = (
+                _JSON.decode(self._without_varying(asked, one.decode())) for one in (body, expected)
+            )
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(seen, dict) or not isinstance(wanted, dict):
+            return None
+        missing = [name for name in wanted if name not in seen]
+        changed = [
+            (name, value, wanted.get(name)) for name, value in seen.items() if wanted.get(name, self) != value
+        ]
+        return [missing, changed] if missing or changed else []
+
+    def _without_varying(self, asked: str, body: str) -> str:
         """Return a JSON body with a mark for each date, and for the digits of its sid."""
-        body = self._date.sub(rb"\1" + _MARK, body)
+        body = self._date.sub(lambda found: f'{found[1]}"{_MARK}"', body)
         found = _SID.search(body)
-        if found is None or not found[1].strip(b"0") or request.header("Content-Encoding"):
-            return body  # the digits 0 are those of the documented answer
-        known = asked + request.body
-        if found[1] in known or (b"%" in known and found[1] in unquote_to_bytes(known)):
+        if found is None or found[1] in asked or (_ENCODED.search(asked) and found[1] in unquote(asked)):
             return body
         return body.replace(found[1], _MARK)
 
-    def _seen(self, name: str, value: str) -> tuple[str, str | None]:
+    def _look(self, field: tuple[str, str]) -> tuple[str, str | None]:
         """Return what the comparison sees of a header field; None for a value that could be any other."""
+        name, value = field
         lower = name.lower()
         if lower in self._transport:
             return name, None
@@ -164,14 +201,26 @@ class AgreedExchanges:
         return name, None if all(shape.fullmatch(value) for shape in shapes) else value
 
 
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member comes twice")
+    return members
+
+
+# To Python, 1, 1.0 and true are equal: numbers keep the text of their JSON.
+_JSON: Final = json.JSONDecoder(
+    object_pairs_hook=_members,
+    parse_int=lambda text: ("number", text),
+    parse_float=lambda text: ("number", text),
+)
+
+
 def _holds_secret(request: Request, answer: Answer) -> bool:
     """Report whether one of the request's secrets may stand in the answer."""
-    for spelling in secret_spellings(request):
-        if spelling.encode("utf-8", "surrogateescape") in answer.body or spelling in answer.reason:
-            return True
-        if any(spelling in value for _, value in answer.headers):
-            return True
-    return False
+    body = answer.body.decode("utf-8", "surrogateescape")
+    text = "\n".join([answer.reason, body, *[value for _, value in answer.headers]])
+    return any(spelling in text for spelling in secret_spellings(request))
 
 
 class DriftMonitor:
@@ -212,7 +261,9 @@ class DriftMonitor:
             self._accepted = ()
             warn(f"nothing is accepted: {error}")
 
-    def observe(self, request: Request, answer: Answer, where: str = "") -> tuple[DriftFinding, ...]:
+    def observe(
+        self, request: Request, answer: Answer, where: str = "", expected: Answer | None = None
+    ) -> tuple[DriftFinding, ...]:
         """Compare one live answer, and return what is not as documented; warn of one that cannot be decoded.
 
         The findings have no rows: nobody looks at those of a single answer.
@@ -221,6 +272,8 @@ class DriftMonitor:
             request: The request, with credentials that were proven to be test credentials.
             answer: The answer, its content coding as sent.
             where: The place of its recording, e.g. a cassette's file and line, or an empty string.
+            expected: The contract's answer to the request, if it is known: a kind of exchange that agreed
+                before need not be compared again.
         """
         try:
             plain = _decoded(answer)
@@ -228,12 +281,11 @@ class DriftMonitor:
             self._warn(f"an answer was not compared with the documentation: {error}")
             return ()
         when = self._clock()
-        key = self._agreed.key(request, plain, when)
+        key = self._agreed.key(request, plain, expected, when) if expected else None
         with self._lock:
             if key in self._agreed:
                 self.compared += 1
                 return ()
-        asked = request
         request, plain = _without_secrets(request, plain)
         place = where or f"{request.method} {request.path}"
         comparison = compare(self.claim_set, Observation(request, plain, place, when, "proven"))
@@ -245,8 +297,8 @@ class DriftMonitor:
         with self._lock:
             self.compared += 1
             self._keep(comparison)
-            if agrees:
-                self._agreed.add(key, asked)
+            if agrees and key is not None:
+                self._agreed.add(key)
         if agrees:
             return ()
         frame = ReportFrame(source="passive", origin=self._origin, entries=self._accepted, rows=False)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ringback.upstream.routes import Routes
 
     Record: TypeAlias = Callable[[Request, Answer, str | None], Awaitable[str]]
-    Observe: TypeAlias = Callable[[Request, Answer, str], Callable[[], object] | None]
+    Observe: TypeAlias = Callable[[Request, Answer, str, Answer], Callable[[], object] | None]
     Compare: TypeAlias = Callable[[Answer, Answer], str | None]
 
     class Refuse(Protocol):
@@ -210,8 +210,9 @@ class Forwarder:
         auto: Whether the contract answers where the live API does not, instead of a refusal.
         record: Records an exchange of the client that gave the proxy this name, and returns when it is
             durable; or None.
-        observe: Takes each live answer and where it was recorded, after the client has it, perhaps in a
-            thread, and returns what is to be done in the event loop after that, or None; or None.
+        observe: Takes each live answer, where it was recorded, and the contract's answer, after the client
+            has it, perhaps in a thread, and returns what is to be done in the event loop after that, or None;
+            or None.
         unanswered: Takes a request, the name that its client gave the proxy, and whether it waits for its
             live answer: True when it asks, False when it is answered or never can be.
         max_live: The number of requests that may be forwarded, or None for any number.
@@ -245,7 +246,7 @@ class Forwarder:
         self._auto = auto
         self._record = record
         self._observe = observe
-        self._unobserved: deque[tuple[Request, Answer, str]] = deque()
+        self._unobserved: deque[tuple[Request, Answer, str, Answer]] = deque()
         self._observing: asyncio.TimerHandle | None = None
         self._in_flight = 0
         self._unanswered = unanswered or (lambda _request, _user, *, waits: waits)
@@ -254,7 +255,7 @@ class Forwarder:
         self._warned: set[str] = set()
         self._pause = pause
         self._work = work or WorkThread()
-        self._large: deque[tuple[Request, Answer, str]] = deque()  # to be observed in the thread
+        self._large: deque[tuple[Request, Answer, str, Answer]] = deque()  # to be observed in the thread
         self._tasks: set[asyncio.Task[None]] = set()
         self._not_before = 0.0
         self._late: _NoAnswer | None = None
@@ -349,7 +350,7 @@ class Forwarder:
             if self._record:
                 recorded = await self._record(forward.request, answer, forward.user)
             if self._observe:
-                self._unobserved.append((forward.request, answer, recorded))
+                self._unobserved.append((forward.request, answer, recorded, forward.expected))
                 self._observe_in(_AFTER_ANSWER)
         source = LiveSource("live", origin=answer.source.origin, difference=different, recorded=recorded)
         return answer.with_source(source)
