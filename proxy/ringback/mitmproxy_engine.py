@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -17,7 +18,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from ringback.mitmproxy_addon import RingbackAddon
-from ringback.server.destination import API, is_this_machine
+from ringback.server.destination import API, has_address, is_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -148,9 +149,14 @@ class _Ready:
     def running(self) -> None:
         self.event.set()
 
-    def server_connect(self, data: ServerConnectionHookData) -> None:
+    async def server_connect(self, data: ServerConnectionHookData) -> None:
         address = data.server.address
         if address is None or address[1] not in self._ports:
             return
-        if address[0] == data.client.sockname[0] or is_this_machine(address[0]):
+        found = {address[0]}
+        if not is_this_machine(address[0]):
+            with suppress(OSError, UnicodeError):  # mitmproxy says what is wrong with the name
+                named = await asyncio.get_running_loop().getaddrinfo(*address[:2], type=socket.SOCK_STREAM)
+                found |= {str(one[4][0]) for one in named}
+        if data.client.sockname[0] in found or any(is_this_machine(one) or has_address(one) for one in found):
             data.server.error = "Ringback does not forward to itself"

@@ -615,6 +615,24 @@ def test_the_proxy_never_connects_to_itself(server: Inside, host: str) -> None:
     assert b"Ringback does not forward to itself" in got.body
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "::1"])
+def test_no_name_leads_back_to_the_proxy(
+    server: Inside, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """A client from another machine would look like one of this machine."""
+    real = socket.getaddrinfo
+
+    def look_up(host: object, *more: object, **named: object) -> object:
+        return real(address if host in {"own.example", b"own.example"} else host, *more, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with server.wire().tunnel(f"own.example:{server.port}") as wire:
+        assert wire.send(http("GET", "/ringback/health", host="localhost")).everything() == b""
+    with server.wire() as wire:
+        target = f"http://own.example:{server.port}/ringback/health"
+        assert wire.send(http("GET", target, host="own.example")).response().status == 502
+
+
 def test_a_silent_connection_is_closed_in_the_end(tmp_path: Path) -> None:
     with inside(tmp_path, idle_timeout=3.0, seed=SEED) as proxy:
         with proxy.wire() as idle, proxy.twilio() as tunnel:

@@ -26,6 +26,7 @@ from ringback.server.destination import (
     canonical_host_name,
     client_refusal,
     is_host_name,
+    is_own_address,
     is_this_machine,
     leads_back,
     reverse_client_refusal,
@@ -260,7 +261,13 @@ class Handshake(asyncio.Protocol):
         if self.transport.is_closing():
             tunnel.host.transport.abort()
             return
-        own = tunnel.host.transport.get_extra_info("sockname")
+        own, reached = (tunnel.host.transport.get_extra_info(name) for name in ("sockname", "peername"))
+        if reached[1] in self.state.ports and is_own_address(reached[0]):
+            # By a name: what comes back would look like a client of this machine.
+            logger.warning("%s port %s: that is Ringback itself", destination.host, destination.port)
+            tunnel.host.transport.abort()
+            self.transport.close()
+            return
         self.state.dialled.add(own)
         tunnel.closed = partial(self._tunnel_closed, own)
         self.state.connections.add(tunnel)
