@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import socket
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +86,13 @@ def inside(
     redirected_from: tuple[str, int] | None = None,
     silence: float = 1.0,
     environment: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Inside]:
     """Run a proxy with these options, from when it accepts requests until the block ends.
 
-    With `redirected_from` it has a transparent listener whose connections all went to that address.
+    With `redirected_from` it has a transparent listener whose connections all went to that address. `names`
+    are host names with the addresses that it finds for them.
     """
     pipe, theirs = _SPAWN.Pipe()
     how = {
@@ -99,6 +102,7 @@ def inside(
         "redirected_from": redirected_from,
         "silence": silence,
     }
+    how |= {"names": dict(names)} if names else {}
     process = _SPAWN.Process(target=_main, args=(directory, how, dict(environment or {}), options, theirs))
     process.start()
     theirs.close()
@@ -135,9 +139,20 @@ def _main(
     warnings.simplefilter("ignore")  # mitmproxy's dependencies warn about each other
     from ringback.launch.ca import ensure_authority  # noqa: PLC0415 - in the new process alone
 
+    _know(how.pop("names", {}))
     authority = ensure_authority(directory)
     program = _mitmproxy if how.pop("program") == "mitmproxy" else _server
     asyncio.run(program(authority, how, options, pipe))
+
+
+def _know(names: Mapping[str, str]) -> None:
+    """Find these addresses for these names, from now on."""
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *more: Any, **named: Any) -> Any:
+        return real(names.get(host, host), *more, **named)
+
+    socket.getaddrinfo = look_up
 
 
 async def _until_closed(pipe: Connection) -> None:
