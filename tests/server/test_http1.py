@@ -145,6 +145,15 @@ def test_nothing_after_the_last_request_is_answered(rest: bytes) -> None:
     assert side.closed
 
 
+@pytest.mark.parametrize("rest", [b"GET /x\r\n\r\n", b"GET /w2 HTTP/0.9\r\n\r\n", b"junk", message()])
+def test_nothing_after_a_refused_target_is_answered(rest: bytes) -> None:
+    """Whether it comes in the same bytes or later."""
+    refused = b"HEAD *Messages.json HTTP/1.1\r\n\r\n"
+    together, apart = connection(), connection()
+    assert STATUS.findall(together.receive(refused + rest)) == [b"400"]
+    assert STATUS.findall(apart.receive(refused) + apart.receive(rest)) == [b"400"]
+
+
 CHUNKED = http(headers=(("Transfer-Encoding", "chunked"),))
 
 

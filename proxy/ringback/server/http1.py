@@ -267,6 +267,8 @@ class Http1:
         """Refuse what cannot be read, and answer a client that sent `Expect: 100-continue`."""
         self._in_head, self._in_body = False, True
         self._progress = True
+        if self.closed:  # by a request before it in the same bytes
+            return
         version = self._parser.get_http_version()
         if version not in _VERSIONS:
             self._refuse("request.malformed", "not HTTP/1.1 or HTTP/1.0")
