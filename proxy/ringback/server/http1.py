@@ -276,9 +276,11 @@ class Http1:
         codings = self._field_values(b"transfer-encoding")
         if codings and version == "1.0":
             self._refuse("request.malformed", "a transfer coding in HTTP/1.0")
-        elif codings and [value.strip().lower() for value in codings] != [b"chunked"]:
+            return
+        if codings and [value.strip().lower() for value in codings] != [b"chunked"]:
             self._refuse("request.malformed", "a transfer coding other than chunked")
-        if not self._expects or self.closed or version == "1.0":
+            return
+        if not self._expects or version == "1.0":
             return
         declared = self._field_values(b"content-length")
         if declared and limit_exceeded(0, int(declared[0])):
