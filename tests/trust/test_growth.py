@@ -558,8 +558,12 @@ def test_the_comparison_of_a_live_answer(name: str, kind: str) -> None:
     monitor = DriftMonitor(load())
     asked = post("Messages", GOOD["Messages"], extension=".json" if "json" in kind else "")
 
+    expected = Responder(load(), stamps=SeededStamps(1)).handle(asked, Names(asked.host))
+    assert isinstance(expected, Answer)
+
     def observed(body: bytes) -> None:
-        monitor.observe(asked, Answer(201, "CREATED", (("Content-Type", kind),), body, Source("live")))
+        live = Answer(201, "CREATED", (("Content-Type", kind),), body, Source("live"))
+        monitor.observe(asked, live, "", expected)
 
     assert_linear(observed, lambda size: begin + unit * (size // len(unit)), SMALLER)
 

@@ -209,7 +209,7 @@ class _ConnectRequest(asyncio.Protocol):
         self._parser = AnswerParser("HEAD")
         self._last = b""  # the last bytes of what the parser has, for an end of a head in two pieces
         self._transport: asyncio.Transport | None = None
-        self._early = b""  # bytes of the tunnel that came with the proxy's answer
+        self._early = bytearray()  # bytes of the tunnel that came with the proxy's answer
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -261,7 +261,7 @@ class _ConnectRequest(asyncio.Protocol):
         transport.resume_reading()  # first: the protocol may pause it again
         protocol.connection_made(transport)
         if self._early:
-            protocol.data_received(self._early)
+            protocol.data_received(bytes(self._early))
         return protocol
 
 
