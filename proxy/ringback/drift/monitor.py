@@ -30,7 +30,7 @@ from ringback.drift.report.builder import (
     read_accepted,
     reproduce_command,
 )
-from ringback.exchange import LARGEST_ERROR, error_code, secret_spellings
+from ringback.exchange import CACHED_LENGTH, LARGEST_ERROR, error_code, secret_spellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,10 @@ class AgreedExchanges:
             return None
         asked = (request.method, request.host, request.scheme, request.path)
         coding = request.header("Content-Encoding"), request.header("Content-Type")
-        fields = list(map(self._seen, answer.headers))
+        fields = [
+            self._seen(field) if len(field[1]) <= CACHED_LENGTH else self._look(field)
+            for field in answer.headers
+        ]
         inputs = inputs_of(self._claim_set, decided, form)
         kind = (
             asked,
