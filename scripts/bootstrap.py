@@ -25,7 +25,8 @@ def environment(extra: str = "", python: str = sys.executable) -> Path:
     Raises:
         SystemExit: Python is too old, or pip failed; pip has said why.
     """
-    # That of an environment is its link to the system's: else an environment would make itself anew.
+    # An environment's Python is a link to the one that made it. Taken for another Python, it would make
+    # its own environment again, while it runs there.
     python = str(Path(python).resolve())
     version = tuple(map(int, _output(python, "import sys; print(*sys.version_info[:3])").split()))
     if version[:2] < OLDEST:

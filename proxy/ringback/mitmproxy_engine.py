@@ -18,7 +18,7 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.mode_servers import ServerInstance
 
 from ringback.mitmproxy_addon import RingbackAddon
-from ringback.server.destination import API, has_address, is_this_machine
+from ringback.server.destination import API, is_own_address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -153,10 +153,8 @@ class _Ready:
         address = data.server.address
         if address is None or address[1] not in self._ports:
             return
-        found = {address[0]}
-        if not is_this_machine(address[0]):
-            with suppress(OSError, UnicodeError):  # mitmproxy says what is wrong with the name
-                named = await asyncio.get_running_loop().getaddrinfo(*address[:2], type=socket.SOCK_STREAM)
-                found |= {str(one[4][0]) for one in named}
-        if data.client.sockname[0] in found or any(is_this_machine(one) or has_address(one) for one in found):
+        found = []
+        with suppress(OSError, UnicodeError):  # mitmproxy says what is wrong with the name
+            found = await asyncio.get_running_loop().getaddrinfo(*address[:2], type=socket.SOCK_STREAM)
+        if any(is_own_address(str(one[4][0])) for one in found):
             data.server.error = "Ringback does not forward to itself"
