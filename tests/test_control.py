@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import replace
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import jsonschema
 import openapi_spec_validator
 import pytest
 import yaml
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from ringback import control

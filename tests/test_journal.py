@@ -7,10 +7,10 @@ import base64
 import io
 import json
 import re
-from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from ringback.contract import Answer, Names, Request, Source, load
 from ringback.contract.render import SeededStamps

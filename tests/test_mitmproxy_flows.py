@@ -3,11 +3,11 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from support.mitm import loaded, tflow, tutils
 

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from msgspec import structs
 
 from ringback.cassettes.manager import CassetteManager, CassetteOptions
 from ringback.contract import Answer, Names, Request, Source
@@ -404,7 +405,7 @@ def test_a_server_that_is_away(running: Server, shared: Fleet, monkeypatch: pyte
         assert "away" in budget.reason
         asyncio.run(known.prove(REQUEST))
         assert len(asked) == 1, "what is known here stays known"
-        other = replace(REQUEST, headers=())
+        other = structs.replace(REQUEST, headers=())
         with pytest.raises(Exception, match="ambiguous"):
             asyncio.run(known.prove(other))
         fresh, probed = proofs(state, [LIVE])

@@ -13,11 +13,12 @@ import re
 import tempfile
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import replace
 from hmac import compare_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
+
+from msgspec import structs
 
 from ringback import __version__, contract
 from ringback.bounds import BusyError, LinearPattern
@@ -698,11 +699,11 @@ def _fit(request: Request, answer: Response) -> Response:
     """Take the body away from the answer to a HEAD request."""
     if request.method != "HEAD" or isinstance(answer, Stream):
         return answer
-    return replace(answer, body=b"") if isinstance(answer, Answer) else _without_body(answer)
+    return structs.replace(answer, body=b"") if isinstance(answer, Answer) else _without_body(answer)
 
 
 async def _without_body(answer: Awaitable[Answer]) -> Answer:
-    return replace(await answer, body=b"")
+    return structs.replace(await answer, body=b"")
 
 
 def _portion(entries: list[Entry]) -> list[Entry]:

@@ -11,6 +11,8 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from msgspec import structs
+
 from ringback import contract
 from ringback.bounds import BusyError, WorkThread
 from ringback.cassettes.files import UnusableCassetteError
@@ -383,17 +385,13 @@ class Responder:
         user = self.cassette_of(user)
         if isinstance(passed, Answer):
             return self._recorded_instead(request, passed, user)
-        # A limit is the same in every mode: what exceeds it is refused, whatever was recorded.
-        # A form of half a million fields would take a second to compare with recordings.
-        crowded = has_too_many_fields(request)
-        exceeded = crowded or limit_exceeded(request.header_size, len(request.body))
-        found = None if exceeded else self._recorded(request, user)
+        found = self._recorded(request, user)
         if isinstance(found, Answer):
             return found
         if self.mode == "offline" and found is not None:
             return found.answer()
         expected = contract.from_contract(self.contract_of(user), request, passed, self.stamps.of(request))
-        if self.mode == "offline" or crowded or expected.source.rule in _NEVER_FORWARDED:
+        if self.mode == "offline" or expected.source.rule in _NEVER_FORWARDED or has_too_many_fields(request):
             return expected
         odd = _odd_host(request)
         if odd is not None:
@@ -407,7 +405,7 @@ class Responder:
         """
         if self.cassettes is None or not refusal.source.rule.startswith("resource."):
             return refusal
-        if has_too_many_fields(request) or limit_exceeded(request.header_size, len(request.body)):
+        if self._exceeds_limits(request):
             return refusal
         found = self.cassettes.recorded(request, user)
         if isinstance(found, str):
@@ -417,13 +415,22 @@ class Responder:
 
     def _recorded(self, request: Request, user: str | None) -> Answer | Miss | None:
         """Return the recorded answer, the miss where that is an error, or None."""
-        if self.cassettes is None:
+        if self.cassettes is None or self._exceeds_limits(request):
             return None
         try:
             found = self.cassettes.lookup(request, user)
         except UnusableCassetteError as error:
             return self.refusal(request, "cassette.unusable", detail=str(error))
         return found if isinstance(found, Answer) or self.cassettes.strict else None
+
+    @staticmethod
+    def _exceeds_limits(request: Request) -> bool:
+        """Report whether `request` is refused for its size in every mode, whatever was recorded.
+
+        A form of half a million fields would take a second to compare with recordings.
+        """
+        crowded = has_too_many_fields(request)
+        return crowded or limit_exceeded(request.header_size, len(request.body)) is not None
 
     # -- refusals
 
@@ -458,20 +465,23 @@ class Responder:
             started: When the request was begun with, of `time.perf_counter`, or None if that is not known.
         """
         seconds = None if started is None else perf_counter() - started
-        self.tally.count(_without_secrets(request, answer), request.target, seconds)
+        counted = answer if answer.status < 400 else _without_secrets(request, answer)
+        self.tally.count(counted, request.target, seconds)
         if answer.source.rule != CHALLENGE:
             self.journal.add(request, answer, self.cassette_of(user))
             if self.callbacks is not None:
                 self.callbacks.follow(request, answer, self.cassette_of(user), self.contract_of(user))
             if self.traces is not None:
                 self.traces.add(request, answer, self.cassette_of(user), seconds)
-        return replace(answer, body=b"") if request.method == "HEAD" else answer
+        return structs.replace(answer, body=b"") if request.method == "HEAD" else answer
 
     # -- the proxy itself
 
     def contract_of(self, user: str | None) -> Contract:
         """Return the contract of a session: with rows of its own, with those of all, or as it is."""
         overlays = self._overlays
+        if not overlays:
+            return self.contract
         return overlays.get(self.cassette_of(user)) or overlays.get("") or self.contract
 
     def cassette_of(self, user: str | None) -> str:
@@ -535,7 +545,7 @@ def log_failure(request: Request, error: Exception) -> None:
 def _without_secrets(request: Request, answer: Answer) -> Answer:
     """Return `answer` without the request's token in its reason, which the summary quotes."""
     reason = answer.source.reason
-    if not reason or answer.status < 400:
+    if not reason:
         return answer
     clean = without_secrets(reason, request)
     return answer if clean == reason else answer.with_source(replace(answer.source, reason=clean))

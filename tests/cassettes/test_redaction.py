@@ -6,7 +6,6 @@ import base64
 import gzip
 import json
 import zlib
-from dataclasses import replace
 from itertools import product
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import pytest
 import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ringback.cassettes import redaction, vcr_format
 from ringback.cassettes.bodies import rewrite_body

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from ringback.cassettes.matching import ACCOUNT_PLACEHOLDER
 from ringback.cassettes.vcr_format import Interaction

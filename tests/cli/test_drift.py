@@ -4,13 +4,13 @@ import json
 import re
 import shlex
 import socket
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from ringback.cli import ringback
 from ringback.contract import Request

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ringback.contract import Credentials, Names, Request, admit, load
 from ringback.contract.gate import Admitted, Refused, canonical_host, disagreement

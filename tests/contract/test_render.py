@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
 import pytest
+from msgspec.structs import replace
 
 from ringback.contract import AnswerStamp, Credentials, Names, answer, load
 from ringback.contract.render import (

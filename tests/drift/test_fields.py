@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from ringback.drift.body import Leaf, flatten, tree_of_json
 from ringback.drift.fields import SuccessContext, check_fields, describe, own_values
@@ -133,7 +134,7 @@ def test_how_well_the_documented_side_is_known_is_reported() -> None:
 @pytest.mark.parametrize("value, kinds", [("false", []), ("true", []), ("maybe", ["type"]), ("1", ["type"])])
 def test_truth_in_xml(value: str, kinds: list[str]) -> None:
     def change(answer: Answer) -> Answer:
-        return replace(answer, body=re.sub(rb"<Beta>\w+", f"<Beta>{value}".encode(), answer.body))
+        return structs.replace(answer, body=re.sub(rb"<Beta>\w+", f"<Beta>{value}".encode(), answer.body))
 
     checks = look_at(probe("example.number.bought", "xml"), change).checks
     found = [check.difference for check in checks if check.difference]
@@ -174,7 +175,7 @@ def test_a_trial_account_is_reported_and_no_drift(form: str) -> None:
 
     def trial(answer: Answer) -> Answer:
         said = dict(sent.form)["Body"].encode()
-        return replace(answer, body=answer.body.replace(said, body.encode()))
+        return structs.replace(answer, body=answer.body.replace(said, body.encode()))
 
     compared = look_at(sent, trial)
     assert [check.difference for check in compared.checks if check.difference] == []

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from ringback.contract import decide
 from ringback.drift.compare import inputs_of
@@ -57,7 +58,7 @@ def swap(name: str, text: str) -> Any:
         if body.startswith(b"{"):
             return edit(**{name: text})(answer)
         start, tag, rest = body.partition(f"<{element}>".encode())
-        return replace(answer, body=start + tag + text.encode() + b"<" + rest.partition(b"<")[2])
+        return structs.replace(answer, body=start + tag + text.encode() + b"<" + rest.partition(b"<")[2])
 
     return change
 
@@ -129,7 +130,11 @@ def test_other_resources_in_json_alone_are_a_format_and_no_other_outcome() -> No
     }
 
     def change(item: ClaimProbe) -> Any:
-        return (lambda answer: replace(answer, body=as_json[item.claims])) if item.method == "GET" else None
+        return (
+            (lambda answer: structs.replace(answer, body=as_json[item.claims]))
+            if item.method == "GET"
+            else None
+        )
 
     (found,) = findings(change)
     assert (found.rule, found.observed) == ("format.body", "no XML, it looks like JSON")
@@ -144,7 +149,7 @@ def test_other_resources_without_a_code_lack_a_field() -> None:
 
 def test_a_status_that_all_errors_share_is_one_finding_and_one_of_them_is_about_its_code() -> None:
     def status(answer: Answer) -> Answer:
-        return replace(answer, status=422, body=answer.body.replace(b"400", b"422"))
+        return structs.replace(answer, status=422, body=answer.body.replace(b"400", b"422"))
 
     fails = [item for item in POSTS if CLAIM_SET.offline(item.request("AC" + "1" * 32)).status == 400]
     (all_of_them,) = findings(lambda item: status if item in fails else None)
@@ -211,10 +216,10 @@ def test_header_fields_that_are_all_gone_are_one_finding_and_one_of_them_is_itse
     kept = {"Date", "Content-Type", "Content-Length"}
 
     def strip(answer: Answer) -> Answer:
-        return replace(answer, headers=tuple(field for field in answer.headers if field[0] in kept))
+        return structs.replace(answer, headers=tuple(field for field in answer.headers if field[0] in kept))
 
     def one_less(answer: Answer) -> Answer:
-        return replace(
+        return structs.replace(
             answer, headers=tuple(field for field in answer.headers if field[0] != "X-Shenanigans")
         )
 

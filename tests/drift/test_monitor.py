@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
+from msgspec.structs import replace
 
 from ringback import contract
 from ringback.contract import Answer, AnswerStamp, Contract, Credentials, Names, Request, Source

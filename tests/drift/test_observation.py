@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ringback.contract import Answer, Request, Source
 from ringback.drift.observation import (

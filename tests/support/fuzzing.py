@@ -11,13 +11,13 @@ import asyncio
 import re
 import signal
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import pytest
+from msgspec.structs import replace
 
 from ringback.cassettes import layout, vcr_format
 from ringback.cassettes.bodies import decode, rewrite_body

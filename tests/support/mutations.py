@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from xml.etree import ElementTree as ET
 
+from msgspec import structs
+
 from ringback import contract as contracts
 from ringback.contract import Answer, AnswerStamp, Credentials, Names, Source
 from ringback.drift.claims import fields_of
@@ -53,7 +55,7 @@ def fail(code: int, status: int = 400) -> Change:
             inner = "".join(f"<{n}>{v}</{n}>" for n, v in zip(names, values.values(), strict=True))
             text = f"<TwilioResponse><RestException>{inner}</RestException></TwilioResponse>"
             body = HEAD + text.encode()
-        return replace(_, status=status, reason="BAD REQUEST", body=body)
+        return structs.replace(_, status=status, reason="BAD REQUEST", body=body)
 
     return change
 
@@ -65,13 +67,13 @@ def edit(pointer: str, names: Sequence[str], how: Edit) -> Change:
         if form == "json":
             tree = json.loads(answer.body)
             _reach(tree, pointer.strip("/").split("/"), how, form)
-            return replace(answer, body=json.dumps(tree).encode())
+            return structs.replace(answer, body=json.dumps(tree).encode())
         root = ET.fromstring(answer.body)
         tree = _mapping(root[0])
         _reach(tree, names, how, form)
         del root[0][:]
         _fill(root[0], tree)
-        return replace(answer, body=HEAD + ET.tostring(root))
+        return structs.replace(answer, body=HEAD + ET.tostring(root))
 
     return change
 
@@ -252,7 +254,7 @@ def _status(claim_set: ClaimSet, rng: random.Random) -> Plant:
     status = rng.choice(_STATUSES[documented])
 
     def change(answer: Answer, form: Format) -> Answer:
-        changed = replace(answer, status=status)
+        changed = structs.replace(answer, status=status)
         return edit("/status", ("Status",), put(status))(changed, form) if status >= 400 else changed
 
     return Plant("another HTTP status", claim, "warning", f"status.{documented}", probes, change)
@@ -331,7 +333,7 @@ def _header(claim_set: ClaimSet, rng: random.Random) -> Plant:
     resource = rng.choice(claim_set.contract.resources)
 
     def change(answer: Answer, _: Format) -> Answer:
-        return replace(answer, headers=tuple(field for field in answer.headers if field[0] != name))
+        return structs.replace(answer, headers=tuple(field for field in answer.headers if field[0] != name))
 
     place = f"header.{name.lower()}"
     return Plant("a header that is gone", name, "warning", place, _successes(claim_set, resource), change)

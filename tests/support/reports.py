@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from ringback.drift.report.builder import AcceptedFinding, NotCompared, Report, ReportFrame, build_report
 from support.drifting import CLAIM_SET, NOW, edit, failing, look, probe
 
@@ -23,8 +25,8 @@ def comparisons() -> list[Comparison]:
         look(sent, edit(status="accepted", body="hi", surprise=SCRIPT), where="cassettes/a b.yaml:12"),
         look(blocked, failing(30003)),
         look(probe("Messages.to.no-sms"), edit(message=f"{SCRIPT} & \x01")),
-        look(probe("Calls.from.valid"), lambda answer: replace(answer, headers=answer.headers[:3])),
-        look(probe("outside.api.get.queues"), lambda answer: replace(answer, status=200, body=b"{}")),
+        look(probe("Calls.from.valid"), lambda answer: structs.replace(answer, headers=answer.headers[:3])),
+        look(probe("outside.api.get.queues"), lambda answer: structs.replace(answer, status=200, body=b"{}")),
         look(probe("outside.api.get.keys")),
     ]
 

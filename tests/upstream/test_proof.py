@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from ringback.exchange import Answer, Request
 from ringback.upstream.http1 import UpstreamError

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
+
+from msgspec import structs
 
 from ringback import system
 from ringback.cassettes import layout, store, vcr_format, verify
@@ -338,7 +340,7 @@ def _imported(one: ForeignInteraction, source: str) -> Interaction:
         ours.append((FIELD_SOURCE, header_value(source)))
     if one.recorded and FIELD_RECORDED.lower() not in known:
         ours.append((FIELD_RECORDED, one.recorded))
-    return Interaction(one.request, replace(one.answer, headers=headers), tuple(ours))
+    return Interaction(one.request, structs.replace(one.answer, headers=headers), tuple(ours))
 
 
 def _import_one(path: Path, file: ForeignFile, redaction: Redaction) -> tuple[list[bytes], ImportReport]:

@@ -17,6 +17,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlencode
 
+from msgspec import structs
+
 from ringback.cassettes import bodies, matching, pseudonyms
 from ringback.cassettes.bodies import rewrite_body
 from ringback.cassettes.files import CodingError, RedactionError
@@ -453,7 +455,7 @@ class RedactedExchange:
                 )
         if headers is answer.headers and len(body) == len(answer.body):
             return Answer(answer.status, answer.reason, headers, body, answer.source)
-        return framed(replace(answer, headers=headers, body=body))
+        return framed(structs.replace(answer, headers=headers, body=body))
 
     def _replacements_in(self, fields: Fields) -> Iterator[Replacement]:
         names = self._redaction.names
@@ -581,7 +583,7 @@ def _settled(answer: Answer) -> Answer:
         bodies.decode(answer.body, coding)
     except CodingError:
         kept = tuple((name, value) for name, value in answer.headers if name.lower() != "content-encoding")
-        return replace(answer, headers=kept)
+        return structs.replace(answer, headers=kept)
     return answer
 
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from msgspec import structs
+
 from ringback import contract
 from ringback.cassettes import bodies, layout, matching, vcr_format
 from ringback.cassettes.bodies import rewrite_body
@@ -88,11 +90,11 @@ def secrets_in(one: Interaction, known: Iterable[str] = ()) -> dict[str, str]:
 def redacted_view(one: Interaction, known: Iterable[str] = ()) -> Interaction:
     """`one` as people may see it: with `REDACTED` or a placeholder for what `secrets_in` finds, decoded."""
     clean = Redaction(secrets=frozenset(known)).redact(one.request)
-    request = replace(
+    request = structs.replace(
         clean.request,
         headers=_masked(one.request.headers, clean.text, _CREDENTIALS.__contains__),
     )
-    answer = replace(
+    answer = structs.replace(
         one.answer,
         headers=_masked(one.answer.headers, clean.text, is_secret_header),
         body=rewrite_body(_plain_body(one), clean.text),
@@ -370,7 +372,7 @@ _BASIC: Final = "Basic " + base64.b64encode(f"{ACCOUNT_PLACEHOLDER}:x".encode())
 def documented_answer(loaded: Contract, request: Request, stamp: AnswerStamp) -> Answer:
     """The contract's answer to `request` of the account that stands for all; credentials are put in."""
     fields = tuple(pair for pair in request.headers if pair[0].lower() != "authorization")
-    asked = replace(request, headers=(("Authorization", _BASIC), *fields))
+    asked = structs.replace(request, headers=(("Authorization", _BASIC), *fields))
     return contract.answer(loaded, asked, Names(asked.host), Credentials(), stamp)
 
 
@@ -380,7 +382,7 @@ def passes_gate() -> Callable[[Request], bool]:
 
     def passes(request: Request) -> bool:
         kept = tuple(pair for pair in request.headers if pair[0].lower() == "content-type")
-        asked = replace(request, headers=(("Authorization", _BASIC), *kept))
+        asked = structs.replace(request, headers=(("Authorization", _BASIC), *kept))
         return not isinstance(
             contract.admit(loaded, asked, Names(asked.host), Credentials()), contract.Refused
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from msgspec import structs
 
 from ringback import contract
 from ringback.cassettes import editing, files, formats, pseudonyms
@@ -457,7 +458,7 @@ async def _asked_again(
     one: Interaction, clean: Request, gateway: Gateway, pair: tuple[str, str]
 ) -> Interaction:
     basic = base64.b64encode(":".join(pair).encode()).decode()
-    sent = replace(
+    sent = structs.replace(
         clean,
         target=clean.target.replace(ACCOUNT_PLACEHOLDER, pair[0]),
         body=clean.body.replace(ACCOUNT_PLACEHOLDER.encode(), pair[0].encode()),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from msgspec import structs
 
 from ringback.cassettes.files import READ_SUFFIXES
 from ringback.cli.options import argued, as_words, complete_rule, table_option
@@ -493,7 +494,7 @@ async def send_all(
     basic = base64.b64encode(":".join(pair).encode()).decode()
 
     async def send(request: Request) -> tuple[Answer, str]:
-        authorized = replace(request, headers=(*request.headers, ("Authorization", f"Basic {basic}")))
+        authorized = structs.replace(request, headers=(*request.headers, ("Authorization", f"Basic {basic}")))
         answer = await _exchange(gateway, authorized)
         await asyncio.wrap_future(session.record(authorized, answer))
         return answer, ""
@@ -555,7 +556,7 @@ async def _exchange(gateway: Any, request: Request) -> Answer:
         raise UnansweredError(f"no answer ({error.rule}): {error.detail}", harmless=other) from None
     except CodingError as error:
         raise UnansweredError(f"an answer that cannot be decoded: {error}") from None
-    return replace(answer, body=body)
+    return structs.replace(answer, body=body)
 
 
 _UNPROVEN: Final = {

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from msgspec import structs
+
 from ringback.cassettes.bodies import decode
 from ringback.cassettes.files import CodingError
 from ringback.contract import rules
@@ -65,8 +67,8 @@ def _without_secrets(request: Request, answer: Answer) -> tuple[Request, Answer]
                 for name, value in asked
             ]
         )
-    seen = replace(answer, body=shown, reason=reason, headers=headers)
-    return replace(request, body=body, target=target, headers=asked), seen
+    seen = structs.replace(answer, body=shown, reason=reason, headers=headers)
+    return structs.replace(request, body=body, target=target, headers=asked), seen
 
 
 def _now() -> datetime:
@@ -385,7 +387,7 @@ def _decoded(answer: Answer, most: int | None = None) -> Answer:
     if coding is None:
         return answer
     fields = tuple(field for field in answer.headers if field[0].lower() != "content-encoding")
-    return replace(answer, headers=fields, body=decode(answer.body, coding, most))
+    return structs.replace(answer, headers=fields, body=decode(answer.body, coding, most))
 
 
 def _described(status: int, code: int | None) -> str:

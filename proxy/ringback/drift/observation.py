@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import unquote
+
+from msgspec import structs
 
 from ringback.contract import FormError
 from ringback.contract.form import read as read_form
@@ -83,7 +85,7 @@ def plain(request: Request) -> Request:
         for name, value in request.headers
         if name.lower() in {"content-type", "content-encoding"}
     )
-    return replace(request, headers=(("Authorization", f"Basic {basic}"), *kept))
+    return structs.replace(request, headers=(("Authorization", f"Basic {basic}"), *kept))
 
 
 def who_asked(contract: Contract, request: Request, answer: Answer) -> Who:

@@ -12,6 +12,8 @@ from functools import cached_property, lru_cache, partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from msgspec import structs
+
 from ringback.exchange import Poll, basic_auth
 from ringback.net import is_loopback
 from ringback.responder import password_required, plain_answer
@@ -210,7 +212,7 @@ class ServerState:
             return self.control.handle(request, peer)
         if " and " not in names.host:
             fields = [field for field in request.headers if field[0].lower() != "host"]
-            request = replace(request, headers=(("Host", names.host), *fields))
+            request = structs.replace(request, headers=(("Host", names.host), *fields))
         return self.responder.handle(request, names, admitted=admitted)
 
     def _handle_proxy_request(
@@ -246,8 +248,10 @@ def tcp_quickack(sock: Any) -> None:
         sock: A TCP socket, or asyncio's view of one.
     """
     if _QUICKACK is not None and sock is not None:
-        with suppress(OSError):
+        try:  # noqa: SIM105 - `suppress` takes longer than the call
             sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except OSError:
+            pass
 
 
 class HttpConnection(asyncio.Protocol):
@@ -276,6 +280,8 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         self.idle = 0
         self.transport = transport
+        # asyncio reads 256 KB at a time, which the allocator maps and unmaps for each request.
+        transport.max_size = _CHUNK  # type: ignore[attr-defined] # of asyncio's own transports
         self.state = state
         self.destination = destination
         self._eof = False

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from ringback.drift.report.builder import ReportFrame, build_report
 from ringback.drift.report.html import text
@@ -94,15 +95,15 @@ def test_what_the_page_says_is_never_denied() -> None:
 
 
 def without_headers(change: Callable[[Answer], Answer]) -> Callable[[Answer], Answer]:
-    return lambda answer: replace(change(answer), headers=answer.headers[:3])
+    return lambda answer: structs.replace(change(answer), headers=answer.headers[:3])
 
 
 def test_what_a_finding_is_about_comes_first_and_the_rest_is_folded() -> None:
     sent, other = probe("example.message.sent"), probe("outside.api.get.queues")
     compared = [
         look(sent, without_headers(edit(status="accepted", num_media=0, tags={"a": 1}))),
-        look(other, lambda answer: replace(answer, status=200, body=b"{}")),
-        look(probe("Messages.to.blocked", "xml"), lambda answer: replace(answer, body=b"{}")),
+        look(other, lambda answer: structs.replace(answer, status=200, body=b"{}")),
+        look(probe("Messages.to.blocked", "xml"), lambda answer: structs.replace(answer, body=b"{}")),
     ]
     shown = {}
     for part in text(build_report(CLAIM_SET, compared, [], ReportFrame("live", "x", made=NOW))).split(
