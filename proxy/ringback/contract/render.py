@@ -283,7 +283,7 @@ class Writer(msgspec.Struct, frozen=True):
             *extra,
             *fixed,
         )
-        phrase = _phrase(contract.gate.phrases, status)
+        phrase = contract.gate.phrases.get(status) or _phrase(status)
         if outcome is not None and (outcome.delay or outcome.headers):
             own = {name.lower() for name, _ in outcome.headers}
             headers = (*[pair for pair in headers if pair[0].lower() not in own], *outcome.headers)
@@ -291,10 +291,10 @@ class Writer(msgspec.Struct, frozen=True):
         return Answer(status, phrase, headers, body, source)
 
 
-def _phrase(phrases: Mapping[int, str], status: int) -> str:
-    """The reason phrase; a user's own error may have a status that the contract never answers."""
+def _phrase(status: int) -> str:
+    """The reason phrase of a status that the contract never answers, and that a user's own error may have."""
     try:
-        return phrases.get(status) or HTTPStatus(status).phrase.upper()
+        return HTTPStatus(status).phrase.upper()
     except ValueError:
         return "ERROR"
 
@@ -355,33 +355,43 @@ def _computed(
     return tuple((name, compute) for name, compute in _COMPUTED.items() if name in needs)
 
 
-def _to(value: str) -> str:
+def _to(form: Mapping[str, str], _resource: Resource) -> str:
     """To as Twilio answers it: E.164 for numbers (recorded), other addresses as sent."""
-    prefix, colon, rest = value.partition(":")
-    return f"{prefix}:{values.e164(rest)}" if colon and prefix == "whatsapp" else values.e164(value)
+    value = form.get("To", "")
+    if value.startswith("whatsapp:"):
+        return f"whatsapp:{values.e164(value.removeprefix('whatsapp:'))}"
+    return values.e164(value)
 
 
 def _number(form: Mapping[str, str], resource: Resource) -> str:
     return values.e164(form.get("PhoneNumber") or resource.number)
 
 
-def _status(form: Mapping[str, str]) -> str:
-    """The status of a message through a messaging service (recorded 2022, live credentials)."""
+def _status(form: Mapping[str, str], _resource: Resource) -> str:
+    """The status of a new message; through a messaging service as recorded 2022 with live credentials."""
+    if "MessagingServiceSid" not in form:
+        return "queued"
     return "scheduled" if "SendAt" in form else "accepted"
+
+
+def _segments(form: Mapping[str, str], _resource: Resource) -> str:
+    """The number of segments; through a messaging service it is not known yet (recorded 2022, as above)."""
+    text = form.get("Body", "")
+    if "MessagingServiceSid" in form:
+        return "0"
+    # Nearly every message fits one.
+    return "1" if len(text) <= _GSM_SINGLE and _PLAIN.fullmatch(text) else str(count_segments(text))
 
 
 # What only some resources answer, from the parameters sent.
 _COMPUTED: dict[str, Callable[[Mapping[str, str], Resource], Scalar]] = {
-    "to": lambda form, _resource: _to(form.get("To", "")),
+    "to": _to,
     "to.formatted": lambda form, _resource: values.national(form.get("To", "")),
     "from.formatted": lambda form, _resource: values.national(form.get("From", "")),
     "number": _number,
     "number.formatted": lambda form, resource: values.national(_number(form, resource)),
-    "status": lambda form, _resource: _status(form) if "MessagingServiceSid" in form else "queued",
-    # Through a messaging service it is not known yet (recorded 2022, live credentials).
-    "segments": lambda form, _resource: (
-        "0" if "MessagingServiceSid" in form else str(count_segments(form.get("Body", "")))
-    ),
+    "status": _status,
+    "segments": _segments,
     "price_unit": lambda form, _resource: None if "MessagingServiceSid" in form else "USD",
 }
 
@@ -392,8 +402,6 @@ def count_segments(text: str) -> int:
     Source: 3GPP TS 23.038 for the alphabet; 160 GSM-7 characters fit one segment and 153 each of several, 70
     and 67 UTF-16 units otherwise.
     """
-    if len(text) <= _GSM_SINGLE and _PLAIN.fullmatch(text):
-        return 1  # nearly every message
     if _BASIC.issuperset(text):
         return _even(len(text), _GSM_SINGLE, _GSM_PART)
     if _ALL.issuperset(text):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ringback.contract import values
-from ringback.contract.contract import WEIGHTS, Decision, weakest
+from ringback.contract.contract import WEIGHTS, Decision, key_of, weakest
 from ringback.exchange import Source
 
 if TYPE_CHECKING:
@@ -288,9 +288,9 @@ def _folded(name: str) -> str:
 
 
 def _check_value(call: _Call, step: Step, value: str) -> Decision | MagicRow | Doubt | None:
-    row = step.magic(value)
+    parameter = step.parameter
+    row = step.rows.get(key_of(value, parameter)) if step.rows else None
     if row is None:
-        parameter = step.parameter
         found: Decision | Doubt | None = None
         if parameter.type == "address":
             kind = values.address_kind(value, parameter)

@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as _quoted
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ XML_HEAD = "<?xml version='1.0' encoding='UTF-8'?>\n"
 # XML 1.0 has no way to write these; a lone surrogate is no character at all.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _REFERENCES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})  # a bare CR reads as LF
-_LITERALS = {None: "null", True: "true", False: "false"}
 _SPECIAL = re.compile("[&<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -81,15 +81,19 @@ class Values:
                 plain[reference] = name, default
         self.place = {each: at for at, each in enumerate([*known, *below, *plain, *others])}
         self._known, self._below = tuple(known.values()), tuple(below.values())
-        self._plain, self._others = tuple(plain.values()), tuple(others.values())
+        self._plain = tuple(name for name, _ in plain.values())
+        self._defaults = tuple(default for _, default in plain.values())
+        self._others = tuple(others.values())
 
     def of(self, known: Known, form: Form, uri: tuple[str, str]) -> list[Scalar]:
         """All values, each at its `place`."""
-        stem, extension = uri
-        found = [known[name] for name in self._known]
-        found += [f"{stem}{below}{extension}" for below in self._below]
-        found += [form.get(name, default) for name, default in self._plain]
-        found += [value(known, form) for value in self._others]
+        found = list(map(known.__getitem__, self._known))
+        if self._below:
+            stem, extension = uri
+            found += [f"{stem}{below}{extension}" for below in self._below]
+        found += map(form.get, self._plain, self._defaults)
+        if self._others:
+            found += [value(known, form) for value in self._others]
         return found
 
 
@@ -119,17 +123,21 @@ def compile_template(resource: Resource, answer_format: Format) -> Template:
 
 
 def _as_json(places: list[int]) -> Write:
-    def write(values: list[Scalar]) -> tuple[str, ...]:
-        # Each value once, however often the body has it.
-        made = [_quoted(value) if isinstance(value, str) else _literal(value) for value in values]
-        return tuple([made[place] for place in places])
+    pick: Callable[[list[str]], tuple[str, ...]] = (
+        itemgetter(*places) if len(places) > 1 else lambda made: tuple([made[place] for place in places])
+    )
+    # Each value once, however often the body has it.
+    return lambda values: pick(
+        [
+            _quoted(value) if isinstance(value, str) else "null" if value is None else _literal(value)
+            for value in values
+        ]
+    )
 
-    return write
 
-
-def _literal(value: float | None) -> str:
-    """Write what is no text as JSON does, without the encoder's own start."""
-    return _LITERALS[value] if value is None or isinstance(value, bool) else str(value)
+def _literal(value: float) -> str:
+    """Write a number or a truth value as JSON does, without the encoder's own start."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _as_xml(names: list[str], places: list[int]) -> Write:
