@@ -14,12 +14,14 @@ import msgspec
 from ringback.contract import values
 from ringback.contract.schema import BUILT, Shipped
 from ringback.contract.templates import Template, compile_template
+from ringback.exchange import cached_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ringback.contract.schema import (
         AccountKind,
+        AddressKind,
         AddressRow,
         Condition,
         Erratum,
@@ -137,6 +139,7 @@ class Step:
         no_number: The same for an address that is no number, where the page speaks of numbers alone.
         addresses: The rows of kinds of address.
         conditions: What it needs beside it.
+        place: Gives the row for an address, or else its kind, which is None for what is no address.
     """
 
     name: str
@@ -148,10 +151,20 @@ class Step:
     no_number: MagicRow | None
     addresses: dict[str, AddressRow]
     conditions: tuple[Condition, ...]
+    place: Callable[[str], tuple[MagicRow | None, AddressKind | None]] = field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", cached_text(self._place))  # clients use the same addresses again
 
     def magic(self, value: str) -> MagicRow | None:
         """The page's row for this very value, after normalising it."""
         return self.rows.get(key_of(value, self.parameter)) if self.rows else None
+
+    def _place(self, value: str) -> tuple[MagicRow | None, AddressKind | None]:
+        row = self.magic(value)
+        return row, None if row else values.address_kind(value, self.parameter)
 
     def otherwise(self, value: str) -> MagicRow | None:
         """The row for `value`, which is none that has a row of its own."""

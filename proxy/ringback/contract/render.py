@@ -228,7 +228,7 @@ class Writer(msgspec.Struct, frozen=True):
         known: dict[str, Scalar] = {
             "sid": sid,
             "account_sid": account,
-            "now": rfc2822(self.stamp.now),
+            "now": _dates(self.stamp.now)[0],
             "uri": stem + extension,
             "media": str(media),
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ringback.contract import values
-from ringback.contract.contract import WEIGHTS, Decision, key_of, weakest
+from ringback.contract.contract import WEIGHTS, Decision, weakest
 from ringback.exchange import Source
 
 if TYPE_CHECKING:
@@ -288,20 +288,18 @@ def _folded(name: str) -> str:
 
 
 def _check_value(call: _Call, step: Step, value: str) -> Decision | MagicRow | Doubt | None:
-    parameter = step.parameter
-    row = step.rows.get(key_of(value, parameter)) if step.rows else None
-    if row is None:
-        found: Decision | Doubt | None = None
-        if parameter.type == "address":
-            kind = values.address_kind(value, parameter)
+    found: Decision | Doubt | None = None
+    if step.parameter.type == "address":
+        row, kind = step.place(value)
+        if row is None:
             if kind is None or kind in step.addresses:
                 found = _check_address(call, step, value, kind)
             row = step.for_kind(kind)
-        else:
-            found = _check_type(call, step, value)
-            row = step.other
-        if row is None or isinstance(found, Decision):
-            return found
+    elif (row := step.magic(value)) is None:
+        found = _check_type(call, step, value)
+        row = step.other
+    if row is None or isinstance(found, Decision):
+        return found
     if row.times is not None and not call.contract.counts(call.resource.resource, row):
         return msgspec.structs.replace(row, error=None, delay=0, headers={}, reason=None)
     if row.error is None:

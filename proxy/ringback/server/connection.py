@@ -175,20 +175,22 @@ class ServerState:
 
     def handler(self, destination: Destination, transport: asyncio.Transport, *, tls: bool) -> Handler:
         """Return the function that answers the requests of one connection."""
-        if destination.way in {"connect", "socks", "transparent"}:
-            handle: Handler = partial(self.responder.handle, user=destination.user)
-            return self._counting_tunnelled(handle) if destination.way == "connect" else handle
+        if destination.way == "connect":
+            return self._counting_tunnelled(destination.user)
+        if destination.way in {"socks", "transparent"}:
+            return partial(self.responder.handle, user=destination.user)
         peer = transport.get_extra_info("peername")[0]
         if destination.way == "reverse":
             return partial(self._handle_reverse, peer, tls)
         return partial(self._handle_proxy_request, peer)
 
-    def _counting_tunnelled(self, handle: Handler) -> Handler:
-        """Wrap the handler of a CONNECT tunnel: warn of a client that takes the reply to CONNECT for answers.
+    def _counting_tunnelled(self, user: str | None) -> Handler:
+        """Make the handler of a CONNECT tunnel: warn of a client that takes the reply to CONNECT for answers.
 
         The first request is enough: such a client opens a connection for each.
         """
         counted = False
+        handle = self.responder.handle
 
         def counting(request: Request, names: Names, *, admitted: Admitted | None = None) -> Response:
             nonlocal counted
@@ -197,7 +199,7 @@ class ServerState:
                 client = self.responder.tally.count_tunnelled(request.header("User-Agent") or "")
                 if client is not None:
                     logger.warning("%s", misled_warning(client))
-            return handle(request, names, admitted=admitted)
+            return handle(request, names, user=user, admitted=admitted)
 
         return counting
 
@@ -284,6 +286,7 @@ class HttpConnection(asyncio.Protocol):
         transport.max_size = _CHUNK  # type: ignore[attr-defined] # of asyncio's own transports
         self.state = state
         self.destination = destination
+        self._socket = transport.get_extra_info("socket")
         self._eof = False
         self._polling: asyncio.Task[None] | None = None
         self._writable: asyncio.Event | None = None
@@ -326,7 +329,7 @@ class HttpConnection(asyncio.Protocol):
         if out:
             self.transport.write(out)
         elif self.http.in_request:
-            tcp_quickack(self.transport.get_extra_info("socket"))
+            tcp_quickack(self._socket)
         if self._polling is None:
             self._go_on()
         elif self.http.pending is not None:
@@ -440,7 +443,7 @@ class TlsConnection(HttpConnection):
         if out:
             self.transport.write(out)
         elif self.http.in_request:
-            tcp_quickack(self.transport.get_extra_info("socket"))
+            tcp_quickack(self._socket)
         if done:
             self.transport.close()
         elif self.http.pending is not None or self.http.stream is not None:

@@ -84,6 +84,9 @@ class Heads:
         refuser: Gives the gate's judgement of a head.
         names: Makes the names from the request's own words for its host.
         scheme: The scheme of requests in origin form.
+
+    Attributes:
+        known: Gives the head that consists of these bytes and the size of its body, if it was parsed before.
     """
 
     def __init__(self, refuser: Refuser, names: Callable[[list[str]], Names], scheme: str) -> None:
@@ -92,10 +95,7 @@ class Heads:
         self._scheme = scheme
         self._remembered = lru_cache(_REMEMBERED)(self._make)
         self._known: dict[bytes, tuple[Head, int]] = {}
-
-    def known(self, data: bytes) -> tuple[Head, int] | None:
-        """Return the head that consists of these bytes and the size of its body, if it was parsed before."""
-        return self._known.get(data)
+        self.known: Callable[[bytes], tuple[Head, int] | None] = self._known.get
 
     def remember(self, data: bytes, head: Head, size: int) -> None:
         """Keep what the bytes of a head mean; `size` is the number of bytes of the body that follows."""
