@@ -282,8 +282,6 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         self.idle = 0
         self.transport = transport
-        # asyncio reads 256 KB at a time, which the allocator maps and unmaps for each request.
-        transport.max_size = _CHUNK  # type: ignore[attr-defined] # of asyncio's own transports
         self.state = state
         self.destination = destination
         self._socket = transport.get_extra_info("socket")

@@ -57,6 +57,7 @@ _ABSOLUTE: Final = re.compile(
 )
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _SO_ORIGINAL_DST: Final = 80  # of Linux's netfilter
+_MOST_READ: Final = 64 * 1024  # bytes
 _SOL_IPV6: Final = 41
 _SOCKS_NO_PASSWORD: Final = 0
 _SOCKS_FAILED: Final = b"\x05%c\x00\x01\x00\x00\x00\x00\x00\x00"
@@ -97,6 +98,8 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first bytes, unless the client may not connect."""
         self.transport = cast("asyncio.Transport", transport)
+        # asyncio reads 256 KB at a time, which the allocator may map and unmap for each request.
+        self.transport.max_size = _MOST_READ  # type: ignore[attr-defined] # of asyncio's own transports
         refused = self.refusal()
         if refused is not None:
             logger.warning("a connection was refused: %s", refused)
