@@ -12,6 +12,7 @@ import logging
 import re
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
@@ -98,8 +99,9 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first bytes, unless the client may not connect."""
         self.transport = cast("asyncio.Transport", transport)
-        # asyncio reads 256 KB at a time, which the allocator may map and unmap for each request.
-        self.transport.max_size = _MOST_READ  # type: ignore[attr-defined] # of asyncio's own transports
+        with suppress(AttributeError):  # of another event loop's transports
+            # asyncio reads 256 KB at a time, which the allocator may map and unmap for each request.
+            self.transport.max_size = _MOST_READ  # type: ignore[attr-defined] # of asyncio's transports
         refused = self.refusal()
         if refused is not None:
             logger.warning("a connection was refused: %s", refused)
