@@ -25,6 +25,7 @@ from benchmarks.subjects import (
     Running,
     Subject,
     Workplace,
+    haproxy,
     recording,
     run,
     with_cassette,
@@ -219,20 +220,25 @@ def tunnels(place: Workplace, plan: Plan, size: int, print_message: Callable[[st
     """Megabytes a second from another host, and the proxy's milliseconds of processor time for each.
 
     Upstream and client share a core and the proxy has the other, so "direct" is what these two can do.
+    HAProxy, where it is installed, shows what a proxy that is written in C reaches.
     """
     with run(BYTES, place, plan.load_core) as upstream:
 
-        def download(proxy: int | None) -> float:
-            options = {"upstream": upstream.port, "proxy": proxy, "bytes": size, "core": plan.load_core}
+        def download(port: int, proxy: int | None) -> float:
+            options = {"upstream": port, "proxy": proxy, "bytes": size, "core": plan.load_core}
             return _program(place, "benchmarks.peers.download", options)["seconds"]
 
         def measure(running: Running) -> dict[str, float]:
             before = running.cpu()
-            seconds = download(running.port)
+            relays = not running.subject.proxy  # to the upstream, without being told by CONNECT
+            seconds = download(running.port, None) if relays else download(upstream.port, running.port)
             return {"rate": size / 1e6 / seconds, "cpu": (running.cpu() - before) * 1000 / (size / 1e6)}
 
-        beside = [(DIRECT, lambda: {"rate": size / 1e6 / download(None)})]
-        return in_turns([RINGBACK, RELAY], place, plan, measure, print_message, beside)
+        beside = [(DIRECT, lambda: {"rate": size / 1e6 / download(upstream.port, None)})]
+        subjects = [RINGBACK, RELAY]
+        if shutil.which("haproxy"):
+            subjects.append(haproxy(upstream.port))
+        return in_turns(subjects, place, plan, measure, print_message, beside)
 
 
 def clients(

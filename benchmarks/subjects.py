@@ -295,3 +295,9 @@ RELAY = Subject(
     "mitmdump --ignore-hosts",
     lambda place: _mitmdump(place, "--ignore-hosts", ".*", "-s", _script("report_port.py")),
 )
+
+
+def haproxy(upstream: int) -> Subject:
+    """HAProxy, which relays TCP to the mock upstream at port `upstream` by splice."""
+    command = [sys.executable, "-m", "benchmarks.peers.haproxy", str(upstream)]
+    return Subject("haproxy, TCP by splice", lambda _place: command, proxy=False)

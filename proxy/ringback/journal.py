@@ -107,7 +107,7 @@ class Journal:
         self._last_callback = 0
         self._bytes = 0
         self._max_bytes = max_bytes
-        self._needles: tuple[bytes, ...] = ()
+        self._hidden: tuple[bytes, ...] = ()
         self._heads: dict[int, _Head] = {}
         self._taken: tuple[Entry, Record] | None = None
         self._file = file
@@ -126,7 +126,7 @@ class Journal:
 
     def hide(self, *hidden: str) -> None:
         """Keep none of these secrets either, from now on."""
-        self._needles = tuple(needle for secret in hidden for needle in _needles(secret))
+        self._hidden = tuple(needle for secret in hidden for needle in _needles(secret))
         self._heads.clear()
 
     def __iter__(self) -> Iterator[Entry]:
@@ -166,7 +166,7 @@ class Journal:
         """Return what is known of a request's header fields, for this very tuple and those equal to it."""
         if len(self._heads) >= _HEADS:
             self._heads.clear()
-        known = _headers(headers, self._needles)
+        known = _headers(headers, self._hidden)
         found = self._heads[id(headers)] = known._replace(headers=headers)
         return found
 
@@ -198,7 +198,7 @@ class Journal:
             return
         self._last_callback += 1
         callback = replace(callback, number=self._last_callback, time=written_time(time.time()))
-        cleaned = _cleaned(callback.as_dict(), self._needles + _needles(secret))
+        cleaned = _cleaned(callback.as_dict(), self._hidden + _needles(secret))
         callback = Callback(**cleaned | {"form": tuple((name, value) for name, value in cleaned["form"])})
         self._callbacks.append(callback)
         if self._file is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +62,10 @@ def test_the_journal_is_measured_beside_none(tmp_path: Path) -> None:
     assert "with the journal to without" in printed
 
 
-def test_a_tunnel_is_measured_beside_mitmdump_and_no_proxy(tmp_path: Path) -> None:
+def test_a_tunnel_is_measured_beside_mitmdump_and_haproxy_and_no_proxy(tmp_path: Path) -> None:
     figures, printed = measured(tmp_path, "--only", "tunnel")
-    assert list(figures["tunnel"]) == ["ringback", "mitmdump --ignore-hosts", "direct"]
+    installed = ["haproxy, TCP by splice"] if shutil.which("haproxy") else []
+    assert list(figures["tunnel"]) == ["ringback", "mitmdump --ignore-hosts", *installed, "direct"]
     assert printed.count("reached |") == 2
 
 
