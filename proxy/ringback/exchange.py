@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, quote_plus
 
 import msgspec
@@ -108,7 +108,7 @@ class Request(msgspec.Struct, frozen=True, eq=False, gc=False):
         return made
 
 
-class _HeaderIndex(NamedTuple):
+class _HeaderIndex(msgspec.Struct, frozen=True, eq=False):
     """Header fields that are needed several times in every request.
 
     Attributes:

@@ -15,14 +15,14 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, unquote_to_bytes, urlencode
 
 import msgspec
 
 from ringback.contract.form import FormError, parse
 from ringback.exchange import Headers, basic_auth, first_header, spellings
-from ringback.records import DEFAULT_SESSION, Callback, Entry, Filter, Record, written_time
+from ringback.records import DEFAULT_SESSION, ENTRY_OVERHEAD, Callback, Entry, Filter, Record, written_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -141,7 +141,11 @@ class Journal:
         head = self._heads.get(id(request.headers))
         if head is None or head.headers is not request.headers:
             head = self._head(request.headers)
-        body, target = request.body, request.target
+        body, target, source, kept = request.body, request.target, answer.source, answer.body
+        if len(body) > _MAX_BODY:
+            body = body[:_MAX_BODY]
+        if len(kept) > _MAX_BODY:
+            kept = kept[:_MAX_BODY]
         entry = Entry(
             self.last,
             time.time(),
@@ -150,13 +154,20 @@ class Journal:
             request.host,
             target,
             head.shown,
-            body if len(body) <= _MAX_BODY else body[:_MAX_BODY],
+            body,
             answer.status,
             answer.headers,
-            answer.body if len(answer.body) <= _MAX_BODY else answer.body[:_MAX_BODY],
-            answer.source,
+            kept,
+            source,
+            ENTRY_OVERHEAD + len(body) + len(kept) + len(target),
         )
-        if head.planted or _holds(entry, head):
+        suspicious = (
+            head.planted
+            or source.kind in _FOREIGN
+            or target not in head.harmless
+            or _may_hold(body.decode("latin-1"), head.probes)  # texts are searched faster than bytes
+        )
+        if suspicious and (head.planted or _holds(entry, head)):
             entry = _without(entry, head.needles)
         self._take(entry)
         if self.share is not None:
@@ -167,7 +178,7 @@ class Journal:
         if len(self._heads) >= _HEADS:
             self._heads.clear()
         known = _headers(headers, self._hidden)
-        found = self._heads[id(headers)] = known._replace(headers=headers)
+        found = self._heads[id(headers)] = msgspec.structs.replace(known, headers=headers)
         return found
 
     def take(self, kind: str, payload: bytes) -> None:
@@ -183,9 +194,10 @@ class Journal:
     def _take(self, entry: Entry) -> None:
         entries = self._entries
         entries.append(entry)
-        self._bytes += entry.size
-        while len(entries) > self.capacity or self._bytes > self._max_bytes:
-            self._bytes -= entries.popleft().size
+        held = self._bytes + entry.size
+        while len(entries) > self.capacity or held > self._max_bytes:
+            held -= entries.popleft().size
+        self._bytes = held
         if self._file is not None:
             self._write(self.record(entry).as_dict(details=True))
         if self.listeners:
@@ -329,7 +341,7 @@ class Journal:
 # -- secrets
 
 
-class _Head(NamedTuple):
+class _Head(msgspec.Struct, frozen=True, eq=False):
     """Facts about a request's header fields.
 
     Attributes:
@@ -388,7 +400,7 @@ def _may_hold(asked: str, probes: tuple[str, ...]) -> bool:
 def _holds(entry: Entry, head: _Head) -> bool:
     """Report whether a secret stands in what was asked, or in an answer that is not made from that alone."""
     texts = []
-    if _may_hold(entry.body.decode("latin-1"), head.probes):  # texts are searched faster than bytes
+    if _may_hold(entry.body.decode("latin-1"), head.probes):
         texts += [entry.body, unquote_to_bytes(entry.body)]
     if entry.target not in head.harmless:
         if _may_hold(entry.target, head.probes):

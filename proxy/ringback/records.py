@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SESSION: Final = "default"
 
-_OVERHEAD: Final = 2048  # bytes that an entry takes beside its texts, about
+ENTRY_OVERHEAD: Final = 2048  # bytes that an entry takes beside its texts, about
 _ACCOUNT_PATH: Final = re.compile(r"/[0-9-]+/Accounts/[^/]+?/(.+?)(?:\.json|\.xml)?")
 _XML_TEXT: Final = r"<{0}>([^<]{{1,2000}})</{0}>"
 _ENTITIES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
@@ -186,7 +186,10 @@ def _pairs(found: Any) -> Headers:
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One answered request as it is kept: without secrets, not yet taken apart."""
+    """One answered request as it is kept: without secrets, not yet taken apart.
+
+    `size` is the number of bytes that it takes, about.
+    """
 
     number: int
     moment: float
@@ -200,16 +203,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     answer_headers: Headers
     answer: bytes
     source: Source
-
-    @property
-    def size(self) -> int:
-        """Return the bytes that the entry takes, about."""
-        return _OVERHEAD + len(self.body) + len(self.answer) + len(self.target)
+    size: int = 0
 
     def packed(self) -> bytes:
         """Return the entry as bytes, for other replicas."""
         source = {name: getattr(self.source, name) for name in _SOURCE}
-        kept = [getattr(self, name) for name in self.__struct_fields__[1:-1]]
+        kept = [getattr(self, name) for name in self.__struct_fields__[1:-2]]
         return _ENCODER.encode([*kept, source, self.source.headers()])
 
     @classmethod
@@ -226,7 +225,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
             parts: list[Any] = [number, *kept, source]
             made = cls(*parts)
             return msgspec.structs.replace(
-                made, headers=_pairs(made.headers), answer_headers=_pairs(made.answer_headers)
+                made,
+                headers=_pairs(made.headers),
+                answer_headers=_pairs(made.answer_headers),
+                size=ENTRY_OVERHEAD + len(made.body) + len(made.answer) + len(made.target),
             )
         except (msgspec.MsgspecError, TypeError) as error:
             raise ValueError(str(error)) from None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import httptools
+import msgspec
 
 from ringback.contract import Answer, Refused, Request
 from ringback.contract.form import MAX_BODY, MAX_HEADERS, limit_exceeded
@@ -60,7 +61,7 @@ class Refuser(Protocol):
         ...  # a protocol has no body
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, eq=False):
     """A request's head as its connection understands it.
 
     Attributes:
