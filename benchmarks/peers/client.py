@@ -69,19 +69,22 @@ def record(cassette: str, size: int) -> None:
 
 def main() -> None:
     """Send, and print the latencies' quantiles in milliseconds."""
-    told = json.loads(sys.argv[1])
+    options = json.loads(sys.argv[1])
     stack = contextlib.ExitStack()
     began = time.perf_counter()
-    if told.get("port"):
-        os.environ |= {"HTTPS_PROXY": f"http://127.0.0.1:{told['port']}", "REQUESTS_CA_BUNDLE": told["ca"]}
+    if options.get("port"):
+        os.environ |= {
+            "HTTPS_PROXY": f"http://127.0.0.1:{options['port']}",
+            "REQUESTS_CA_BUNDLE": options["ca"],
+        }
     else:
         import vcr  # noqa: PLC0415 - in this peer alone
 
-        record(told["cassette"], told["size"])
+        record(options["cassette"], options["size"])
         began = time.perf_counter()
         stack.enter_context(
             vcr.use_cassette(
-                told["cassette"],
+                options["cassette"],
                 record_mode="none",
                 allow_playback_repeats=True,
                 match_on=["method", "uri", "body"],
@@ -91,9 +94,9 @@ def main() -> None:
     latencies = []
     with stack:
         loaded = time.perf_counter() - began
-        for number in range(told["messages"]):
+        for number in range(options["messages"]):
             start = time.perf_counter()
-            send(number % told.get("size", 1_000_000))
+            send(number % options.get("size", 1_000_000))
             latencies.append(time.perf_counter() - start)
     latencies.sort()
     print(

@@ -71,8 +71,8 @@ def _answer(status: str, body: bytes) -> bytes:
 
 def _message(form: bytes) -> bytes:
     fields = dict(parse_qsl(form.decode()))
-    said = {"to": fields["To"], "from": fields["From"], "body": fields["Body"]}
-    return json.dumps(_MESSAGE | said).encode()
+    sent = {"to": fields["To"], "from": fields["From"], "body": fields["Body"]}
+    return json.dumps(_MESSAGE | sent).encode()
 
 
 class _Api(asyncio.Protocol):

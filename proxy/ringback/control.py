@@ -453,8 +453,8 @@ class Control:
         if not isinstance(user, str) or not _SESSION.fullmatch(user):
             raise UsageError('"user" is the user name of a proxy URL: letters, digits, ".", "_" and "-"')
         self.responder.bind(user, name, _cassette_file(wanted.get("file")), _command(wanted.get("command")))
-        told = {"distrusted": self.responder.tally.distrusted, "last": self.responder.journal.last}
-        return _shared(share("binding", user, name), {"cassette": name, "user": user, **told})
+        counts = {"distrusted": self.responder.tally.distrusted, "last": self.responder.journal.last}
+        return _shared(share("binding", user, name), {"cassette": name, "user": user, **counts})
 
     def _reset(self, _request: Request, query: dict[str, str]) -> Answer:
         session = query.get("session")
@@ -577,13 +577,13 @@ def _query(request: Request, allowed: tuple[str, ...]) -> dict[str, str]:
     return query
 
 
-def _command(said: object) -> str:
+def _command(given: object) -> str:
     """Return the command line that records a session's cassette, with MODE for the mode; or an empty text."""
-    if said is None:
+    if given is None:
         return ""
-    if not isinstance(said, str) or len(said) > _LONGEST_COMMAND or not said.isprintable():
+    if not isinstance(given, str) or len(given) > _LONGEST_COMMAND or not given.isprintable():
         raise UsageError('"command" is a command line, with MODE in the place of the mode')
-    return said
+    return given
 
 
 def _cassette_file(name: object) -> Path | None:

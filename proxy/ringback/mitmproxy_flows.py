@@ -215,15 +215,15 @@ class Clients:
         """Return every name that the client gave to the host that it wants."""
         client, request = flow.client_conn, flow.request
         fields = [value.strip() for value in request.headers.get_all("Host")]  # of a folded one, too
-        said = [*fields, request.data.authority.decode("utf-8", "surrogateescape")]
+        hosts = [*fields, request.data.authority.decode("utf-8", "surrogateescape")]
         if is_reverse(client):
-            return Destination("reverse", client.sockname[0], client.sockname[1]).names(said, client.sni)
+            return Destination("reverse", client.sockname[0], client.sockname[1]).names(hosts, client.sni)
         if is_transparent(client):
-            return Destination("transparent", *client.sockname[:2]).names(said, client.sni)
+            return Destination("transparent", *client.sockname[:2]).names(hosts, client.sni)
         tunnel = self.tunnel(client)
         if tunnel is not None:
-            return tunnel.destination.names(said, client.sni)
-        names = agreed_names(said, (request.host, request.port), client.sni)
+            return tunnel.destination.names(hosts, client.sni)
+        names = agreed_names(hosts, (request.host, request.port), client.sni)
         if names.port == client.sockname[1]:
             # The client came to this port by another name (a hosts entry): it could not choose the port.
             return replace(names, port=None)

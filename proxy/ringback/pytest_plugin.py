@@ -124,9 +124,9 @@ class ProxyProcess:
             self._process.terminate()
         code = self._process.wait(_TIMEOUT)
         self._log.seek(0)
-        said = self._log.read().decode("utf-8", "replace")
+        output = self._log.read().decode("utf-8", "replace")
         self._stack.close()
-        return code, said
+        return code, output
 
 
 def find_program() -> list[str]:
@@ -138,9 +138,9 @@ def find_program() -> list[str]:
     Raises:
         UsageError: There is none.
     """
-    said = shlex.split(os.environ.get(COMMAND, ""))
-    if said:
-        return said
+    command = shlex.split(os.environ.get(COMMAND, ""))
+    if command:
+        return command
     if __name__ != "pytest_ringback" or _has_distribution("ringback"):
         return [sys.executable, "-m", "ringback"]
     found = shutil.which("ringback")
@@ -277,8 +277,8 @@ class Binder:
             under_run = "ringback run --mode MODE -- " if self._under_run else "RINGBACK_MODE=MODE "
             wanted["command"] = under_run + command
         try:
-            told = self._ask("POST", "session", wanted)
-            self._distrusted, self.last = told["distrusted"], told["last"]
+            bound = self._ask("POST", "session", wanted)
+            self._distrusted, self.last = bound["distrusted"], bound["last"]
             if self._former is not None:
                 self._ask("POST", "session", {"cassette": cassette})
         except (OSError, http.client.HTTPException, KeyError) as error:
@@ -492,11 +492,11 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     ours = (SentList, Comparable)
     if isinstance(right, ours) and not isinstance(left, ours):
         left, right = right, left
-    told = "what was sent is not what was expected"
+    title = "what was sent is not what was expected"
     if op == "==" and isinstance(left, SentList) and isinstance(right, list):
-        return [told, *left.explain(right)]
+        return [title, *left.explain(right)]
     if op == "==" and isinstance(left, Comparable) and isinstance(right, Mapping):
-        return [told, *left.differences(right), *str(left).splitlines()]
+        return [title, *left.differences(right), *str(left).splitlines()]
     return None
 
 

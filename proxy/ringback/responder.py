@@ -357,8 +357,8 @@ class Responder:
         number = self._numbers.pop(id(request), 0)
         if found and number:
             names = ("severity", "rule", "documented", "observed", "fingerprint")
-            told = [{name: str(getattr(one, name)) for name in names} for one in found]
-            self.journal.add_drift(number, told, request)
+            differences = [{name: str(getattr(one, name)) for name in names} for one in found]
+            self.journal.add_drift(number, differences, request)
 
     def _failed(self, request: Request, error: Exception) -> Answer:
         log_failure(request, error)
@@ -537,9 +537,9 @@ class Responder:
 
 def log_failure(request: Request, error: Exception) -> None:
     """Log an error of our own with its traceback, without the request's secrets: an error may quote them."""
-    told = "".join(traceback.format_exception(error)).rstrip()
-    told = without_secrets(f"{request.method} {request.path}\n{told}", request)
-    logger.error("Ringback failed on %s", told)
+    text = "".join(traceback.format_exception(error)).rstrip()
+    text = without_secrets(f"{request.method} {request.path}\n{text}", request)
+    logger.error("Ringback failed on %s", text)
 
 
 def _without_secrets(request: Request, answer: Answer) -> Answer:
@@ -584,9 +584,9 @@ def _reproduce_options(settings: Settings) -> tuple[str, ...]:
 
 def _odd_host(request: Request) -> str | None:
     """Return a Host field that two readers could take for different hosts, or None."""
-    said = [value for name, value in request.headers if name.lower() == "host"]
+    hosts = [value for name, value in request.headers if name.lower() == "host"]
     plain = {request.host, f"{request.host}."}
     allowed = plain | {f"{name}:{port}" for name in plain for port in (443, 80)}
-    if len(said) > 1:
-        return " and ".join(said)
-    return next((value for value in said if value.lower() not in allowed), None)
+    if len(hosts) > 1:
+        return " and ".join(hosts)
+    return next((value for value in hosts if value.lower() not in allowed), None)

@@ -111,7 +111,7 @@ def sync_directory(directory: Path) -> None:
     """Make a new name in `directory` last.
 
     Raises:
-        OSError: The disk said no.
+        OSError: The disk refuses.
     """
     flag = getattr(os, "O_DIRECTORY", None)
     if flag is None:

@@ -237,8 +237,8 @@ class SentList(list[T]):
                 lines.append(f"  {at + 1}. not expected: {_indented(self[at])}")
             elif self[at] != expected[at]:
                 other = expected[at]
-                told = self[at].differences(other if isinstance(other, Mapping) else vars(other))
-                lines += [f"  {at + 1}. {one}" for one in told]
+                differences = self[at].differences(other if isinstance(other, Mapping) else vars(other))
+                lines += [f"  {at + 1}. {one}" for one in differences]
         return lines
 
 

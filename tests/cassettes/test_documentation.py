@@ -65,7 +65,7 @@ def test_every_example_is_there_in_both_formats(number: int) -> None:
     for placed, line in zip(
         PLACED[2 * number : 2 * number + 2], (example.json_line, example.xml_line), strict=True
     ):
-        said = placed.interaction.said("Ringback-Source") or ""
+        said = placed.interaction.provenance_value("Ringback-Source") or ""
         assert said.startswith(f"documentation; line={line}; example={example.id}")
         assert all(name in said for name in example.errata)
         assert parse_qsl(placed.interaction.request.body.decode()) == list(example.form)

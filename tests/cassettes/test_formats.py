@@ -399,7 +399,7 @@ def test_a_file_of_each_format_replays_when_it_is_imported(shelf: Shelf, tmp_pat
     assert (got.status, json.loads(got.body)["account_sid"]) == (201, SID)
     cassette = load(shelf.file("taken"))
     assert cassette.metadata["ringback"]["imported"] == [{"format": title, "file": file.name}]
-    said = cassette.placed[0].interaction.said(FIELD_SOURCE)
+    said = cassette.placed[0].interaction.provenance_value(FIELD_SOURCE)
     assert said == (
         f"mock; origin={title} {file.name}"
         if title in ("WireMock", "Hoverfly")

@@ -51,7 +51,7 @@ def test_an_interaction_comes_back_as_it_was(
     assert tuple(sorted(back.request.headers)) == fields
     assert (back.answer.status, back.answer.body) == (status, received)
     assert tuple(sorted(back.answer.headers)) == fields
-    assert back.said("ringback-source") == "live"
+    assert back.provenance_value("ringback-source") == "live"
 
 
 def test_repeated_response_headers_are_all_kept() -> None:

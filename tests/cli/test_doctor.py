@@ -254,7 +254,7 @@ def test_an_sdk_that_is_installed_is_tried(path: Path, tmp_path: Path, phrase: s
     assert found["ok"] is (phrase == "is not a valid"), done.stdout
     if not found["ok"]:
         assert found["advice"] == "it was answered, but did not understand the answer"
-        assert "is a wrong phone number" in found["said"]
+        assert "is a wrong phone number" in found["output"]
 
 
 def test_a_dotnet_runtime_needs_no_sdk(path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_dotnet_that_cannot_do_tls_is_reported_apart(path: Path) -> None:
     done = _doctor(path, "--json", ".net")
     assert done.returncode == 1
     found = _findings(done)["HttpClient"]
-    assert (found["proxied"], found["said"]) == (None, "No usable version of libssl was found")
+    assert (found["proxied"], found["output"]) == (None, "No usable version of libssl was found")
     assert "OpenSSL" in found["advice"]
 
 

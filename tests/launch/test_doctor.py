@@ -16,7 +16,7 @@ def _judged(said: str, *, arrived: bool = False, code: int = 1) -> Diagnosis:
 
 def test_all_is_well() -> None:
     finding = _judged("201\n", arrived=True, code=0)
-    assert (finding.ok, finding.proxied, finding.trusted, finding.advice, finding.said) == (
+    assert (finding.ok, finding.proxied, finding.trusted, finding.advice, finding.output) == (
         True,
         True,
         True,
@@ -39,7 +39,7 @@ def test_a_client_that_does_not_trust_the_ca(said: str) -> None:
     finding = _judged(said)
     assert (finding.ok, finding.proxied, finding.trusted) == (False, True, False)
     assert PROBE.advice in finding.advice
-    assert finding.said == said
+    assert finding.output == said
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_sdk_that_reads_another_code_is_not_well() -> None:
     """As twilio-php before 5.37 does behind an HTTP proxy."""
     finding = _judged("SDK 5.16.0\nanswers read as 200, 0", arrived=True, code=0)
     assert not finding.ok
-    assert finding.said == "answers read as 200, 0"
+    assert finding.output == "answers read as 200, 0"
 
 
 def test_a_text_that_the_sdk_changed_is_not_well() -> None:
@@ -85,4 +85,4 @@ def test_the_probes_login() -> None:
 
 def test_a_traces_frames_are_left_out() -> None:
     said = "Caused by: java.security.cert.CertPathValidatorException: no\n\tat a.b(C.java:1)\n\t... 24 more"
-    assert _judged(said).said == "Caused by: java.security.cert.CertPathValidatorException: no"
+    assert _judged(said).output == "Caused by: java.security.cert.CertPathValidatorException: no"

@@ -241,7 +241,7 @@ class Cassette:
         return self._writer.submit(request, answer)
 
     def _is_old(self, number: int) -> bool:
-        recorded = self._reader.interaction(number).said(FIELD_RECORDED)
+        recorded = self._reader.interaction(number).provenance_value(FIELD_RECORDED)
         try:
             when = datetime.fromisoformat(recorded or "")
         except ValueError:
@@ -455,11 +455,11 @@ class Cassette:
     def _count_failure(self, error: Exception) -> None:
         with self._lock:
             self.failed += 1
-            said = str(error) if isinstance(error, CassetteError) else f"not recorded: {error!r}"
-            new = said not in self._reported and len(self._reported) < _MOST_REPORTED
-            self._reported.add(said)
+            message = str(error) if isinstance(error, CassetteError) else f"not recorded: {error!r}"
+            new = message not in self._reported and len(self._reported) < _MOST_REPORTED
+            self._reported.add(message)
         if new:
-            self._settings.report(said)
+            self._settings.report(message)
 
 
 def _shown(label: str) -> str:

@@ -141,18 +141,18 @@ def redact(path: Path, redaction: Redaction, report: Callable[[str], None] = lam
                 check_key(path, key, redaction.key)
             had = Redaction(before).names
             new = tuple(name for name in redaction.fields if plain_name(name) not in had)
-            said = (
+            fields = (
                 provenance(Redaction(before + new, redaction.key))
                 if before + new
                 else provenance(Redaction())
             )
             if before and not redaction.key:
-                said["redaction"] = known["redaction"]
+                fields["redaction"] = known["redaction"]
             redacting = Redaction(new, redaction.key, redaction.secrets)
             parts = layout.entries(found, redacting)
             if len(parts) < len(found):
                 report(_LEFT_OUT.format(path, many(len(found) - len(parts), "authentication challenge")))
-            head = layout.head({**metadata, "ringback": {**known, **said}})
+            head = layout.head({**metadata, "ringback": {**known, **fields}})
             os.close(store.write_whole(target, [head, *parts], overwrite=True))
             if target != path:
                 path.unlink()
@@ -186,9 +186,9 @@ def merge(paths: Sequence[Path]) -> int:
                 if known is None:
                     known, metadata = known_of(theirs), theirs
                 _join(merged, found)
-        said = {**provenance(Redaction()), **(known or {}), "matching": MATCHING_VERSION}
+        fields = {**provenance(Redaction()), **(known or {}), "matching": MATCHING_VERSION}
         parts = layout.entries(merged, Redaction())
-        head = layout.head({**metadata, "ringback": said})
+        head = layout.head({**metadata, "ringback": fields})
         os.close(store.write_whole(paths[0], [head, *parts], overwrite=True))
     except OSError as error:
         raise recording_error(paths[0], error) from error
@@ -272,8 +272,8 @@ def _change(path: Path, new: Mapping[int, Interaction | None]) -> int:
                 raise CassetteError(f"{path} has {many(len(loaded.placed), 'interaction')}, no {absent[0]}")
             left = [new.get(at, one.interaction) for at, one in enumerate(loaded.placed, 1)]
             parts = layout.entries([one for one in left if one is not None], Redaction())
-            said = {**provenance(Redaction()), **known_of(loaded.metadata), "matching": MATCHING_VERSION}
-            head = layout.head({**loaded.metadata, "ringback": said})
+            fields = {**provenance(Redaction()), **known_of(loaded.metadata), "matching": MATCHING_VERSION}
+            head = layout.head({**loaded.metadata, "ringback": fields})
             os.close(store.write_whole(target, [head, *parts], overwrite=True))
             if path != target:
                 path.unlink()
@@ -309,7 +309,7 @@ def import_recordings(
     Nothing is written if there is nothing to take.
 
     Raises:
-        CassetteError: There is such a cassette, or the disk said no.
+        CassetteError: There is such a cassette, or the disk refuses.
     """
     reports, parts = [], []
     for path, file in files:
@@ -414,7 +414,7 @@ def _interactions(loaded: Contract, example: Example) -> Iterator[Interaction]:
         digest = hashlib.sha256(f"{example.id}{extension}".encode()).hexdigest()
         stamp = AnswerStamp(digest[:32], digest[32:], _WHEN, 0.1)
         answer = documented_answer(loaded, request, stamp)
-        said = f"{DOCUMENTED}; line={line}; example={example.id}"
+        source = f"{DOCUMENTED}; line={line}; example={example.id}"
         if example.errata:
-            said += f"; errata={','.join(example.errata)}"
-        yield redacted(Interaction(request, answer, ((FIELD_SOURCE, said),)), Redaction())
+            source += f"; errata={','.join(example.errata)}"
+        yield redacted(Interaction(request, answer, ((FIELD_SOURCE, source),)), Redaction())

@@ -7,7 +7,7 @@
   * `CassetteBusyError` - another process records this cassette afresh
   * `RedactionError` - a redaction that cannot be done, or is not the one of the cassette
   * `CodingError` - a content coding that cannot be opened, so that nobody can look for secrets inside
-  * `RecordingError` - the disk said no; the interaction is not in the cassette; has `path` and `errno`
+  * `RecordingError` - the disk refuses; the interaction is not in the cassette; has `path` and `errno`
 
 The errors' messages are written for users, and quote no request, answer or credential.
 """
@@ -103,9 +103,9 @@ def reading_error(path: Path, error: OSError) -> CassetteError:
 
 def _said(error: OSError) -> str:
     number = error.errno or 0
-    said = os.strerror(number) if number else str(error)
+    reason = os.strerror(number) if number else str(error)
     advice = _ADVICE.get(number)
-    return f"{said}; {advice}" if advice else said
+    return f"{reason}; {advice}" if advice else reason
 
 
 class UnusableCassetteError(Exception):

@@ -268,10 +268,10 @@ def _vouched(data: Buffer, view: memoryview, comment: re.Match[bytes]) -> int:
     end = start + size
     if data[start : start + 2] != b"- " or end > len(data) + 1:
         return 0
-    said = zlib.crc32(view[start:end])
+    checksum = zlib.crc32(view[start:end])
     if end > len(data):  # editors and shells take the last newline away
-        end, said = len(data), zlib.crc32(b"\n", said)
-    return end if said == crc else 0
+        end, checksum = len(data), zlib.crc32(b"\n", checksum)
+    return end if checksum == crc else 0
 
 
 def _is_torn(item: bytes, comment: re.Match[bytes] | None) -> bool:

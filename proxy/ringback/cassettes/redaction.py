@@ -596,17 +596,17 @@ def provenance(
     redaction: Redaction, source: str | None = None, ignored: MatchIgnore | None = None
 ) -> dict[str, Any]:
     """Build the `ringback` entry of a cassette's metadata."""
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "matching": MATCHING_VERSION,
         "redaction": {"version": REDACTION_VERSION},
     }
     if redaction.fields:
-        said["redaction"] |= {"fields": list(redaction.fields), "key": key_id(redaction.key)}
+        fields["redaction"] |= {"fields": list(redaction.fields), "key": key_id(redaction.key)}
     if ignored and ignored.rules:
-        said["match_ignore"] = list(ignored.rules)
+        fields["match_ignore"] = list(ignored.rules)
     if source:
-        said["source"] = source
-    return said
+        fields["source"] = source
+    return fields
 
 
 def redacted_fields(known: dict[str, Any]) -> tuple[tuple[str, ...], str]:

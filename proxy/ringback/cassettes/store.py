@@ -55,7 +55,7 @@ def write_whole(path: Path, parts: Iterable[bytes], *, overwrite: bool) -> int:
 
     Raises:
         FileExistsError: `overwrite` is False and there is one.
-        OSError: The disk said no; nothing is left behind.
+        OSError: The disk refuses; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
@@ -99,7 +99,7 @@ def keep_beside(path: Path, why: str, data: bytes) -> Path:
         data: What is kept.
 
     Raises:
-        OSError: The disk said no; nothing is left behind.
+        OSError: The disk refuses; nothing is left behind.
     """
     number = 1
     while (kept := path.with_name(f"{path.name}.{why}-{number}")).exists():
@@ -178,7 +178,7 @@ class CassetteFile:
             The file's inode, and the offset of each entry.
 
         Raises:
-            RecordingError: The disk said no; the file is as it was.
+            RecordingError: The disk refuses; the file is as it was.
             CassetteFormatError: Somebody else has damaged the file.
             RedactionError: Somebody else has made the file meanwhile, and redacts other fields.
         """
@@ -199,7 +199,7 @@ class CassetteFile:
         """Cut a torn tail now.
 
         Raises:
-            RecordingError: The disk said no.
+            RecordingError: The disk refuses.
         """
         try:
             with self._locked() as there:
@@ -378,7 +378,7 @@ class RerecordedFile(CassetteFile):
             The name of the cassette that the recording became instead, or an empty string.
 
         Raises:
-            RecordingError: The disk said no; the recording stays under its other name.
+            RecordingError: The disk refuses; the recording stays under its other name.
         """
         if self.handle < 0:
             return ""
@@ -578,11 +578,11 @@ class InteractionWriter:
 
     def _serialised(self, request: Request, answer: Answer) -> tuple[MatchKey, bytes]:
         clean = self._redaction.redact(request)
-        said = (
+        fields = (
             (FIELD_RECORDED, self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")),
             (FIELD_SOURCE, recorded_source(answer.source)),
         )
-        item = vcr_format.dump(Interaction(clean.request, clean.answer(answer), said))
+        item = vcr_format.dump(Interaction(clean.request, clean.answer(answer), fields))
         return clean.key, item
 
     def _fail(self, error: Exception, waiting: Sequence[Future[str]]) -> None:

@@ -146,8 +146,8 @@ def _status_problem(code: Any, name: str) -> str:
     if isinstance(code, int) and not isinstance(code, bool) and 200 <= code <= 599:
         return ""
     is_number = isinstance(code, int) and not isinstance(code, bool) and abs(code) < 10**9
-    said = f"is {code}" if is_number else _is(code)
-    return f"`{name}` {said}, it must be a number from 200 to 599"
+    found = f"is {code}" if is_number else _is(code)
+    return f"`{name}` {found}, it must be a number from 200 to 599"
 
 
 def _headers_problem(headers: Any, name: str) -> str:
@@ -250,7 +250,7 @@ class Interaction:
     authority: str = ""
     null_body: bool = True
 
-    def said(self, name: str) -> str | None:
+    def provenance_value(self, name: str) -> str | None:
         """The first value of the provenance field `name`."""
         return first_header(self.provenance, name)
 
@@ -598,7 +598,7 @@ def recorded_source(source: Source) -> str:
 
 def origin_of(found: Interaction) -> str | None:
     """Return the URL of the mock upstream that gave a recorded answer, or None."""
-    kind, *rest = [part.strip() for part in (found.said(FIELD_SOURCE) or "").split(";")]
+    kind, *rest = [part.strip() for part in (found.provenance_value(FIELD_SOURCE) or "").split(";")]
     if kind != MOCK:
         return None
     return next((part[7:] for part in rest if part.startswith("origin=")), "") or "a mock upstream"
@@ -608,8 +608,8 @@ def source_of(name: str, number: int, found: Interaction) -> Source:
     """Build the `Source` of an answer from recording `number` (0-based) of the cassette `name`."""
     basis: Basis = "recorded"
     line = None
-    said = found.said(FIELD_SOURCE) or ""
-    kind, *rest = [part.strip() for part in said.split(";")]
+    source = found.provenance_value(FIELD_SOURCE) or ""
+    kind, *rest = [part.strip() for part in source.split(";")]
     if kind == DOCUMENTED:
         basis = "documented"
         line = next((int(part[5:]) for part in rest if part.startswith("line=") and part[5:].isdigit()), None)

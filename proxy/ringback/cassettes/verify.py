@@ -362,7 +362,7 @@ def _contract_findings(
 
 def _asked_by_test_credentials(one: Interaction, loaded: Contract) -> bool:
     """Report whether test credentials asked: Ringback recorded it, or the exchange shows it."""
-    source = (one.said(FIELD_SOURCE) or IMPORTED).partition(";")[0].strip()
+    source = (one.provenance_value(FIELD_SOURCE) or IMPORTED).partition(";")[0].strip()
     return source != IMPORTED or contract.shows_test_credentials(loaded, one.request, one.answer)
 
 

@@ -99,7 +99,7 @@ def show(name: str, number: int | None, directory: Path) -> None:
                 str(one.line),
                 label(one),
                 outcome(one),
-                one.interaction.said(FIELD_RECORDED) or "",
+                one.interaction.provenance_value(FIELD_RECORDED) or "",
             )
             for place, one in enumerate(cassette.placed, 1)
         ]
@@ -207,14 +207,14 @@ def _as_json(
         [{"path": str(path), "why": why} for path, why in one.items()] for one in (unjudged, others)
     )
     doubles = [{"path": str(path), "used": str(used)} for path, used in unused.items()]
-    said = {
+    shown = {
         "checked": looked,
         "findings": findings,
         "not_held_against_contract": unheld,
         "not_used": doubles,
         "not_looked_at": unlooked,
     }
-    return json.dumps(said, indent=2)
+    return json.dumps(shown, indent=2)
 
 
 @command.command(short_help="Write a cassette as HAR, or for Ruby's VCR.")
@@ -240,7 +240,7 @@ def export(
     found = []
     for number in numbers or range(1, len(loaded.placed) + 1):
         one = redacted_interaction(numbered(loaded, number))
-        found.append((one.request, one.answer, one.said(FIELD_RECORDED) or ""))
+        found.append((one.request, one.answer, one.provenance_value(FIELD_RECORDED) or ""))
     made = formats.to_har(found, __version__) if form == "har" else formats.to_ruby_vcr(found, __version__)
     _write(made.encode(), output)
 
@@ -289,7 +289,7 @@ def _row(directory: Path, path: Path, faults: list[CassetteError]) -> tuple[str,
         name,
         str(len(reader)),
         size,
-        (last.said(FIELD_RECORDED) if last else None) or "-",
+        (last.provenance_value(FIELD_RECORDED) if last else None) or "-",
         _kind(last) if last else "-",
         ",".join(redacted_fields_of(reader.metadata)) or "-",
         f"{layout}, torn" if reader.torn else layout,
@@ -298,7 +298,7 @@ def _row(directory: Path, path: Path, faults: list[CassetteError]) -> tuple[str,
 
 def _kind(one: Interaction) -> str:
     origin = origin_of(one)
-    return f"mock {origin}" if origin else (one.said(FIELD_SOURCE) or "vcrpy").partition(";")[0]
+    return f"mock {origin}" if origin else (one.provenance_value(FIELD_SOURCE) or "vcrpy").partition(";")[0]
 
 
 def _exchange(path: Path, one: LocatedInteraction) -> None:

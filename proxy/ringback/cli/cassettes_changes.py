@@ -373,7 +373,7 @@ def prune(  # noqa: PLR0913 - one parameter for each option
 
 def _is_older(one: LocatedInteraction, days: int) -> bool:
     try:
-        when = datetime.fromisoformat(one.interaction.said(FIELD_RECORDED) or "")
+        when = datetime.fromisoformat(one.interaction.provenance_value(FIELD_RECORDED) or "")
     except ValueError:
         return False  # nobody knows
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
@@ -468,11 +468,11 @@ async def _asked_again(
     if answer.status >= 500 or answer.status == 429:
         raise CassetteError(f"the live API answered {answer.status} {answer.reason}".rstrip())
     redacted = Redaction(secrets=frozenset(pair[1:])).redact(sent)
-    said = (
+    fields = (
         (FIELD_RECORDED, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
         (FIELD_SOURCE, recorded_source(answer.source)),
     )
-    return replace(one, request=redacted.request, answer=redacted.answer(answer), provenance=said)
+    return replace(one, request=redacted.request, answer=redacted.answer(answer), provenance=fields)
 
 
 @click.command("import", short_help="Take over recordings of Ruby VCR, go-vcr, HAR, nock and others.")
@@ -505,8 +505,8 @@ def import_files(
             file = _foreign_file(path)
         except (OSError, CassetteError, ForeignFileError) as error:
             failed += 1
-            said = error.strerror if isinstance(error, OSError) else str(error)
-            click.echo(output.printable(f"{path}: not taken over: {said}"), err=True)
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            click.echo(output.printable(f"{path}: not taken over: {reason}"), err=True)
         else:
             read.setdefault(name or _slug(path.stem), []).append((path, file))
     taken = 0

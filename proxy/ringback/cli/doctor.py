@@ -68,7 +68,7 @@ class Diagnosis:
         proxied: Whether the request went to the proxy; None if that cannot be told.
         trusted: Whether the client trusts the CA; None if that cannot be told.
         advice: What to do; empty if all is well.
-        said: The end of what the program said, if all is not well.
+        output: The end of the program's output, if all is not well.
     """
 
     runtime: str
@@ -78,7 +78,7 @@ class Diagnosis:
     proxied: bool | None
     trusted: bool | None
     advice: str = ""
-    said: str = ""
+    output: str = ""
 
     @property
     def ok(self) -> bool:
@@ -178,13 +178,13 @@ def _throw_away_proxy(directory: Path) -> Iterator[ReadyFile]:
     ) as process:
         assert process.stderr
         try:
-            said = []
+            lines = []
             for line in process.stderr:
-                said.append(line)
+                lines.append(line)
                 if ready.exists():
                     break
             if not ready.exists():
-                raise click.ClickException(f"the proxy did not start: {''.join(said).strip()}")
+                raise click.ClickException(f"the proxy did not start: {''.join(lines).strip()}")
             yield read_ready_file(ready)
         finally:
             process.terminate()
@@ -203,7 +203,7 @@ def _show(findings: list[Diagnosis]) -> None:
         for finding in findings
     ]
     styles = ["" if finding.ok else "red" for finding in findings]
-    advice = [finding.advice + (f" ({finding.said})" if finding.said else "") for finding in findings]
+    advice = [finding.advice + (f" ({finding.output})" if finding.output else "") for finding in findings]
     if not sys.stdout.isatty():
         output.show_table(COLUMNS, [(*row, text) for row, text in zip(rows, advice, strict=True)])
         return
@@ -240,38 +240,38 @@ def run_probe(
         click.secho(f"ringback: {probe.runtime}, {probe.client}: not tried: {error}", err=True, fg="yellow")
         return None
     done = _run([path, *arguments], environment)
-    said = _ANNOUNCED.sub("", done.stdout + done.stderr).strip()
-    if probe.sdk and ABSENT in said:
+    printed = _ANNOUNCED.sub("", done.stdout + done.stderr).strip()
+    if probe.sdk and ABSENT in printed:
         return None
     sdk = re.search(r"^SDK (\S+)$", done.stdout, re.MULTILINE)
     return diagnose(
         probe,
         path,
         f"{version} with {sdk[1]}" if sdk else version,
-        said,
+        printed,
         arrived=_answered(proxy) > before,
         code=done.returncode,
     )
 
 
 def diagnose(  # noqa: PLR0913 - all of them are facts of one run
-    probe: ClientProbe, path: str, version: str, said: str, *, arrived: bool, code: int
+    probe: ClientProbe, path: str, version: str, printed: str, *, arrived: bool, code: int
 ) -> Diagnosis:
     """Judge a probe by its end: what it printed, its exit code, and whether its request arrived."""
 
     def diagnosis(*, proxied: bool | None, trusted: bool | None, advice: str = "") -> Diagnosis:
         # Java and Node indent the frames of their traces; Python ends with what matters.
-        lines = [line for line in said.splitlines() if line.strip() and not line[0].isspace()]
+        lines = [line for line in printed.splitlines() if line.strip() and not line[0].isspace()]
         last = lines[-1][:200] if lines and advice else ""
         return Diagnosis(probe.runtime, version, probe.client, path, proxied, trusted, advice, last)
 
     if arrived:
-        if code == 0 and MISREAD not in said and re.search(rf"\b{CREATED}\b", said):
+        if code == 0 and MISREAD not in printed and re.search(rf"\b{CREATED}\b", printed):
             return diagnosis(proxied=True, trusted=True)
         return diagnosis(
             proxied=True, trusted=True, advice="it was answered, but did not understand the answer"
         )
-    if _UNTRUSTED.search(said):
+    if _UNTRUSTED.search(printed):
         return diagnosis(proxied=True, trusted=False, advice=f"it does not trust the CA: {probe.advice}")
     if code == 0:
         return diagnosis(proxied=False, trusted=None, advice=f"its request went elsewhere: {probe.advice}")
@@ -356,11 +356,11 @@ def check_credentials(**options: Any) -> None:
         click.echo(f"wrong: {SID} is no AccountSid (AC and 32 hexadecimal digits){key}; nothing was sent")
         sys.exit(_EXIT["wrong"])
     try:
-        verdict, said = asyncio.run(_ask(account, token, options))
+        verdict, reason = asyncio.run(_ask(account, token, options))
     except KeyboardInterrupt:
         sys.exit(130)
     asked = f" (asked: {options['upstream']})" if options["upstream"] else ""
-    click.echo(f"{verdict}: {said}{asked}")
+    click.echo(f"{verdict}: {reason}{asked}")
     sys.exit(_EXIT[verdict])
 
 

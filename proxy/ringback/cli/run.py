@@ -161,7 +161,7 @@ async def _watched(
 
     path = launch.environment.get("PATH", "")
 
-    def tell(reason: str) -> None:
+    def report(reason: str) -> None:
         if options.verbose or options.witness == "always":
             print_message(f"--witness is not used: {reason}", colour="yellow")
 
@@ -171,9 +171,9 @@ async def _watched(
             namespace = await stack.enter_async_context(mount_namespace(launch.directory, root))
         if reason := reason_against(options.witness):
             if options.witness != "never":
-                tell(reason)
+                report(reason)
         else:
-            seen = await stack.enter_async_context(witness(launch.directory, tell))
+            seen = await stack.enter_async_context(witness(launch.directory, report))
 
         def wrap(command_line: Sequence[str]) -> Sequence[str]:
             for one in (seen, namespace):

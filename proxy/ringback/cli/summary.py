@@ -237,9 +237,9 @@ def _cassettes(tally: Tally, used: Sequence[CassetteUsage], *, list_unused: bool
         counts = [("replayed", one.replayed), ("recorded", one.recorded), ("NOT recorded", one.failed)]
         counts += [("missed", one.missed), ("unused", one.unused)]
         counts += [("refused though recorded (--replay-any)", one.refused), ("too old (--max-age)", one.old)]
-        said = ", ".join(f"{count} {what}" for what, count in counts if count)
-        if said:
-            lines.append(f"  cassette {one.name}: {said}")
+        counted = ", ".join(f"{count} {what}" for what, count in counts if count)
+        if counted:
+            lines.append(f"  cassette {one.name}: {counted}")
         if one.put_aside:
             lines.append(f"    its new recording was put aside as cassette {one.put_aside}")
         if not list_unused:

@@ -176,12 +176,12 @@ def _looks_first(directory: Path, pid: int) -> bool:
     place = Path("/proc", str(pid))
     try:
         name = (place / "exe").readlink().name
-        told = re.search(rb"(^|\0)https?_proxy=[^\0]", (place / "environ").read_bytes(), re.IGNORECASE)
+        configured = re.search(rb"(^|\0)https?_proxy=[^\0]", (place / "environ").read_bytes(), re.IGNORECASE)
     except OSError:
         return False
     if name.startswith("ruby") and (directory / f"started-ruby-{pid}").exists():
         return False
-    return told is not None and name.startswith(("ruby", "deno"))
+    return configured is not None and name.startswith(("ruby", "deno"))
 
 
 def _start_supervisor(supervisor: socket.socket, reports: socket.socket) -> None:

@@ -341,7 +341,9 @@ def unsaid(shipped: Shipped) -> list[str]:
             )
         elif claim.section:
             lines = _section(shipped.page, claim.line)
-            if not any(line in lines and re.fullmatch(claim.section, said) for line, said in says.items()):
+            if not any(
+                line in lines and re.fullmatch(claim.section, sentence) for line, sentence in says.items()
+            ):
                 wrong.append(
                     f"{claim.name} is documented, but around line {claim.line} is no {claim.section}"
                 )

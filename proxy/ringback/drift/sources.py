@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from ringback.cassettes.files import CassetteError, CassetteFormatError, cassettes_below, others_below
+from ringback.cassettes.vcr_format import FIELD_RECORDED, FIELD_SOURCE
 from ringback.drift.observation import Observation, form_of, who_asked
 from ringback.exchange import MOCK, Source
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ringback.cassettes.vcr_format import Interaction
     from ringback.cassettes.verify import ReadCassette
-    from ringback.contract import Answer, Contract, Headers, Request
+    from ringback.contract import Answer, Contract, Request
     from ringback.drift.claims import ClaimProbe, ClaimSet
     from ringback.drift.observation import Who
 
@@ -276,7 +277,7 @@ def _pseudonyms(request: Request, fields: Sequence[str], contract: Contract) -> 
 
 def _source(interaction: Interaction) -> str:
     """Return the name of the source of the answer; empty if the interaction does not say."""
-    return (_said(interaction.provenance, "ringback-source") or "").partition(";")[0].strip()
+    return (interaction.provenance_value(FIELD_SOURCE) or "").partition(";")[0].strip()
 
 
 def _observation(
@@ -288,16 +289,12 @@ def _observation(
         who = "proven"
     elif assume_test:
         who = "test"
-    recorded = _said(interaction.provenance, "ringback-recorded") or answer.header("Date")
+    recorded = interaction.provenance_value(FIELD_RECORDED) or answer.header("Date")
     if kind == MOCK:
-        said = _said(interaction.provenance, "ringback-source") or ""
-        origin = said.partition("origin=")[2].partition(";")[0].strip() or "a mock upstream"
+        kept = interaction.provenance_value(FIELD_SOURCE) or ""
+        origin = kept.partition("origin=")[2].partition(";")[0].strip() or "a mock upstream"
         answer = answer.with_source(Source("live", origin=origin))
     return Observation(request, answer, where, _moment(recorded), who)
-
-
-def _said(fields: Headers, name: str) -> str | None:
-    return next((value for field, value in fields if field.lower() == name), None)
 
 
 def _moment(text: str | None) -> datetime | None:

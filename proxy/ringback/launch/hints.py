@@ -385,12 +385,12 @@ def bypass_hint(command: Sequence[str], directory: Path, environment: Mapping[st
         f"{marker.host} past the proxy and was stopped: {_LOST if marker.cleared else NEEDS[marker.runtime]}."
         for marker in stopped
     ]
-    said = tuple(f": {NEEDS[marker.runtime]}." for marker in stopped)
+    reasons = tuple(f": {NEEDS[marker.runtime]}." for marker in stopped)
     tools = tuple(f"`{marker.runtime}" for marker in stopped if marker.runtime in {"curl", "wget"})
     lines += [
         line
         for line in from_command(words_of(command), seen, environment or {})
-        if not line.endswith(said) and not line.startswith(tools)
+        if not line.endswith(reasons) and not line.startswith(tools)
     ]
     if not lines:
         lines = [

@@ -377,8 +377,10 @@ def _rust(*features: str) -> Command:
             stdin=subprocess.DEVNULL,
         )
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise NotHereError(f"cargo builds no program with ureq here: {said[-1].strip() if said else ''}")
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise NotHereError(
+                f"cargo builds no program with ureq here: {lines[-1].strip() if lines else ''}"
+            )
         return ["run", "--quiet", "--offline", *target]
 
     return build

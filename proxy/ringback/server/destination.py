@@ -46,22 +46,22 @@ class Destination:
     port: int
     user: str | None = None
 
-    def names(self, said: Iterable[str], sni: str | None) -> Names:
+    def names(self, hosts: Iterable[str], sni: str | None) -> Names:
         """Return every name that the connection and one of its requests give to the host.
 
         Args:
-            said: The request's Host fields, and the authority of an absolute target.
+            hosts: The request's Host fields, and the authority of an absolute target.
             sni: The server name of the TLS handshake, or None.
         """
         if self.way == "reverse":
             # A reverse client may call the API by the listener's own address, and chose no port.
-            agreed = agreed_names(said, (API, 443), sni)
-            hosts = {
+            agreed = agreed_names(hosts, (API, 443), sni)
+            named = {
                 API if is_this_machine(host) or host == self.host else host
                 for host in agreed.host.split(" and ")
             }
-            return Names(" and ".join(sorted(hosts)), None, agreed.sni, None)
-        agreed = agreed_names(said, (self.host, self.port), sni)
+            return Names(" and ".join(sorted(named)), None, agreed.sni, None)
+        agreed = agreed_names(hosts, (self.host, self.port), sni)
         if self.way == "server":  # a hosts entry: the client could not choose the port
             return Names(agreed.host, None, agreed.sni, None)
         if self.way == "transparent":
@@ -69,18 +69,18 @@ class Destination:
         return agreed
 
 
-def agreed_names(said: Iterable[str], target: tuple[str, int], sni: str | None) -> Names:
+def agreed_names(hosts: Iterable[str], target: tuple[str, int], sni: str | None) -> Names:
     """Return the names of a connection and of a request in it.
 
     Args:
-        said: The request's own words for its host, in Host fields and in an absolute target.
+        hosts: The request's own words for its host, in Host fields and in an absolute target.
         target: Host and port that the connection is for.
         sni: The server name of the TLS handshake, or None.
     """
-    hosts = {canonical_host(name) for name in said if name}
+    named = {canonical_host(name) for name in hosts if name}
     connected = canonical_host_name(target[0])
     # Several different Host fields become one name that cannot agree with anything.
-    host = " and ".join(sorted(hosts)) if hosts else (canonical_host_name(sni) if sni else connected)
+    host = " and ".join(sorted(named)) if named else (canonical_host_name(sni) if sni else connected)
     return Names(host=host, connect=connected, sni=canonical_host_name(sni) if sni else None, port=target[1])
 
 
@@ -195,7 +195,7 @@ def reverse_request_refusal(
     """
     if not tls and not is_own_address(peer):
         return "403 Ringback takes credentials from another machine by TLS alone"
-    said = [name for name in (*names.host.split(" and "), names.sni) if name]
-    if any(is_twilio(name) for name in said):
+    named = [name for name in (*names.host.split(" and "), names.sni) if name]
+    if any(is_twilio(name) for name in named):
         return None
-    return f"421 This port is for twilio.com and for this machine's own address, not for {said[0]}"
+    return f"421 This port is for twilio.com and for this machine's own address, not for {named[0]}"

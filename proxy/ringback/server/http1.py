@@ -118,16 +118,16 @@ class Heads:
         return self._names(hosts)
 
     def _make(self, method: bytes, url: bytes, headers: Headers) -> Head:
-        said = [_text(value) for name, value in headers if len(name) == 4 and name.lower() == b"host"]
+        hosts = [_text(value) for name, value in headers if len(name) == 4 and name.lower() == b"host"]
         target, scheme = url, self._scheme
         if not url.startswith(b"/") and url != b"*":
             named, _, rest = url.partition(b"://")
             if named.lower() not in _SCHEMES:
                 raise ValueError("the target is neither a path nor a URL")
             authority, _, path = rest.partition(b"/")
-            said.append(_text(authority))
+            hosts.append(_text(authority))
             target = b"/" + path
-        names = self._names(said)
+        names = self._names(hosts)
         fields = tuple([(_text(name), _text(value)) for name, value in headers])
         request = Request(method.decode(), names.host, _text(target), fields, b"", scheme)
         judged = self._refuser.judge(request, names)

@@ -176,8 +176,8 @@ async def _dial(
     except UnicodeError:  # no name that a resolver can be asked for
         raise UpstreamError("upstream.dns", f"{host} is no host name") from None
     except OSError as error:
-        said = os.strerror(error.errno) if error.errno else str(error)
-        raise UpstreamError("upstream.connect", f"{host} port {port}: {said}") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise UpstreamError("upstream.connect", f"{host} port {port}: {reason}") from None
 
 
 @asynccontextmanager

@@ -110,8 +110,8 @@ class LiveSource(Source):
 
     def headers(self) -> Headers:
         """Return the usual fields, the comparison and the recording."""
-        said = "agrees" if self.difference is None else f"differs; {self.difference}"
-        fields = (*Source.headers(self), ("Ringback-Contract", header_value(said)))
+        verdict = "agrees" if self.difference is None else f"differs; {self.difference}"
+        fields = (*Source.headers(self), ("Ringback-Contract", header_value(verdict)))
         return (*fields, ("Ringback-Cassette", header_value(self.recorded))) if self.recorded else fields
 
 
@@ -183,9 +183,9 @@ class Gateway:
 
     async def _exchange(self, request: Request) -> Answer:
         answer = await self._client.exchange(self._routes.of(request.host), request)
-        said = answer.header("Ringback-Source")
-        mocked = self._source.origin is not None and said is not None and said.startswith(MOCK)
-        if said is not None and not mocked and not said.startswith("live"):
+        source = answer.header("Ringback-Source")
+        mocked = self._source.origin is not None and source is not None and source.startswith(MOCK)
+        if source is not None and not mocked and not source.startswith("live"):
             # HTTPS_PROXY may still name an offline one: its answers must not pass for the live API's.
             raise UpstreamError("upstream.proxy", "another Ringback answered in place of the live API")
         # Nobody but this process says where an answer came from.

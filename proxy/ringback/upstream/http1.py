@@ -289,5 +289,5 @@ def _encoded(text: str) -> bytes:
 @lru_cache(256)
 def closes(headers: Headers) -> bool:
     """Report whether a request with these fields ends its connection."""
-    said = ",".join(value for name, value in headers if name.lower() == "connection")
-    return "close" in [word.strip().lower() for word in said.split(",")]
+    options = ",".join(value for name, value in headers if name.lower() == "connection")
+    return "close" in [word.strip().lower() for word in options.split(",")]

@@ -159,9 +159,9 @@ def supervise(descriptor: int, reports: int) -> int:
     """Answer for the calls that the filter stopped, until no process has it any more."""
     with socket.socket(fileno=descriptor) as launcher, socket.socket(fileno=reports) as ringback:
         ringback.settimeout(WAIT)
-        said, listeners, _, _ = socket.recv_fds(launcher, 256, 1)
+        message, listeners, _, _ = socket.recv_fds(launcher, 256, 1)
         if not listeners:
-            report(ringback, b"refused " + said if said else b"ended")
+            report(ringback, b"refused " + message if message else b"ended")
             return 1
         (listener,) = listeners
         watched = select.poll()
