@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,10 @@ def main(arguments: list[str]) -> int:
     rest = [argument for argument in arguments if argument not in {"--every-python", "--quick"}]
     if "--trust" in rest:
         return _trust([argument for argument in rest if argument != "--trust"])
-    python = str(environment("check"))
+    other = _other_python() if every else None
+    pythons = [one for one in (sys.executable, other) if one]
+    with ThreadPoolExecutor() as pool:  # both at once: pip waits for the network most of the time
+        python, *newer = pool.map(lambda one: str(environment("check", one)), pythons)
     steps = [] if rest else _checks(python)
     if quick:
         steps.append([*_pytest(python, rest or QUICK), "-m", "not slow"])
@@ -64,16 +68,13 @@ def main(arguments: list[str]) -> int:
         steps.append(_pytest(python, rest))
     else:
         steps += _all_tests(python)
-    if every:
-        other = _other_python()
-        if other:
-            newer = str(environment("check", other))
-            steps += [
-                [newer, "-m", "mypy"],
-                _pytest(newer, [part for part in CORE if (ROOT / part).exists()]),
-            ]
-        else:
-            print(f"no second Python found ({', '.join(NEWER)}): the tests ran with one mitmproxy major only")
+    for one in newer:
+        steps += [
+            [one, "-m", "mypy"],
+            _pytest(one, [part for part in CORE if (ROOT / part).exists()]),
+        ]
+    if every and not newer:
+        print(f"no second Python found ({', '.join(NEWER)}): the tests ran with one mitmproxy major only")
     failed = 0
     for step in steps:
         started = time.monotonic()
