@@ -141,7 +141,7 @@ class Journal:
         head = self._heads.get(id(request.headers))
         if head is None or head.headers is not request.headers:
             head = self._head(request.headers)
-        body, target, source, kept = request.body, request.target, answer.source, answer.body
+        body, target, kept = request.body, request.target, answer.body
         if len(body) > _MAX_BODY:
             body = body[:_MAX_BODY]
         if len(kept) > _MAX_BODY:
@@ -158,16 +158,10 @@ class Journal:
             answer.status,
             answer.headers,
             kept,
-            source,
             ENTRY_OVERHEAD + len(body) + len(kept) + len(target),
+            answer.source,
         )
-        suspicious = (
-            head.planted
-            or source.kind in _FOREIGN
-            or target not in head.harmless
-            or _may_hold(body.decode("latin-1"), head.probes)  # texts are searched faster than bytes
-        )
-        if suspicious and (head.planted or _holds(entry, head)):
+        if head.planted or _holds(entry, head):
             entry = _without(entry, head.needles)
         self._take(entry)
         if self.share is not None:
@@ -400,7 +394,7 @@ def _may_hold(asked: str, probes: tuple[str, ...]) -> bool:
 def _holds(entry: Entry, head: _Head) -> bool:
     """Report whether a secret stands in what was asked, or in an answer that is not made from that alone."""
     texts = []
-    if _may_hold(entry.body.decode("latin-1"), head.probes):
+    if _may_hold(entry.body.decode("latin-1"), head.probes):  # texts are searched faster than bytes
         texts += [entry.body, unquote_to_bytes(entry.body)]
     if entry.target not in head.harmless:
         if _may_hold(entry.target, head.probes):

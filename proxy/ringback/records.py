@@ -202,13 +202,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     status: int
     answer_headers: Headers
     answer: bytes
+    size: int
     source: Source
-    size: int = 0
 
     def packed(self) -> bytes:
         """Return the entry as bytes, for other replicas."""
         source = {name: getattr(self.source, name) for name in _SOURCE}
-        kept = [getattr(self, name) for name in self.__struct_fields__[1:-2]]
+        kept = [getattr(self, name) for name in self.__struct_fields__[1:-1]]
         return _ENCODER.encode([*kept, source, self.source.headers()])
 
     @classmethod
@@ -225,10 +225,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
             parts: list[Any] = [number, *kept, source]
             made = cls(*parts)
             return msgspec.structs.replace(
-                made,
-                headers=_pairs(made.headers),
-                answer_headers=_pairs(made.answer_headers),
-                size=ENTRY_OVERHEAD + len(made.body) + len(made.answer) + len(made.target),
+                made, headers=_pairs(made.headers), answer_headers=_pairs(made.answer_headers)
             )
         except (msgspec.MsgspecError, TypeError) as error:
             raise ValueError(str(error)) from None
@@ -331,6 +328,7 @@ def record_of(request: Request, answer: Answer, session: str = DEFAULT_SESSION) 
         answer.status,
         answer.headers,
         answer.body,
+        0,
         answer.source,
     ).record()
 

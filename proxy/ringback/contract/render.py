@@ -228,7 +228,7 @@ class Writer(msgspec.Struct, frozen=True):
         known: dict[str, Scalar] = {
             "sid": sid,
             "account_sid": account,
-            "now": _dates(self.stamp.now)[0],
+            "now": rfc2822(self.stamp.now),
             "uri": stem + extension,
             "media": str(media),
         }

@@ -182,7 +182,7 @@ class Http1:
             self._next_bytes = data[:end] if len(_HEAD_END) <= end <= _MAX_REMEMBERED else None
         if data and not self.closed:
             self._parse(data)
-        return self._take_out() if self._out else b""
+        return self._take_out()
 
     def _receive_known(self, data: bytes) -> bytes:
         """Answer the requests at the beginning of `data` whose heads are known; return the rest."""
